@@ -93,11 +93,13 @@ fn capabilities() -> Vec<u8> {
 }
 
 /// Which link pin `pin` (0 is INTA) of slot `slot` is joined to, as an index from A.
-/// q35: slots 0-24 and 30 turn through E-H, the chipset's own (25-29, 31) are wired A-D straight.
+/// q35: slots 0-24 turn through E-H; the chipset's own are wired straight, 30 (the PCI bridge) to
+/// E-H and the rest (25-29, 31) to A-D.
 /// pc: all slots turn through A-D; slot 1 is the chipset, whose INTA is the SCI (`None`).
 fn link_of(board: Board, slot: u32, pin: u32) -> Option<u32> {
     match (board, slot) {
         (Board::Q35, 25..=29 | 31) => Some(pin),
+        (Board::Q35, 30) => Some(4 + pin),
         (Board::Q35, _) => Some(4 + (slot + pin) % 4),
         (Board::Pc, 1) if pin == 0 => None,
         (Board::Pc, _) => Some((slot + pin + 3) % 4),
@@ -136,4 +138,37 @@ fn routing(board: Board) -> Vec<u8> {
     };
     out.extend(bytes(&Method::new("_PRT".into(), 0, false, vec![&Raw(body)])));
     out
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    /// INTA to INTD of a slot, as the letters of the links.
+    fn letters(board: Board, slot: u32) -> String {
+        (0..4)
+            .map(|pin| link_of(board, slot, pin).map_or('S', |i| (b'A' + i as u8) as char))
+            .collect()
+    }
+
+    #[test]
+    fn slots_are_wired_as_on_the_boards() {
+        use Board::{Pc, Q35};
+        for (board, slot, want) in [
+            (Q35, 0, "EFGH"),
+            (Q35, 1, "FGHE"),
+            (Q35, 3, "HEFG"),
+            (Q35, 24, "EFGH"),
+            (Q35, 25, "ABCD"),
+            (Q35, 29, "ABCD"),
+            (Q35, 30, "EFGH"),
+            (Q35, 31, "ABCD"),
+            (Pc, 0, "DABC"),
+            (Pc, 1, "SBCD"),
+            (Pc, 2, "BCDA"),
+            (Pc, 31, "CDAB"),
+        ] {
+            assert_eq!(letters(board, slot), want, "{board:?} slot {slot}");
+        }
+    }
 }
