@@ -186,7 +186,9 @@ impl Layout {
     pub fn ram_text(&self) -> String {
         match self.ram_high {
             0 => format!("0-{:#x}", self.ram_low),
-            high => format!("0-{:#x}, {FOUR_GB:#x}-{:#x}", self.ram_low, FOUR_GB + high),
+            high => {
+                format!("0-{:#x}, {FOUR_GB:#x}-{:#x}", self.ram_low, FOUR_GB.saturating_add(high))
+            }
         }
     }
 
