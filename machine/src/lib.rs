@@ -1,1 +1,4 @@
 //! machine
+pub mod acpi;
+pub mod boot;
+pub mod smbios;
