@@ -1,1 +1,3 @@
 //! cpu
+
+pub mod soft;
