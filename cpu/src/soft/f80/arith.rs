@@ -1,6 +1,6 @@
 //! FADD, FSUB, FMUL, FDIV, FSQRT.  SDM vol. 2A, tables 3-18 and following.
 
-use super::super::wide::{div128, mul64, sqrt128};
+use super::super::wide::{div128, mul64, shr_jam64, sqrt128};
 use super::pack::round_pack;
 use super::*;
 
@@ -36,10 +36,8 @@ fn finite_sum(x: Finite, y: Finite, env: &mut Env) -> F80 {
         (y.sig, 0)
     } else if d < 64 {
         (y.sig >> d, y.sig << (64 - d))
-    } else if d == 64 {
-        (0, y.sig)
     } else {
-        (0, 1)
+        (0, shr_jam64(y.sig, d - 64))
     };
     if x.sign == y.sign {
         let (sum, carry) = x.sig.overflowing_add(hi);
