@@ -1,7 +1,8 @@
 //! F2XM1, FYL2X, FYL2XP1.  SDM vol. 1, 8.3.9; vol. 2A.
 
+use super::super::wide::mul_high128;
 use super::tables::{LN2, LOG2, LOG2_E, POW2};
-use super::wide::{Wide, factorials, odd_parts, series};
+use super::wide::{Wide, factorials, inexact, odd_parts, series};
 use super::*;
 
 /// 1/2!, 1/3!, ...
@@ -9,7 +10,7 @@ const EXP: [u128; 15] = factorials(2, 1);
 /// 1/3, 1/5, ...
 const ATANH: [u128; 9] = odd_parts();
 
-/// F2XM1: 2^a - 1.  The manual defines it from -1 to 1; beyond, the operand stays.
+/// F2XM1: 2^a - 1.  The manual defines it from -1 to 1; beyond, processors leave the operand.
 pub fn exp2m1(a: F80, env: &mut Env) -> F80 {
     if let Some(nan) = nan1(a, env) {
         return nan;
@@ -23,10 +24,8 @@ pub fn exp2m1(a: F80, env: &mut Env) -> F80 {
         return a;
     }
     if a.exp() >= BIAS {
-        return match (a.exp() == BIAS && a.sig == TOP, a.sign()) {
-            (true, true) => F80::new(true, BIAS - 1, TOP),
-            _ => a,
-        };
+        let minus_one = a == ONE.neg();
+        return inexact(if minus_one { F80::new(true, BIAS - 1, TOP) } else { a }, env);
     }
     let x = Finite::of(a);
     if x.exp < BIAS - 6 {
@@ -36,17 +35,17 @@ pub fn exp2m1(a: F80, env: &mut Env) -> F80 {
     let size = ((x.sig as u128) << 63 >> (BIAS - 1 - x.exp)) as i128;
     let x = if x.sign { -size } else { size };
     let i = ((x >> 121) + 1) >> 1;
-    let f = x - (i << 122);
+    let f = x.wrapping_sub(i << 122);
     let base = POW2[(i + 32) as usize];
     if f == 0 {
-        return Wide::signed(base as i128 - (1 << 126), 126).round(env);
+        return Wide::signed(base.wrapping_sub(1 << 126) as i128, 126).round(env);
     }
     let small = exp_minus_one(Wide::signed(f, 127));
     if i == 0 {
         return small.round(env);
     }
-    let part = super::super::wide::mul_high128(base, small.to_fixed(128)) as i128;
-    let sum = base as i128 - (1 << 126) + if small.sign { -part } else { part };
+    let part = mul_high128(base, small.to_fixed(128)) as i128;
+    let sum = base.wrapping_sub(1 << 126) as i128 + if small.sign { -part } else { part };
     Wide::signed(sum, 126).round(env)
 }
 
@@ -112,6 +111,10 @@ pub fn ylog2p1(y: F80, x: F80, env: &mut Env) -> F80 {
         return x;
     }
     let sign = y.sign() != x.sign();
+    if x.sign() && x.exp() >= BIAS && cx == Class::Normal {
+        // -1 or less, far outside of what the manual defines: processors leave the operand.
+        return inexact(x, env);
+    }
     match (cy, cx) {
         (Class::Infinity, _) | (_, Class::Infinity) => return F80::infinity(sign),
         (Class::Zero, _) | (_, Class::Zero) => return F80::zero(sign),
@@ -122,13 +125,10 @@ pub fn ylog2p1(y: F80, x: F80, env: &mut Env) -> F80 {
     if x.exp < BIAS - 7 {
         return near_one(x).mul(y).round(env);
     }
-    if x.sign && x.exp >= BIAS {
-        // x is -1 or less, far outside of what the manual defines.
-        return if x.exp == BIAS && x.sig == TOP { F80::infinity(!y.sign) } else { invalid(env) };
-    }
     let (sum, exp) = plus_one(x);
     let shift = sum.leading_zeros();
-    log2(exp - shift as i32, sum << shift).mul(y).round(env)
+    let sum = sum << shift;
+    log2(exp - shift as i32, sum).mul(y).round_as(sum == 1 << 127, env)
 }
 
 /// `1 + x` for |x| of 2^-7 or more, -1 excluded: significand and exponent, not normalized.
@@ -158,7 +158,7 @@ fn atanh_scaled(s: Wide) -> Wide {
     s.more(terms).mul(Wide { sign: false, exp: 1, sig: LOG2_E })
 }
 
-/// The binary logarithm of `sig / 2^127 * 2^exp`; of `sig` no more than 72 bits are used.  Not zero.
+/// The binary logarithm of `sig / 2^127 * 2^exp`; of `sig` only the top 72 bits may be set.  Not zero.
 fn log2(exp: i32, sig: u128) -> Wide {
     let part = (sig >> 120) as usize & 127;
     let (factor, log) = LOG2[part];

@@ -4,7 +4,7 @@
 //! processor and not that of the true pi.
 
 use super::tables::{ATAN, PI_4};
-use super::wide::{Wide, factorials, odd_parts, series};
+use super::wide::{Wide, factorials, inexact, odd_parts, series};
 use super::*;
 
 /// Half of the processor's pi in units of 2^-65.  SDM vol. 1, 8.3.8: 0.C90FDAA2_2168C234_C * 2^2.
@@ -29,6 +29,8 @@ enum Start {
     Answer(F80),
     /// Zero, of this sign.
     Zero(bool),
+    /// Below 2^-68: the processor takes the sine and tangent for the angle and the cosine for 1 in every rounding mode.
+    Tiny(Wide),
     /// Below 2^63.
     Angle(Angle),
     /// 2^63 or more: C2 is set and nothing done.
@@ -48,7 +50,8 @@ fn start(a: F80, env: &mut Env) -> Start {
     if denormal(a, a, env) {
         return Start::Answer(a);
     }
-    Start::Angle(reduce(Finite::of(a)))
+    let x = Finite::of(a);
+    if x.exp < BIAS - 68 { Start::Tiny(Wide::from(x)) } else { Start::Angle(reduce(x)) }
 }
 
 fn reduce(x: Finite) -> Angle {
@@ -98,6 +101,7 @@ pub fn sin(a: F80, env: &mut Env) -> Option<F80> {
         Start::Answer(r) => r,
         Start::Zero(sign) => F80::zero(sign),
         Start::Far => return None,
+        Start::Tiny(x) => x.round_as(true, env),
         Start::Angle(x) => x.sin().round(env),
     })
 }
@@ -108,6 +112,7 @@ pub fn cos(a: F80, env: &mut Env) -> Option<F80> {
         Start::Answer(r) => r,
         Start::Zero(_) => ONE,
         Start::Far => return None,
+        Start::Tiny(_) => inexact(ONE, env),
         Start::Angle(x) => x.cos().round(env),
     })
 }
@@ -118,6 +123,7 @@ pub fn sincos(a: F80, env: &mut Env) -> Option<(F80, F80)> {
         Start::Answer(r) => (r, r),
         Start::Zero(sign) => (F80::zero(sign), ONE),
         Start::Far => return None,
+        Start::Tiny(x) => (x.round_as(true, env), ONE),
         Start::Angle(x) => (x.sin().round(env), x.cos().round(env)),
     })
 }
@@ -128,6 +134,7 @@ pub fn tan(a: F80, env: &mut Env) -> Option<(F80, F80)> {
         Start::Answer(r) => (r, r),
         Start::Zero(sign) => (F80::zero(sign), ONE),
         Start::Far => return None,
+        Start::Tiny(x) => (x.round_as(true, env), ONE),
         Start::Angle(x) => (x.sin().div(x.cos()).round(env), ONE),
     })
 }
@@ -149,7 +156,16 @@ pub fn atan(y: F80, x: F80, env: &mut Env) -> F80 {
         (Class::Infinity, _) | (_, Class::Zero) => eighths(2).round(env),
         (_, Class::Infinity) if !x.sign() => F80::zero(y.sign()),
         (_, Class::Infinity) => eighths(4).round(env),
-        _ => angle(Finite::of(y), Finite::of(x)).round(env),
+        _ => {
+            let (y, x) = (Finite::of(y), Finite::of(x));
+            if !x.sign && x.exp - y.exp > 40 {
+                let (quotient, exact) = Wide::from(y).div_exact(Wide::from(x));
+                if exact {
+                    return quotient.round_as(true, env);
+                }
+            }
+            angle(y, x).round(env)
+        }
     }
 }
 

@@ -36,10 +36,19 @@ impl Wide {
     }
 
     pub fn div(self, y: Wide) -> Wide {
+        self.div_exact(y).0
+    }
+
+    /// The quotient and whether it is exact.
+    pub fn div_exact(self, y: Wide) -> (Wide, bool) {
         let over = self.sig >= y.sig;
-        let (q, _) = div_fraction128(if over { self.sig >> 1 } else { self.sig }, y.sig);
-        // Half of the dividend may have lost its last bit: an error of the last place again.
-        Wide { sign: self.sign != y.sign, exp: self.exp - y.exp - !over as i32, sig: q | 1 << 127 }
+        // Half of the dividend may lose its last bit: an error of the last place again.
+        let num = if over { self.sig >> 1 } else { self.sig };
+        let (q, rest) = div_fraction128(num, y.sig);
+        let exp = self.exp - y.exp - !over as i32;
+        // Where the dividend was below the divisor, the top bit of the quotient is set; see that it is.
+        let q = Wide { sign: self.sign != y.sign, exp, sig: q | 1 << 127 };
+        (q, !rest && (!over || self.sig & 1 == 0))
     }
 
     /// `self * (1 - x / 2^128)`, and a last place less, so that the result is never too large for its true value.
@@ -63,16 +72,27 @@ impl Wide {
         if shift >= 128 { 0 } else { self.sig >> shift }
     }
 
-    /// Rounds to a register, all 64 bits.  A transcendental result is never exact.
+    /// Rounds to a register, all 64 bits.
     pub fn round(self, env: &mut Env) -> F80 {
-        self.round_as(false, env)
-    }
-
-    /// The same where the value may be `exact`.
-    pub fn round_as(self, exact: bool, env: &mut Env) -> F80 {
-        let lo = self.sig as u64 | !exact as u64;
+        let lo = self.sig as u64 | 1;
         round_pack_full(self.sign, self.exp + BIAS, (self.sig >> 64) as u64, lo, env)
     }
+
+    /// The same where the value is `exact`, as far as the processor computes it.
+    pub fn round_as(self, exact: bool, env: &mut Env) -> F80 {
+        if !exact {
+            return self.round(env);
+        }
+        let (hi, lo) = ((self.sig >> 64) as u64, self.sig as u64);
+        let r = round_pack_full(self.sign, self.exp + BIAS, hi, lo, env);
+        inexact(r, env)
+    }
+}
+
+/// Processors call every result of a transcendental function inexact (seen on Intel's), except at zeros and infinities.
+pub(super) fn inexact(r: F80, env: &mut Env) -> F80 {
+    env.raise(if r.exp() == 0 { flag::PE | flag::UE } else { flag::PE });
+    r
 }
 
 /// `x * (c[0] - x * (c[1] - x * (...)))`, or with plus signs if `plus`; all fractions of 2^128.
