@@ -14,6 +14,8 @@ const HALF_PI: u128 = 0x3_243f_6a88_85a3_08d3;
 const SIN: [u128; 16] = factorials(3, 2);
 /// 1/2!, 1/4!, ...
 const COS: [u128; 16] = factorials(2, 2);
+/// 1/3, 2/15, 17/315: enough below 2^-20.
+const TAN: [u128; 3] = [u128::MAX / 3, u128::MAX / 15 * 2, u128::MAX / 315 * 17];
 /// 1/3, 1/5, ...
 const ATAN_SERIES: [u128; 11] = odd_parts();
 
@@ -93,6 +95,14 @@ impl Angle {
     fn cos(&self) -> Wide {
         Angle { rest: self.rest, turns: self.turns.wrapping_add(1) }.sin()
     }
+
+    fn tan(&self) -> Wide {
+        if self.rest.exp < -20 && self.turns & 1 == 0 {
+            // So close to the angle that the division's last place would decide the rounding.
+            return self.rest.more(series(self.square(), &TAN, true));
+        }
+        self.sin().div(self.cos())
+    }
 }
 
 /// FSIN.  None: out of range, C2 is set and ST0 stays.
@@ -135,7 +145,7 @@ pub fn tan(a: F80, env: &mut Env) -> Option<(F80, F80)> {
         Start::Zero(sign) => (F80::zero(sign), ONE),
         Start::Far => return None,
         Start::Tiny(x) => (x.round_as(true, env), ONE),
-        Start::Angle(x) => (x.sin().div(x.cos()).round(env), ONE),
+        Start::Angle(x) => (x.tan().round(env), ONE),
     })
 }
 
