@@ -17,6 +17,7 @@ mod mmu;
 mod mode;
 pub mod rows;
 pub mod sem;
+pub mod soft;
 mod state;
 mod step;
 mod vector;
