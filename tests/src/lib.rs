@@ -1,1 +1,6 @@
-//! tests
+//! Tests of the whole: every instruction in three columns (interpreter, JIT, the host's own CPU).
+
+pub mod case;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod native;
+pub mod rng;
