@@ -6,6 +6,8 @@ use crate::rng::{self, Rng};
 /// Where the tested code may stand.
 pub const CODE: u64 = 0x0E00_0000;
 pub const CODE_SIZE: u64 = 0x1_0000;
+/// Where a case stands unless it says otherwise.
+pub const START: u64 = CODE + 0x100;
 /// Near branches go here: a page full of INT3. Arriving ends the case with `End::Done`.
 pub const LANDING: u64 = 0x0F00_0000;
 pub const LANDING_SIZE: u64 = 0x1000;
@@ -58,7 +60,7 @@ impl State {
         gpr[RSP] = STACK;
         State {
             gpr,
-            rip: CODE,
+            rip: START,
             rflags: 0,
             ymm: [[0; 4]; 16],
             mxcsr: 0x1F80,
@@ -205,7 +207,7 @@ pub fn background(mem_seed: u64) -> Vec<u64> {
 pub fn window_offset(at: u64) -> Option<usize> {
     (0..WINDOWS.len()).find_map(|w| {
         let off = at.wrapping_sub(WINDOWS[w]);
-        (off < WINDOW_SIZE).then_some(w * WINDOW_SIZE as usize + off as usize)
+        (off < WINDOW_SIZE).then(|| w * WINDOW_SIZE as usize + off as usize)
     })
 }
 

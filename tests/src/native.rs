@@ -68,6 +68,8 @@ struct Fp {
 }
 
 const WORDS: usize = (WINDOW_SIZE / 8) as usize;
+/// Bytes before and after the code that are ours: INT3s as landing places of short branches.
+const AROUND: u64 = 32;
 const CONTEXT: u64 = 0x0D00_0000;
 const CONTEXT_SIZE: u64 = 0x2000;
 const STUB: u64 = 0x0D10_0000;
@@ -123,15 +125,14 @@ impl Native {
         Ok(n)
     }
 
-    /// Runs one case. Code and patches that do not fit their windows are refused.
+    /// Runs one case. Code that does not fit its window is refused.
     pub fn run(&mut self, case: &Case) -> Outcome {
-        let room = 16;
         let s = &case.state;
-        let end = s.rip.checked_add(case.code.len() as u64 + room);
+        let end = s.rip.checked_add(case.code.len() as u64 + AROUND);
         assert!(
-            s.rip >= CODE && end.is_some_and(|e| e <= CODE + CODE_SIZE),
-            "code window holds {CODE:#x}..{:#x}, the case stands at {:#x}",
-            CODE + CODE_SIZE - room,
+            s.rip >= CODE + AROUND && end.is_some_and(|e| e <= CODE + CODE_SIZE),
+            "the code window is {CODE:#x}..{:#x} less {AROUND} bytes, the case stands at {:#x}",
+            CODE + CODE_SIZE,
             s.rip
         );
         if self.mem_seed != case.mem_seed || self.pristine.is_empty() {
@@ -159,18 +160,20 @@ impl Native {
         self.finish(case, out)
     }
 
-    /// Writes the code and, behind it, the jump to the exit stub.
+    /// Writes the code, the jump to the exit stub behind it, and INT3 around both.
     fn place_code(&self, case: &Case) {
-        let after = case.state.rip + case.code.len() as u64;
-        let mut jump = [0xE9, 0, 0, 0, 0];
+        let (around, len) = (AROUND as usize, case.code.len());
+        let start = case.state.rip - AROUND;
+        let after = case.state.rip + len as u64;
         let rel = self.stubs.exit.wrapping_sub(after + 5) as u32;
-        jump[1..].copy_from_slice(&rel.to_le_bytes());
-        // SAFETY: `run` has checked that both fit the code window, which is mapped writable.
-        unsafe {
-            let to = case.state.rip as *mut u8;
-            std::ptr::copy_nonoverlapping(case.code.as_ptr(), to, case.code.len());
-            std::ptr::copy_nonoverlapping(jump.as_ptr(), to.add(case.code.len()), jump.len());
-        }
+        // SAFETY: `run` has checked that all fits the code window, which is mapped writable; the
+        // slice is gone when the code runs.
+        let to = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, len + 2 * around) };
+        to[..around].fill(0xCC);
+        to[around..around + len].copy_from_slice(&case.code);
+        to[around + len..].fill(0xCC);
+        to[around + len] = 0xE9;
+        to[around + len + 1..][..4].copy_from_slice(&rel.to_le_bytes());
     }
 
     /// Collects the changes of the windows and undoes them.
@@ -231,8 +234,8 @@ fn window<'a>(w: usize) -> &'a mut [u64] {
 /// The indices of the words that a patch touches.
 fn patched_words(p: &Patch) -> impl Iterator<Item = usize> {
     let (at, len) = (p.at, p.bytes.len() as u64);
-    let words = if len == 0 { 0 } else { (at + len - 1) / 8 - at / 8 + 1 };
-    (0..words).filter_map(move |i| case::window_offset((at & !7) + 8 * i)).map(|off| off / 8)
+    let words = if len == 0 { 0 } else { (at % 8 + len).div_ceil(8) };
+    (0..words).filter_map(move |i| case::window_offset((at & !7).wrapping_add(8 * i))).map(|off| off / 8)
 }
 
 impl Drop for Native {

@@ -23,7 +23,7 @@ fn page_fault(address: u64, write: bool) -> End {
 fn a_shift_gives_what_the_manual_says() {
     let mut n = Native::open().unwrap();
     let out = n.run(&case(&[0x48, 0xC1, 0xE0, 0x04], |s| s.gpr[0] = 1));
-    assert_eq!((out.end, out.state.gpr[0], out.state.rip), (End::Done, 16, CODE + 4));
+    assert_eq!((out.end, out.state.gpr[0], out.state.rip), (End::Done, 16, START + 4));
     assert_eq!(out.state.rflags & (CF | ZF | SF | PF), 0);
 }
 
@@ -33,7 +33,7 @@ fn a_store_to_the_guard_page_faults_with_its_address_and_leaves_memory_alone() {
     let end = WINDOWS[0] + WINDOW_SIZE;
     // mov [rax], rcx
     let out = n.run(&case(&[0x48, 0x89, 0x08], |s| (s.gpr[0], s.gpr[1]) = (end - 4, !0)));
-    assert_eq!((out.end, out.state.rip), (page_fault(end, true), CODE));
+    assert_eq!((out.end, out.state.rip), (page_fault(end, true), START));
     assert_eq!(out.mem, []);
     let out = n.run(&case(&[0x48, 0x8B, 0x08], |s| s.gpr[0] = WINDOWS[0] - 1));
     assert_eq!(out.end, page_fault(WINDOWS[0] - 1, false));
@@ -86,7 +86,7 @@ fn a_branch_lands_and_is_done() {
     let out = n.run(&case(&[0xFF, 0xE0], |s| s.gpr[0] = LANDING + 0x123)); // jmp rax
     assert_eq!((out.end, out.state.rip), (End::Done, LANDING + 0x123));
     let out = n.run(&case(&[0xFF, 0xD0], |s| s.gpr[0] = LANDING)); // call rax
-    assert_eq!((out.end, out.mem), (End::Done, vec![(STACK - 8, CODE + 2)]));
+    assert_eq!((out.end, out.mem), (End::Done, vec![(STACK - 8, START + 2)]));
 }
 
 #[test]
@@ -98,4 +98,23 @@ fn the_stack_pointer_may_be_anything() {
         let out = n.run(&case(&[0x50], |s| s.gpr[4] = rsp));
         assert!(out.end != End::Done && out.state.gpr[4] == rsp);
     }
+}
+
+#[test]
+fn random_cases_give_the_same_twice_and_leave_the_windows_clean() {
+    use crate::generate::{Generator, rows};
+    let mut n = Native::open().unwrap();
+    let mut g = Generator::new(rows(true));
+    let mut faults = 0;
+    for index in 0..20_000 {
+        let c = g.single(77, index);
+        let (a, b) = (n.run(&c), n.run(&c));
+        assert_eq!(a, b, "{}", crate::text::line(&c, None));
+        faults += usize::from(a.end != End::Done);
+        if !c.writes {
+            assert!(n.windows_are_clean(), "{}", crate::text::line(&c, None));
+        }
+    }
+    assert!(n.windows_are_clean());
+    assert!((500..6000).contains(&faults), "{faults} faults in 20,000");
 }
