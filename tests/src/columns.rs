@@ -32,7 +32,8 @@ pub fn open(name: &str) -> Result<Box<dyn Column>, String> {
         "native" => Ok(Box::new(crate::native::Native::open()?)),
         #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
         "native" => Err("this host cannot be a column: x86-64 Linux is needed".into()),
-        "interp" | "jit" => Err(format!("{name}: this column is not there yet")),
+        "interp" => Ok(Box::new(crate::emulator::Interpreter::new()?)),
+        "jit" => Err(format!("{name}: this column is not there yet")),
         _ => Err(format!("{name}: no such column; there are {}", NAMES.join(", "))),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod case;
 pub mod columns;
+pub mod emulator;
 pub mod generate;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod native;

@@ -1,7 +1,7 @@
 //! `columns`: random instructions in all columns, and every difference.
 //!
 //! columns [--seed N] [--runs N] [--rows a,b] [--columns native,interp,jit] [--blocks]
-//!         [--stop K] [--counts] [--record FILE] [--replay FILE] [--list]
+//!         [--stop K] [--counts] [--record FILE] [--replay FILE] [--list] [--all]
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,6 +21,8 @@ struct Options {
     stop: u64,
     counts: bool,
     list: bool,
+    /// Also rows that the emulator does not have (they are #UD there).
+    all: bool,
     record: Option<String>,
     replay: Option<String>,
 }
@@ -35,6 +37,7 @@ fn options() -> Result<Options, String> {
         stop: 20,
         counts: false,
         list: false,
+        all: false,
         record: None,
         replay: None,
     };
@@ -51,6 +54,7 @@ fn options() -> Result<Options, String> {
             "--columns" => o.columns = list(value()?),
             "--blocks" => o.blocks = true,
             "--counts" => o.counts = true,
+            "--all" => o.all = true,
             "--list" => o.list = true,
             "--record" => o.record = Some(value()?),
             "--replay" => o.replay = Some(value()?),
@@ -81,7 +85,12 @@ fn work(o: &Options) -> Result<u64, String> {
         o.rows.is_empty() || o.rows.iter().any(|n| *n == m || *n == c)
     };
     let uses_host = o.columns.iter().any(|c| c == "native") || o.record.is_some();
-    let rows: Vec<Row> = rows(uses_host).into_iter().filter(named).collect();
+    let mut rows: Vec<Row> = rows(uses_host).into_iter().filter(named).collect();
+    if !o.all && o.record.is_none() && o.columns.iter().any(|c| c == "interp" || c == "jit") {
+        let before = rows.len();
+        rows.retain(|r| tests::emulator::has(r.mnemonic));
+        println!("{} of {before} forms have a meaning in the emulator", rows.len());
+    }
     if rows.is_empty() {
         return Err(format!("{}: no such mnemonic or code", o.rows.join(", ")));
     }
