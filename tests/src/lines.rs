@@ -13,8 +13,7 @@ pub fn parse(content: &str) -> Result<Vec<(usize, Line)>, String> {
             continue;
         }
         let line = Line::parse(text).map_err(|e| format!("line {}: {e}", n + 1))?;
-        let decoded = policy::instructions(&line.case).map(|i| i.len()).sum::<usize>();
-        if decoded != line.case.code.len() || line.case.code.is_empty() {
+        if !policy::is_whole(&line.case) {
             return Err(format!("line {}: the bytes are not whole instructions", n + 1));
         }
         out.push((n + 1, line));
@@ -36,3 +35,6 @@ pub fn failures(content: &str, column: &mut dyn Column) -> Result<Vec<String>, S
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod test;

@@ -11,7 +11,7 @@
 //! Everything else is compared bit for bit, the contents of empty x87 registers too.
 
 use crate::case::{AF, Case, FLAGS, OF};
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, RflagsBits};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, RflagsBits};
 
 /// What to leave out when the outcomes of a case are compared.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,17 @@ pub struct Ignore {
 pub fn instructions(case: &Case) -> impl Iterator<Item = Instruction> {
     let mut d = Decoder::with_ip(64, &case.code, case.state.rip, DecoderOptions::NONE);
     std::iter::from_fn(move || d.can_decode().then(|| d.decode()))
+}
+
+/// Whether the bytes of a case end where an instruction ends.
+pub fn is_whole(case: &Case) -> bool {
+    let mut d = Decoder::with_ip(64, &case.code, case.state.rip, DecoderOptions::NONE);
+    while d.can_decode() {
+        if d.decode().is_invalid() && d.last_error() == DecoderError::NoMoreBytes {
+            return false;
+        }
+    }
+    !case.code.is_empty()
 }
 
 /// Whether the instruction is tested in single cases only, since what follows in a block would

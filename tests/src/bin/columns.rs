@@ -1,7 +1,7 @@
 //! `columns`: random instructions in all columns, and every difference.
 //!
 //! columns [--seed N] [--runs N] [--rows a,b] [--columns native,interp,jit] [--blocks]
-//!         [--stop K] [--counts] [--record FILE] [--replay FILE] [--list] [--all]
+//!         [--stop K] [--counts] [--record FILE] [--replay FILE] [--list] [--all] [--speed]
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,6 +20,7 @@ struct Options {
     blocks: bool,
     stop: u64,
     counts: bool,
+    speed: bool,
     list: bool,
     /// Also rows that the emulator does not have (they are #UD there).
     all: bool,
@@ -36,6 +37,7 @@ fn options() -> Result<Options, String> {
         blocks: false,
         stop: 20,
         counts: false,
+        speed: false,
         list: false,
         all: false,
         record: None,
@@ -55,6 +57,7 @@ fn options() -> Result<Options, String> {
             "--blocks" => o.blocks = true,
             "--counts" => o.counts = true,
             "--all" => o.all = true,
+            "--speed" => o.speed = true,
             "--list" => o.list = true,
             "--record" => o.record = Some(value()?),
             "--replay" => o.replay = Some(value()?),
@@ -109,7 +112,28 @@ fn work(o: &Options) -> Result<u64, String> {
     if let Some(file) = &o.replay {
         return replay(file, &mut open, o.stop);
     }
+    if o.speed {
+        speed(&mut g, &mut open, o);
+        return Ok(0);
+    }
     compare(&mut g, &mut open, o)
+}
+
+/// How long a column takes for a case, without making the case: 4096 cases over and over.
+fn speed(g: &mut Generator, open: &mut [Box<dyn Column>], o: &Options) {
+    for c in open {
+        let mut make = |i| if o.blocks { g.block(o.seed, i) } else { g.single(o.seed, i) };
+        let all: Vec<Case> = (0..4096).map(&mut make).collect();
+        let (quiet, faulting): (Vec<Case>, Vec<Case>) =
+            all.into_iter().partition(|case| c.run(case).end == End::Done);
+        for (name, cases) in [("without", &quiet), ("with", &faulting)] {
+            let start = Instant::now();
+            let runs = o.runs.min(1_000_000) as usize;
+            cases.iter().cycle().take(runs).for_each(|case| drop(c.run(case)));
+            let each = start.elapsed().as_secs_f64() / runs as f64;
+            println!("{}: {:.3} us a case {name} a fault", c.name(), each * 1e6);
+        }
+    }
 }
 
 /// What was seen of a mnemonic: runs, faults, differences.
