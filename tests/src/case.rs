@@ -229,6 +229,13 @@ pub fn apply(patches: &[Patch], words: &mut [u64]) {
     }
 }
 
+/// The indices of the words that a patch touches.
+pub fn patched_words(p: &Patch) -> impl Iterator<Item = usize> {
+    let (at, len) = (p.at, p.bytes.len() as u64);
+    let words = if len == 0 { 0 } else { (at % 8 + len).div_ceil(8) };
+    (0..words).filter_map(move |i| window_offset((at & !7).wrapping_add(8 * i))).map(|off| off / 8)
+}
+
 /// What the windows hold when a case starts.
 pub fn memory(case: &Case) -> Vec<u64> {
     let mut words = background(case.mem_seed);

@@ -143,9 +143,7 @@ fn memory_differences(
         };
         let (w, g) = (value(want), value(got));
         let ignored = |at: u64| ignore.mem.iter().any(|(a, n)| at.wrapping_sub(*a) < *n);
-        let mask = (0..8)
-            .filter(|i| !ignored(at + i))
-            .fold(0u64, |m, i| m | 0xFF << (8 * i));
+        let mask = (0..8).filter(|i| !ignored(at + i)).fold(0u64, |m, i| m | 0xFF << (8 * i));
         if (w ^ g) & mask != 0 {
             out.push(format!("[{at:x}] {g:016x} instead of {w:016x}"));
         }
@@ -216,9 +214,9 @@ fn without(case: &Case, n: usize) -> Option<Case> {
     c.code.drain(start..start + len);
     c.count -= 1;
     // RIP-relative operands and branches of what follows would point elsewhere.
-    let moved = policy::instructions(case).skip(n + 1).any(|i| {
-        i.is_ip_rel_memory_operand() || i.near_branch_target() != 0
-    });
+    let moved = policy::instructions(case)
+        .skip(n + 1)
+        .any(|i| i.is_ip_rel_memory_operand() || i.near_branch_target() != 0);
     (!moved).then_some(c)
 }
 
@@ -232,3 +230,6 @@ pub fn report(case: &Case, right: (&str, &Outcome), other: (&str, &Outcome)) -> 
     let _ = writeln!(out, "  repro: {}", text::line(case, Some(right.1)));
     out
 }
+
+#[cfg(test)]
+mod test;

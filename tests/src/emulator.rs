@@ -32,8 +32,11 @@ pub struct Machine {
     pub bus: Nothing,
     ram: Arc<Ram>,
     /// What the windows hold between cases, and the seed it is made from.
-    pristine: Vec<u8>,
+    pristine: Vec<u64>,
     mem_seed: u64,
+    /// What they held when the case began.
+    before: Vec<u64>,
+    scratch: Vec<u8>,
     runs: u64,
 }
 
@@ -44,7 +47,16 @@ impl Machine {
         ram.fill(LANDING_AT, LANDING_SIZE, 0xCC).ok_or("the landing page is outside of RAM")?;
         let model = Arc::new(cpu::big::cpuid::Model::max());
         let core = Core::new(0, ram.clone(), model);
-        let mut m = Machine { core, bus: Nothing, ram, pristine: vec![], mem_seed: 0, runs: 0 };
+        let mut m = Machine {
+            core,
+            bus: Nothing,
+            ram,
+            pristine: vec![],
+            mem_seed: 0,
+            before: vec![],
+            scratch: vec![],
+            runs: 0,
+        };
         m.system();
         m.fill(0);
         Ok(m)
@@ -79,8 +91,9 @@ impl Machine {
         if self.runs.is_multiple_of(64) {
             self.core.tlb.flush();
         }
-        if !case.patches.is_empty() {
-            self.set_windows(&bytes_of(&case::memory(case)));
+        case::apply(&case.patches, &mut self.before);
+        for i in case.patches.iter().flat_map(case::patched_words) {
+            self.put(i, self.before[i]);
         }
         // INT3 around the code: landing places of short branches.
         let at = CODE_AT + case.state.rip - CODE;
@@ -114,7 +127,8 @@ impl Machine {
         to.gpr = s.gpr;
         to.rip = s.rip;
         to.rflags = s.flags() & FLAGS;
-        to.ymm = s.ymm.map(|y| [y[0] as u64, (y[0] >> 64) as u64, y[1] as u64, (y[1] >> 64) as u64]);
+        to.ymm =
+            s.ymm.map(|y| [y[0] as u64, (y[0] >> 64) as u64, y[1] as u64, (y[1] >> 64) as u64]);
         to.mxcsr = s.mxcsr;
         to.fcw = s.fpu.cw;
         to.fsw = s.fpu.sw & !0x3800 | u16::from(s.fpu.top & 7) << 11;
@@ -142,40 +156,46 @@ impl Machine {
 
     /// The changed words of the windows; afterwards the windows are as between cases.
     fn changes(&mut self, case: &Case) -> Vec<(u64, u64)> {
-        let mut now = vec![0; self.pristine.len()];
+        let mut now = std::mem::take(&mut self.scratch);
+        now.resize(8 * self.before.len(), 0);
         let _ = self.ram.read(WINDOWS_AT, &mut now);
-        if now == self.pristine {
-            return Vec::new();
+        let mut out = Vec::new();
+        for (k, (now, was)) in now.chunks(512).zip(self.before.chunks(64)).enumerate() {
+            let same = now.chunks_exact(8).zip(was).all(|(n, w)| *n == w.to_le_bytes());
+            if !same {
+                for (i, (n, w)) in now.chunks_exact(8).zip(was).enumerate() {
+                    if *n != w.to_le_bytes() {
+                        let v = n.iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
+                        out.push((k * 64 + i, v));
+                    }
+                }
+            }
         }
-        let pristine = std::mem::take(&mut self.pristine);
-        self.set_windows(&pristine);
-        self.pristine = pristine;
-        let words: Vec<u64> = now
-            .chunks_exact(8)
-            .map(|c| c.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b)))
-            .collect();
-        crate::text::changes(&case::memory(case), &words)
+        self.scratch = now;
+        let patched = case.patches.iter().flat_map(case::patched_words);
+        for i in out.iter().map(|(i, _)| *i).chain(patched) {
+            self.before[i] = self.pristine[i];
+            self.put(i, self.pristine[i]);
+        }
+        out.into_iter().map(|(i, v)| (case::window_address(8 * i), v)).collect()
     }
 
     fn fill(&mut self, mem_seed: u64) {
-        self.pristine = bytes_of(&case::background(mem_seed));
+        self.pristine = case::background(mem_seed);
+        self.before = self.pristine.clone();
         self.mem_seed = mem_seed;
-        let all = std::mem::take(&mut self.pristine);
-        self.set_windows(&all);
-        self.pristine = all;
+        let bytes: Vec<u8> = self.pristine.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let _ = self.ram.write(WINDOWS_AT, &bytes);
     }
 
-    fn set_windows(&mut self, bytes: &[u8]) {
-        let _ = self.ram.write(WINDOWS_AT, bytes);
+    /// Sets a word of the windows.
+    fn put(&self, index: usize, word: u64) {
+        let _ = self.ram.write(WINDOWS_AT + 8 * index as u64, &word.to_le_bytes());
     }
 }
 
 fn join(low: u64, high: u64) -> u128 {
     u128::from(high) << 64 | u128::from(low)
-}
-
-fn bytes_of(words: &[u64]) -> Vec<u8> {
-    words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
 /// Four-level tables that map `MAPPED` for user mode, accessed and dirty already.

@@ -4,9 +4,9 @@ pub mod case;
 pub mod columns;
 pub mod emulator;
 pub mod generate;
+pub mod lines;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod native;
-pub mod lines;
 pub mod policy;
 pub mod rng;
 pub mod text;

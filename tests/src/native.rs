@@ -16,7 +16,7 @@
 mod signal;
 mod stub;
 
-use crate::case::{self, CODE, CODE_SIZE, Case, End, FLAGS, LANDING, LANDING_SIZE, Outcome, Patch};
+use crate::case::{self, CODE, CODE_SIZE, Case, End, FLAGS, LANDING, LANDING_SIZE, Outcome};
 use crate::case::{State, WINDOW_SIZE, WINDOWS};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -100,6 +100,7 @@ pub struct Native {
     mem_seed: u64,
     /// The alternate signal stack: freed after `drop` has taken it out of use.
     _alternate: Vec<u8>,
+    thread: u32,
     _one: MutexGuard<'static, ()>,
     /// The alternate signal stack belongs to this thread.
     _thread: PhantomData<*mut ()>,
@@ -118,6 +119,7 @@ impl Native {
             shadow: Vec::new(),
             mem_seed: 0,
             _alternate: alternate,
+            thread: signal::thread_id(),
             _one: one,
             _thread: PhantomData,
         };
@@ -148,7 +150,7 @@ impl Native {
             c.target = s.rip;
             c.faulted = 0;
             to_fp(s, &mut c.in_fp);
-            c.active.store(signal::thread_id(), Ordering::Relaxed);
+            c.active.store(self.thread, Ordering::Relaxed);
             let enter: extern "sysv64" fn() = std::mem::transmute(self.stubs.enter as *const u8);
             // SAFETY: the stub saves what the ABI asks for; the tested code obeys the promise in
             // the module's description.
@@ -193,7 +195,7 @@ impl Native {
                 now.copy_from_slice(was);
             }
         }
-        for i in case.patches.iter().flat_map(patched_words) {
+        for i in case.patches.iter().flat_map(case::patched_words) {
             self.shadow[i] = self.pristine[i];
             window(i / WORDS)[i % WORDS] = self.pristine[i];
         }
@@ -203,7 +205,7 @@ impl Native {
     /// Puts the patches into the windows and their shadow.
     fn patch(&mut self, case: &Case) {
         case::apply(&case.patches, &mut self.shadow);
-        for i in case.patches.iter().flat_map(patched_words) {
+        for i in case.patches.iter().flat_map(case::patched_words) {
             window(i / WORDS)[i % WORDS] = self.shadow[i];
         }
     }
@@ -229,13 +231,6 @@ fn window<'a>(w: usize) -> &'a mut [u64] {
     // SAFETY: the windows are mapped writable since `open`, and no reference outlives its use in
     // the functions above; tested code runs only while none is held.
     unsafe { std::slice::from_raw_parts_mut(WINDOWS[w] as *mut u64, WORDS) }
-}
-
-/// The indices of the words that a patch touches.
-fn patched_words(p: &Patch) -> impl Iterator<Item = usize> {
-    let (at, len) = (p.at, p.bytes.len() as u64);
-    let words = if len == 0 { 0 } else { (at % 8 + len).div_ceil(8) };
-    (0..words).filter_map(move |i| case::window_offset((at & !7).wrapping_add(8 * i))).map(|off| off / 8)
 }
 
 impl Drop for Native {

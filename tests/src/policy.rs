@@ -134,8 +134,7 @@ fn is_approximate(m: Mnemonic) -> bool {
 }
 
 fn narrow_double_shift(i: &Instruction) -> bool {
-    matches!(i.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd)
-        && (i.op1_register().is_gpr16())
+    matches!(i.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) && (i.op1_register().is_gpr16())
 }
 
 /// Where the 32-bit x87 environment holds the pointers: offset and length.

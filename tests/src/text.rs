@@ -303,7 +303,6 @@ fn unhex(text: &str) -> Result<Vec<u8>, String> {
     digits.chunks(2).map(byte).collect()
 }
 
-
 #[cfg(test)]
 mod test {
     use super::*;

@@ -219,9 +219,9 @@ fn repeat(d: &mut Draft, row: &Row, i: &mut Instruction) -> Option<()> {
         1 if row.op.can_use_repne_prefix() => i.set_has_repne_prefix(true),
         _ => i.set_has_rep_prefix(true),
     }
-    let narrow = i.op_kinds().any(|k| {
-        matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI)
-    });
+    let narrow = i
+        .op_kinds()
+        .any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI));
     let count = d.r.pick(&[0, 1, 2, 3, 5, 8, 16, 17, 40]);
     let dirt = if narrow { d.r.next() << 32 } else { 0 };
     d.pin(1, count | dirt)

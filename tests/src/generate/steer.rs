@@ -1,8 +1,8 @@
 //! What an instruction needs of the registers to do something worth testing.
 
+use super::Draft;
 use super::operand::{address, holder};
 use super::rows::Row;
-use super::Draft;
 use crate::case::{LANDING, RSP, STACK, WINDOW_SIZE, WINDOWS};
 use crate::rng;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};

@@ -25,8 +25,7 @@ pub(super) fn write() -> Result<Stubs, String> {
 
 fn assemble() -> Result<(Vec<u8>, Stubs), iced_x86::IcedError> {
     let mut a = CodeAssembler::new(64)?;
-    let (mut enter, mut exit, mut recover) =
-        (a.create_label(), a.create_label(), a.create_label());
+    let (mut enter, mut exit, mut recover) = (a.create_label(), a.create_label(), a.create_label());
 
     a.set_label(&mut enter)?;
     for r in SAVED {
