@@ -233,7 +233,7 @@ fn show(case: &Case, open: &mut [Box<dyn Column>], name: &str, want: &Outcome, g
 fn record(g: &mut Generator, o: &Options, file: &str) -> Result<(), String> {
     let mut native = columns::open("native")?;
     let mut out = Vec::new();
-    let per_row = 2;
+    let per_row = 3;
     for row in 0..g.rows().len() {
         for index in 0..per_row {
             let case = g.of_row(row, o.seed, index * 256 + row as u64 % 256);
