@@ -15,4 +15,7 @@ macro_rules! saved {
     };
 }
 
+mod bytes;
 pub mod chipset;
+
+pub use bytes::Bytes;
