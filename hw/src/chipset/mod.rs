@@ -1,0 +1,6 @@
+//! What a PC has around its processor: interrupts, timers, the clock, power.
+
+pub mod ioapic;
+pub mod lapic;
+pub mod pic;
+pub mod pit;
