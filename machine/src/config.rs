@@ -192,12 +192,7 @@ pub enum Kind {
     /// Each byte written to the port goes to the back end; a read gives `readback`.
     IsaDebugcon { iobase: u16, readback: u8, backend: Option<Backend> },
     /// A 16550A; what is `None` follows from the port's number.
-    IsaSerial {
-        index: Option<u8>,
-        iobase: Option<u16>,
-        irq: Option<u8>,
-        backend: Option<Backend>,
-    },
+    IsaSerial { index: Option<u8>, iobase: Option<u16>, irq: Option<u8>, backend: Option<Backend> },
 }
 
 impl Kind {
