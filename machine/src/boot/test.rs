@@ -104,7 +104,7 @@ fn the_memory_map_is_what_firmware_gives() {
         .map(|at| (r.number(at, 8), r.number(at, 8) + r.number(at + 8, 8), r.number(at + 16, 4)))
         .collect();
     let tables = rows[3].1;
-    assert!(tables < RAM && tables >= RAM - 0x2_0000 && tables % 0x1000 == 0);
+    assert!((RAM - 0x2_0000..RAM).contains(&tables) && tables % 0x1000 == 0);
     let want = [
         (0, 0x9FC00, 1),
         (0x9FC00, 0xA0000, 2),
@@ -349,6 +349,8 @@ fn odd_machines_are_refused_in_words() {
         |l| l.ecam = Some(Range::new(5 << 20, 6 << 20)),
         |l| l.pci_mmio32.push(Range::new(0, 0x1000)),
         |l| l.pci_mmio64 = Some(Range::new(0, 1)),
+        |l| l.reserved.push(Range::new(0xBFFF_F000, 0xC000_1000)),
+        |l| l.pm_base = 0xFFFF,
     ] {
         let mut l = layout();
         change(&mut l);
