@@ -264,6 +264,8 @@ fn errors_say_what_where_and_what_was_expected() {
     let wide_multiboot = images::elf(true, 62, &images::multiboot_header(0), &[]);
     let plain_elf = images::elf(true, 62, &[0; 64], &[]);
     let note = |entry: &[u8]| images::elf(true, 62, &[0; 64], &images::pvh_note(entry));
+    let mut many = plain_elf.clone();
+    put(&mut many, 56, &[0xFF, 0xFF]);
     let mut no_flag = good.image();
     put(&mut no_flag, 0x1FE, &[0, 0]);
     for (image, initrd, append, want) in [
@@ -313,6 +315,7 @@ fn errors_say_what_where_and_what_was_expected() {
         (no_flag, None, "", "boot flag is 0x0000, 0xaa55 expected"),
         (wide_multiboot, None, "", "Cannot load x86-64 image, give a 32bit one"),
         (plain_elf, None, "", "ELF image without a PVH entry note"),
+        (many, None, "", "ELF image with 65535 segments, at most 1024 expected"),
         (note(&[0; 3]), None, "", "PVH entry note of 3 bytes, 4 or 8 expected"),
         (
             note(&[0, 0, 0, 0, 1, 0, 0, 0]),
