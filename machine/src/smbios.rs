@@ -310,7 +310,8 @@ mod test {
 
     #[test]
     fn both_entry_points_add_up_and_lead_to_the_structures() {
-        let l = Layout::new(Board::Q35, 256 << 20, 2);
+        let mut l = Layout::new(Board::Q35, 256 << 20, 2);
+        l.topology = crate::boot::Topology { sockets: 2, cores: 1, threads: 1 };
         let parts = place(&l, 0xF_0040).unwrap();
         let (old, new, table) = (&parts[0].1, &parts[1].1, &parts[2]);
         assert_eq!((old.len(), new.len()), (0x1F, 0x18));
@@ -341,8 +342,7 @@ mod test {
 
     #[test]
     fn more_than_254_cores_use_the_wide_fields() {
-        let mut l = Layout::new(Board::Q35, 1 << 30, 300);
-        l.topology = crate::boot::Topology { sockets: 1, cores: 300, threads: 1 };
+        let l = Layout::new(Board::Q35, 1 << 30, 300);
         let all = walk(&build(&l).unwrap().structures);
         let cpu = &all.iter().find(|s| s.0 == 4).unwrap().1;
         assert_eq!(cpu[0x23], 255);

@@ -39,13 +39,20 @@ fn soft_off() -> Vec<u8> {
 }
 
 /// Ranges that no other device may be given: configuration space, other chipset memory, and the
-/// general-purpose event block.
+/// general-purpose event block where it is not among the power-management function's own ports.
 fn reserved(l: &Layout) -> Vec<u8> {
-    let mut parts = vec![Raw(bytes(&IO::new(l.gpe0, l.gpe0, 1, l.gpe0_len)))];
+    const PM_PORTS: u16 = 0x80;
+    let mut parts = Vec::new();
+    if !(l.pm_base..l.pm_base + PM_PORTS).contains(&l.gpe0) {
+        parts.push(Raw(bytes(&IO::new(l.gpe0, l.gpe0, 1, l.gpe0_len))));
+    }
     for r in l.ecam.iter().chain(&l.reserved) {
         if let (Ok(start), Ok(len)) = (u32::try_from(r.start), u32::try_from(r.len())) {
             parts.push(Raw(bytes(&Memory32Fixed::new(true, start, len))));
         }
+    }
+    if parts.is_empty() {
+        return Vec::new();
     }
     let parts = parts.iter().map(|p| p as _).collect();
     bytes(&Device::new(

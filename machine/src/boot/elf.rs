@@ -8,6 +8,8 @@ pub const EM_X86_64: u16 = 62;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
+/// More program headers than any kernel has; bounds the work that a hostile file can cause.
+const MAX_SEGMENTS: u16 = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -59,6 +61,10 @@ impl Elf {
         let size = if wide { 56 } else { 32 };
         if phnum > 0 && usize::from(phentsize) < size {
             let why = format!("ELF program headers of {phentsize} bytes, at least {size} expected");
+            return Err(BootError::image(name, why));
+        }
+        if phnum > MAX_SEGMENTS {
+            let why = format!("ELF image with {phnum} segments, at most {MAX_SEGMENTS} expected");
             return Err(BootError::image(name, why));
         }
         let mut segments = Vec::new();

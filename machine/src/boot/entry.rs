@@ -49,6 +49,9 @@ pub struct EntryState {
     pub cr3: u64,
     pub cr4: u64,
     pub efer: u64,
+    /// IA32_MTRR_DEF_TYPE, for every processor: firmware makes memory write-back, and a system
+    /// that finds the MTRRs off gives up on PAT as well.
+    pub mtrr_def_type: u64,
     pub cs: Segment,
     /// DS, ES, FS, GS and SS are all this.
     pub data: Segment,
@@ -63,6 +66,8 @@ const CR0_PG: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
+/// MTRRs on, memory write-back (SDM vol. 3, 12.11.2.1).
+const MTRR_WRITE_BACK: u64 = 1 << 11 | 6;
 const RESET_CR0: u64 = 0x6000_0010;
 
 /// Selectors of the table that [`write_gdt`] lays down. Linux wants code at 0x10 and data at 0x18
@@ -118,6 +123,7 @@ impl EntryState {
             mode: Mode::Real16,
             rip: 0xFFF0,
             cr0: RESET_CR0,
+            mtrr_def_type: 0,
             idt: TableReg { base: 0, limit: 0xFFFF },
             gdt: TableReg { base: 0, limit: 0xFFFF },
             ..Self::zero()
@@ -168,6 +174,7 @@ impl EntryState {
             cr3: 0,
             cr4: 0,
             efer: 0,
+            mtrr_def_type: MTRR_WRITE_BACK,
             cs: Segment { selector: CODE, base: 0, limit: FLAT, attr: ATTR_CODE32 },
             data: Segment { selector: DATA, base: 0, limit: FLAT, attr: ATTR_DATA },
             tr: Segment { selector: TASK, base: 0, limit: 0x67, attr: ATTR_TSS_BUSY },

@@ -133,7 +133,7 @@ const IO_APIC: u64 = 0xFEC0_0000;
 const Q35_ECAM: Range = Range { start: 0xB000_0000, end: 0xC000_0000 };
 
 impl Layout {
-    /// A board with QEMU's addresses. RAM that reaches the PCI hole continues at 4 GiB: on q35
+    /// A board with QEMU's addresses, its processors the cores of one socket. RAM that reaches the PCI hole continues at 4 GiB: on q35
     /// from 2 GiB on when there is 2.75 GiB or more, on pc from 3 GiB on when 3.5 GiB or more.
     pub fn new(board: Board, ram: u64, cpus: u32) -> Self {
         let (full, split) = match board {
@@ -142,7 +142,7 @@ impl Layout {
         };
         let ram_low = if ram < full { ram } else { split };
         let ram_high = ram - ram_low;
-        let topology = Topology { sockets: cpus, cores: 1, threads: 1 };
+        let topology = Topology { sockets: 1, cores: cpus, threads: 1 };
         let mmio64 = FOUR_GB.saturating_add(ram_high).next_multiple_of(GB);
         let q35 = board == Board::Q35;
         Layout {
@@ -199,7 +199,7 @@ impl Layout {
         if self.ram_low < 2 * MB {
             return bad(format!("{} bytes of RAM, at least 2 MiB are needed", self.ram_low));
         }
-        if self.ram_low % 4096 != 0 || self.ram_high % 4096 != 0 {
+        if !self.ram_low.is_multiple_of(4096) || !self.ram_high.is_multiple_of(4096) {
             return bad("RAM is not a whole number of 4 KiB pages".into());
         }
         if self.ram_low > IO_APIC || self.ram_high > 1 << 51 {
@@ -218,6 +218,10 @@ impl Layout {
                 self.apic_ids.len()
             ));
         }
+        if self.pm_base > 0xFF00 || self.gpe0_len > 30 {
+            let (pm, len) = (self.pm_base, self.gpe0_len);
+            return bad(format!("power management at port {pm:#x}, {len} bytes of events"));
+        }
         let low = Range::new(0, self.ram_low);
         if let Some(ecam) = self.ecam
             && (ecam.len() % MB != 0
@@ -230,6 +234,13 @@ impl Layout {
         for hole in holes {
             if hole.end > FOUR_GB || hole.overlaps(&low) {
                 return bad(format!("the range {:#x}-{:#x} is not free", hole.start, hole.end));
+            }
+        }
+        let kept: Vec<&Range> = self.ecam.iter().chain(&self.reserved).collect();
+        for (i, a) in kept.iter().enumerate() {
+            if let Some(b) = kept[i + 1..].iter().find(|b| a.overlaps(b)) {
+                let (a, b) = (a.start.max(b.start), a.end.min(b.end));
+                return bad(format!("{a:#x}-{b:#x} is reserved twice"));
             }
         }
         if let Some(high) = self.pci_mmio64

@@ -146,7 +146,7 @@ impl Header {
                 header.initrd_max = FOUR_GB - 1;
             }
         }
-        if header.load_at < MB || header.load_at % header.alignment != 0 {
+        if header.load_at < MB || !header.load_at.is_multiple_of(header.alignment) {
             return bad(format!(
                 "bzImage wants to be at {:#x}, a multiple of {:#x} from 1 MiB on expected",
                 header.load_at, header.alignment

@@ -5,6 +5,12 @@
 //! what the boot protocol wants, and answers how processor 0 has to be set ([`EntryState`]).
 //! Nothing here knows a processor or a device, and nothing but the files comes from the host.
 //!
+//! No firmware runs, so the machine has to come out of reset as firmware would have left it:
+//! the F segment (where the tables go) readable as RAM; on q35 PCIEXBAR at [`Layout::ecam`] and
+//! the LPC bridge's PMBASE (with ACPI_CNTL) at [`Layout::pm_base`], on pc the same for function
+//! 1.3; A20 open; LINT0 of processor 0 taking ExtINT; [`EntryState::mtrr_def_type`] on every
+//! processor. Interrupt routing and BARs are left to the system, which programs them by the DSDT.
+//!
 //! The kinds of image, in the order they are tried (QEMU's): Linux bzImage ([`linux`]),
 //! Multiboot 1 ([`multiboot`]), ELF with a PVH note ([`pvh`]).
 

@@ -104,7 +104,7 @@ fn the_memory_map_is_what_firmware_gives() {
         .map(|at| (r.number(at, 8), r.number(at, 8) + r.number(at + 8, 8), r.number(at + 16, 4)))
         .collect();
     let tables = rows[3].1;
-    assert!(tables < RAM && tables >= RAM - 0x2_0000 && tables % 0x1000 == 0);
+    assert!((RAM - 0x2_0000..RAM).contains(&tables) && tables % 0x1000 == 0);
     let want = [
         (0, 0x9FC00, 1),
         (0x9FC00, 0xA0000, 2),
@@ -264,6 +264,8 @@ fn errors_say_what_where_and_what_was_expected() {
     let wide_multiboot = images::elf(true, 62, &images::multiboot_header(0), &[]);
     let plain_elf = images::elf(true, 62, &[0; 64], &[]);
     let note = |entry: &[u8]| images::elf(true, 62, &[0; 64], &images::pvh_note(entry));
+    let mut many = plain_elf.clone();
+    put(&mut many, 56, &[0xFF, 0xFF]);
     let mut no_flag = good.image();
     put(&mut no_flag, 0x1FE, &[0, 0]);
     for (image, initrd, append, want) in [
@@ -313,6 +315,7 @@ fn errors_say_what_where_and_what_was_expected() {
         (no_flag, None, "", "boot flag is 0x0000, 0xaa55 expected"),
         (wide_multiboot, None, "", "Cannot load x86-64 image, give a 32bit one"),
         (plain_elf, None, "", "ELF image without a PVH entry note"),
+        (many, None, "", "ELF image with 65535 segments, at most 1024 expected"),
         (note(&[0; 3]), None, "", "PVH entry note of 3 bytes, 4 or 8 expected"),
         (
             note(&[0, 0, 0, 0, 1, 0, 0, 0]),
@@ -349,6 +352,8 @@ fn odd_machines_are_refused_in_words() {
         |l| l.ecam = Some(Range::new(5 << 20, 6 << 20)),
         |l| l.pci_mmio32.push(Range::new(0, 0x1000)),
         |l| l.pci_mmio64 = Some(Range::new(0, 1)),
+        |l| l.reserved.push(Range::new(0xBFFF_F000, 0xC000_1000)),
+        |l| l.pm_base = 0xFFFF,
     ] {
         let mut l = layout();
         change(&mut l);
