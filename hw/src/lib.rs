@@ -17,5 +17,6 @@ macro_rules! saved {
 
 mod bytes;
 pub mod chipset;
+pub mod serial;
 
 pub use bytes::Bytes;
