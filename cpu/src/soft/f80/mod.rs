@@ -136,6 +136,12 @@ impl Env {
         self.flags & !self.masks & flag::BEFORE != 0
     }
 
+    /// The same for loads: an unmasked denormal operand is noted but the push is done (SDM vol. 1, 8.5.2).
+    #[inline(always)]
+    pub const fn load_aborted(&self) -> bool {
+        self.flags & !self.masks & flag::IE != 0
+    }
+
     /// The same for stores to memory, which an unmasked overflow or underflow stops too.
     #[inline(always)]
     pub const fn store_aborted(&self) -> bool {
