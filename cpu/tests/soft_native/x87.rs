@@ -57,9 +57,9 @@ pub(crate) use x87;
 
 /// Rounding, precision and, in half of the cases, masks at random.
 pub fn control(d: &mut Dice) -> u16 {
-    const PRECISION: [u16; 4] = [0, 0x200, 0x300, 0x300];
+    const PRECISION: [u16; 6] = [0, 0x100, 0x200, 0x300, 0x300, 0x300];
     let masks = if d.below(2) == 0 { 0x3f } else { d.next() as u16 & 0x3f };
-    masks | (d.below(4) as u16) << 10 | PRECISION[d.below(4) as usize]
+    masks | (d.below(4) as u16) << 10 | PRECISION[d.below(6) as usize]
 }
 
 /// A register of any kind, odd encodings included.
