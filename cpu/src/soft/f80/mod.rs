@@ -35,6 +35,9 @@ pub use log::{exp2m1, ylog2, ylog2p1};
 pub use partial::{Remainder, extract, rem, round_to_int, scale};
 pub use trig::{atan, cos, sin, sincos, tan};
 
+#[cfg(test)]
+mod test;
+
 use super::wide::shr_jam128;
 
 /// A register of the FPU: 64 bits of significand with an explicit integer bit, then exponent and sign.
