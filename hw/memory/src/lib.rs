@@ -1,1 +1,14 @@
-//! hw/memory
+//! Guest memory: RAM, the address map, dirty pages, and the soft TLB that reads and writes RAM at host speed.
+//!
+//! One of the two crates with unsafe code. All RAM-like memory of a machine (RAM, ROM, video memory) is one host mapping;
+//! a place in it is an *offset*. Guest-physical addresses become offsets through the [`Map`].
+
+mod map;
+mod ram;
+mod tlb;
+mod width;
+
+pub use map::{Entry, Map, Target};
+pub use ram::{CODE, DISPLAY, MIGRATION, PAGE, Ram, RamError};
+pub use tlb::{INVALID, SLOW, TLB_SIZE, Tlb, TlbEntry, TlbInfo};
+pub use width::Width;

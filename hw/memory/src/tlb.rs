@@ -1,0 +1,334 @@
+//! The soft TLB: guest-linear pages to host memory, at the speed of one compare.
+//!
+//! An entry has a tag for each kind of access and the number to add to a linear address to get the host's. A tag equals the
+//! page's address when that access may go straight to RAM; any flag bit in it makes the compare fail, so that device
+//! registers, watched pages and translated code never cost RAM anything. Emitted code does the same compare as here.
+// UNSAFE: reads and writes host memory through `addend`. Entries are only made by `insert`, from a RAM offset that was
+// checked against the mapping, which the TLB keeps alive.
+#![allow(unsafe_code)]
+
+use crate::{PAGE, Ram, Width};
+use std::sync::Arc;
+
+/// Entries in each set; a power of two.
+pub const TLB_SIZE: usize = 1024;
+/// The tag of an access that is not (known to be) allowed.
+pub const INVALID: u64 = !0;
+/// Tag bit: allowed, but not straight to RAM.
+pub const SLOW: u64 = 1;
+
+/// What emitted code reads. `addend + linear` is the host address.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct TlbEntry {
+    pub read: u64,
+    pub write: u64,
+    pub exec: u64,
+    pub addend: u64,
+}
+
+/// What the slow path wants to know of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlbInfo {
+    /// Guest-physical address of the page.
+    pub phys: u64,
+    /// Where the page is in [`Ram`]; `None` for device registers.
+    pub ram: Option<u64>,
+    /// RAM that ignores writes.
+    pub rom: bool,
+    /// Kept when only the current address space is flushed.
+    pub global: bool,
+    pub read: bool,
+    pub write: bool,
+    pub exec: bool,
+    /// Protection key of a user page, or of a supervisor page with PKS.
+    pub key: u8,
+}
+
+const EMPTY: TlbEntry = TlbEntry { read: INVALID, write: INVALID, exec: INVALID, addend: 0 };
+
+/// One CPU's TLB: a set of entries per privilege view (see `cpu::mmu`).
+#[repr(C)]
+pub struct Tlb<const SETS: usize> {
+    entries: [[TlbEntry; TLB_SIZE]; SETS],
+    info: Box<[[TlbInfo; TLB_SIZE]; SETS]>,
+    used: [Vec<u16>; SETS],
+    ram: Arc<Ram>,
+}
+
+// One machine thread owns all CPUs and the RAM; see `Ram`.
+// SAFETY: the raw addends are only followed by the thread that has the TLB.
+unsafe impl<const SETS: usize> Send for Tlb<SETS> {}
+
+fn index(linear: u64) -> usize {
+    (linear / PAGE) as usize % TLB_SIZE
+}
+/// What a tag must equal for an access of `bytes` at `linear` to be allowed and inside one page. A crossing access names the
+/// next page, whose tag is never in this slot.
+#[inline(always)]
+fn wanted(linear: u64, bytes: u64) -> u64 {
+    linear.wrapping_add(bytes - 1) & !(PAGE - 1)
+}
+
+impl<const SETS: usize> Tlb<SETS> {
+    pub fn new(ram: Arc<Ram>) -> Self {
+        Tlb {
+            entries: [[EMPTY; TLB_SIZE]; SETS],
+            info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
+            used: std::array::from_fn(|_| Vec::new()),
+            ram,
+        }
+    }
+    pub fn ram(&self) -> &Arc<Ram> {
+        &self.ram
+    }
+    /// The offset of entry 0 of `set` from the start of the TLB, for emitted code.
+    pub const fn set_offset(set: usize) -> usize {
+        set * TLB_SIZE * size_of::<TlbEntry>()
+    }
+
+    /// Reads RAM if the entry is there and allows it.
+    #[inline(always)]
+    pub fn read(&self, set: usize, linear: u64, w: Width) -> Option<u64> {
+        let e = &self.entries[set][index(linear)];
+        if e.read != wanted(linear, w.bytes()) {
+            return None;
+        }
+        let p = e.addend.wrapping_add(linear) as *const u8;
+        // SAFETY: the tag matched, so `p` is inside a RAM page, and all `w` bytes are.
+        Some(unsafe {
+            match w {
+                Width::W8 => p.read() as u64,
+                Width::W16 => u16::from_le(p.cast::<u16>().read_unaligned()) as u64,
+                Width::W32 => u32::from_le(p.cast::<u32>().read_unaligned()) as u64,
+                Width::W64 => u64::from_le(p.cast::<u64>().read_unaligned()),
+            }
+        })
+    }
+    /// Writes RAM if the entry is there and allows it; else does nothing and says `false`.
+    #[inline(always)]
+    #[must_use]
+    pub fn write(&self, set: usize, linear: u64, w: Width, v: u64) -> bool {
+        let e = &self.entries[set][index(linear)];
+        if e.write != wanted(linear, w.bytes()) {
+            return false;
+        }
+        let p = e.addend.wrapping_add(linear) as *mut u8;
+        // SAFETY: the tag matched, so `p` is inside a writable RAM page, and all `w` bytes are.
+        unsafe {
+            match w {
+                Width::W8 => p.write(v as u8),
+                Width::W16 => p.cast::<u16>().write_unaligned((v as u16).to_le()),
+                Width::W32 => p.cast::<u32>().write_unaligned((v as u32).to_le()),
+                Width::W64 => p.cast::<u64>().write_unaligned(v.to_le()),
+            }
+        }
+        true
+    }
+    /// Reads 16 bytes.
+    #[inline(always)]
+    pub fn read_128(&self, set: usize, linear: u64) -> Option<u128> {
+        let e = &self.entries[set][index(linear)];
+        if e.read != wanted(linear, 16) {
+            return None;
+        }
+        let p = e.addend.wrapping_add(linear) as *const u128;
+        // SAFETY: as in `read`.
+        Some(u128::from_le(unsafe { p.read_unaligned() }))
+    }
+    /// Writes 16 bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn write_128(&self, set: usize, linear: u64, v: u128) -> bool {
+        let e = &self.entries[set][index(linear)];
+        if e.write != wanted(linear, 16) {
+            return false;
+        }
+        let p = e.addend.wrapping_add(linear) as *mut u128;
+        // SAFETY: as in `write`.
+        unsafe { p.write_unaligned(v.to_le()) }
+        true
+    }
+    /// The RAM offset behind `linear` if the page is RAM and this entry allows reading (`write` false) or unwatched writing.
+    #[inline(always)]
+    pub fn ram_at(&self, set: usize, linear: u64, write: bool) -> Option<u64> {
+        let e = &self.entries[set][index(linear)];
+        let tag = if write { e.write } else { e.read };
+        (tag == linear & !(PAGE - 1))
+            .then(|| e.addend.wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
+    }
+    /// The RAM offset of the code at `linear`.
+    #[inline(always)]
+    pub fn exec(&self, set: usize, linear: u64) -> Option<u64> {
+        let e = &self.entries[set][index(linear)];
+        (e.exec == linear & !(PAGE - 1))
+            .then(|| e.addend.wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
+    }
+    /// The entry for `linear`, whatever it allows.
+    #[inline]
+    pub fn info(&self, set: usize, linear: u64) -> Option<TlbInfo> {
+        let (i, page) = (index(linear), linear & !(PAGE - 1));
+        let e = &self.entries[set][i];
+        let here = |tag: u64| tag != INVALID && tag & !(PAGE - 1) == page;
+        (here(e.read) || here(e.write) || here(e.exec)).then(|| self.info[set][i])
+    }
+
+    /// Puts an entry in. A `ram` offset outside the mapping makes it a device page.
+    pub fn insert(&mut self, set: usize, linear: u64, mut info: TlbInfo) {
+        let (i, page) = (index(linear), linear & !(PAGE - 1));
+        if info.ram.is_some_and(|at| at % PAGE != 0 || at + PAGE > self.ram.len()) {
+            info.ram = None;
+        }
+        let slow = |slow: bool| if slow { SLOW } else { 0 };
+        let tag = |on: bool, slow: u64| if on { page | slow } else { INVALID };
+        let io = info.ram.is_none();
+        let watched = info.ram.is_none_or(|at| info.rom || self.ram.write_is_watched(at));
+        let host = (self.ram.base() as u64).wrapping_add(info.ram.unwrap_or(0));
+        let e = TlbEntry {
+            read: tag(info.read, slow(io)),
+            write: tag(info.write, slow(watched)),
+            exec: tag(info.exec, slow(io)),
+            addend: host.wrapping_sub(page),
+        };
+        if self.entries[set][i].read == INVALID && self.entries[set][i].exec == INVALID {
+            self.used[set].push(i as u16);
+        }
+        self.entries[set][i] = e;
+        self.info[set][i] = info;
+    }
+
+    pub fn flush(&mut self) {
+        for (set, used) in self.used.iter_mut().enumerate() {
+            for i in used.drain(..) {
+                self.entries[set][i as usize] = EMPTY;
+            }
+        }
+    }
+    /// Drops all but global entries.
+    pub fn flush_non_global(&mut self) {
+        for (set, used) in self.used.iter_mut().enumerate() {
+            used.retain(|&i| {
+                let keep = self.info[set][i as usize].global;
+                if !keep {
+                    self.entries[set][i as usize] = EMPTY;
+                }
+                keep
+            });
+        }
+    }
+    /// Drops the page of `linear` in all sets.
+    pub fn flush_page(&mut self, linear: u64) {
+        let i = index(linear);
+        for set in 0..SETS {
+            if self.info(set, linear).is_some() {
+                self.entries[set][i] = EMPTY;
+                self.used[set].retain(|&u| u != i as u16);
+            }
+        }
+    }
+    /// Makes writes to the RAM page at `offset` take the slow path from now on.
+    pub fn protect(&mut self, offset: u64) {
+        for set in 0..SETS {
+            for &i in &self.used[set] {
+                if self.info[set][i as usize].ram == Some(offset) {
+                    let e = &mut self.entries[set][i as usize];
+                    if e.write != INVALID {
+                        e.write |= SLOW;
+                    }
+                }
+            }
+        }
+    }
+    /// The valid entries, for `info tlb`: `(set, linear page, info)`.
+    pub fn list(&self) -> Vec<(usize, u64, TlbInfo)> {
+        let mut all = Vec::new();
+        for set in 0..SETS {
+            for &i in &self.used[set] {
+                let e = &self.entries[set][i as usize];
+                if let Some(tag) = [e.read, e.exec, e.write].into_iter().find(|&t| t != INVALID) {
+                    all.push((set, tag & !(PAGE - 1), self.info[set][i as usize]));
+                }
+            }
+        }
+        all.sort_by_key(|&(set, page, _)| (set, page));
+        all
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn tlb() -> Tlb<2> {
+        Tlb::new(Arc::new(Ram::new(16 * PAGE).unwrap()))
+    }
+    fn page(at: u64) -> TlbInfo {
+        TlbInfo {
+            phys: at,
+            ram: Some(at),
+            read: true,
+            write: true,
+            exec: true,
+            ..TlbInfo::default()
+        }
+    }
+
+    #[test]
+    fn only_what_was_inserted_is_reached() {
+        let mut t = tlb();
+        assert_eq!(t.read(0, 0x5000, Width::W8), None);
+        t.insert(0, 0x5123, page(0x2000));
+        assert!(t.write(0, 0x5ff8, Width::W64, 0x1122334455667788));
+        assert_eq!(t.read(0, 0x5ffc, Width::W32), Some(0x11223344));
+        assert_eq!(t.read(0, 0x5ffd, Width::W32), None, "crosses the page");
+        assert_eq!(t.read(1, 0x5000, Width::W8), None, "another set");
+        assert_eq!(t.exec(0, 0x5010), Some(0x2010));
+        assert_eq!(t.ram().read_u64(0x2ff8), Some(0x1122334455667788));
+        assert!(!t.write_128(0, 0x5ff1, 0));
+        assert!(t.write_128(0, 0x5ff0, 7));
+        assert_eq!(t.read_128(0, 0x5ff0), Some(7));
+    }
+
+    #[test]
+    fn the_last_page_and_the_page_after_it_do_not_alias() {
+        let mut t = tlb();
+        t.insert(0, 0, page(0));
+        assert_eq!(t.read(0, u64::MAX - 3, Width::W64), None);
+        t.insert(0, 0xffff_ffff_ffff_f000, page(0x1000));
+        assert_eq!(t.read(0, u64::MAX - 3, Width::W32), Some(0));
+        assert_eq!(t.read(0, u64::MAX - 3, Width::W64), None);
+    }
+
+    #[test]
+    fn rom_devices_and_watched_pages_are_slow() {
+        let mut t = tlb();
+        t.insert(0, 0x1000, TlbInfo { rom: true, ..page(0) });
+        assert!(!t.write(0, 0x1000, Width::W8, 1));
+        assert_eq!(t.read(0, 0x1000, Width::W8), Some(0));
+        t.insert(0, 0x2000, TlbInfo { ram: Some(1 << 40), ..page(0) });
+        assert_eq!(t.read(0, 0x2000, Width::W8), None);
+        assert_eq!(t.info(0, 0x2000).unwrap().ram, None);
+        t.insert(0, 0x3000, page(0x3000));
+        assert!(t.write(0, 0x3000, Width::W8, 1));
+        t.ram().set_flags(0x3000, crate::CODE);
+        t.protect(0x3000);
+        assert!(!t.write(0, 0x3000, Width::W8, 1));
+        assert!(t.info(0, 0x3000).unwrap().write);
+    }
+
+    #[test]
+    fn flushes_keep_what_they_should() {
+        let mut t = tlb();
+        t.insert(0, 0x1000, TlbInfo { global: true, ..page(0) });
+        t.insert(0, 0x2000, page(0));
+        t.insert(1, 0x2000, page(0));
+        t.flush_non_global();
+        assert_eq!(t.list().len(), 1);
+        t.insert(1, 0x1000, page(0));
+        t.flush_page(0x1fff);
+        assert_eq!(t.list(), []);
+        t.insert(0, 0x2000, page(0));
+        t.flush();
+        assert_eq!(t.read(0, 0x2000, Width::W8), None);
+    }
+}
