@@ -72,7 +72,9 @@ impl Listener {
                     }
                     std::fs::remove_file(path)?;
                 }
-                Listener::Unix(UnixListener::bind(path)?)
+                let listener = UnixListener::bind(path)?;
+                super::terminal::remove_at_exit(path.clone());
+                Listener::Unix(listener)
             }
             Address::Tcp { host, port } => {
                 let host = if host.is_empty() { "0.0.0.0" } else { host };
@@ -125,12 +127,7 @@ pub fn filename(socket: &Socket, port: Option<u16>) -> String {
 }
 
 /// Starts it; returns what it is called. Whatever is wrong at the start is told here.
-pub fn start(
-    id: &str,
-    socket: &Socket,
-    outbox: &Arc<Outbox>,
-    inlet: Inlet,
-) -> io::Result<String> {
+pub fn start(id: &str, socket: &Socket, outbox: &Arc<Outbox>, inlet: Inlet) -> io::Result<String> {
     let mut line = Line { socket: socket.clone(), outbox: outbox.clone(), inlet };
     if !socket.server {
         let first = match (Stream::connect(socket), socket.reconnect) {
