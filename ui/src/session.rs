@@ -337,7 +337,7 @@ impl Session {
                     self.output(port, help.as_bytes());
                 }
                 Key::Exit => {
-                    self.output(port, b"reprise: Terminated\n\r");
+                    self.output(port, b"reprise: Terminated\r\n");
                     self.vm.shut_down(Cause::HostKeys);
                 }
                 Key::Break => self.send_break(port),

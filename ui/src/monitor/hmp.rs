@@ -237,9 +237,15 @@ fn port_write(h: &mut Hmp, vm: &mut Vm, args: &str) -> Result<String, String> {
 
 fn save_memory(h: &mut Hmp, vm: &mut Vm, args: &str, physical: bool) -> Result<String, String> {
     let registers = |name: &str| vm.guest.register(h.cpu, name);
-    let (at, rest) = prefix(args, &registers)?;
-    let (size, rest) = prefix(rest, &registers)?;
-    write_memory(vm, h.cpu, at, size, file(rest)?, physical).map(|()| String::new())
+    // The file's name is taken off first: an unquoted one may begin like the rest of a division.
+    let start = match args.strip_suffix('"') {
+        Some(quoted) => quoted.rfind('"'),
+        None => args.rfind(char::is_whitespace),
+    };
+    let (numbers, name) = args.split_at(start.ok_or("expected an address, a size and a file")?);
+    let (at, rest) = prefix(numbers, &registers)?;
+    let size = evaluate(rest, &registers)?;
+    write_memory(vm, h.cpu, at, size, file(name.trim())?, physical).map(|()| String::new())
 }
 
 /// Writes a piece of memory to a file.
