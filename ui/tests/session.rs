@@ -82,7 +82,9 @@ fn expect(from: &mut impl Read, what: &str) -> String {
     while !all.ends_with(what.as_bytes()) {
         match from.read(&mut byte) {
             Ok(1) => all.push(byte[0]),
-            other => panic!("{other:?} instead of {what:?} after {:?}", String::from_utf8_lossy(&all)),
+            other => {
+                panic!("{other:?} instead of {what:?} after {:?}", String::from_utf8_lossy(&all))
+            }
         }
     }
     String::from_utf8(all).unwrap()
@@ -135,13 +137,25 @@ fn a_qmp_dialogue_goes_as_documented() {
     let mut c = qmp(&vm);
     let negotiate = "Expecting capabilities negotiation with 'qmp_capabilities'";
     assert_eq!(c.ask("query-status"), error("CommandNotFound", negotiate));
-    assert_eq!(c.say("{\"execute\":\"qmp_capabilities\",\"id\":7}\n"), json!({"return": {}, "id": 7}));
+    assert_eq!(
+        c.say("{\"execute\":\"qmp_capabilities\",\"id\":7}\n"),
+        json!({"return": {}, "id": 7})
+    );
     let rows = [
-        (r#"{"execute":"query-status"}"#, json!({"return": {"status": "prelaunch", "running": false}})),
-        (r#"{"execute":"query-name","id":{"a":[1]}}"#, json!({"return": {"name": "box"}, "id": {"a": [1]}})),
+        (
+            r#"{"execute":"query-status"}"#,
+            json!({"return": {"status": "prelaunch", "running": false}}),
+        ),
+        (
+            r#"{"execute":"query-name","id":{"a":[1]}}"#,
+            json!({"return": {"name": "box"}, "id": {"a": [1]}}),
+        ),
         (r#"{"execute":"query-kvm"}"#, json!({"return": {"enabled": false, "present": false}})),
         (r#"{"execute":"foo"}"#, error("CommandNotFound", "The command foo has not been found")),
-        (r#"{"execute":"stop","arguments":{"x":1}}"#, error("GenericError", "Parameter 'x' is unexpected")),
+        (
+            r#"{"execute":"stop","arguments":{"x":1}}"#,
+            error("GenericError", "Parameter 'x' is unexpected"),
+        ),
         (r#"{"execute":"memsave"}"#, error("GenericError", "Parameter 'val' is missing")),
         (
             r#"{"execute":"human-monitor-command","arguments":{"command-line":5}}"#,
@@ -305,7 +319,10 @@ fn the_monitor_for_people_answers() {
         ("ringbuf_read ring 5", "hello\r\n"),
         ("sendkey foo", "Error: unknown key: 'foo'\r\n"),
         ("log int,unimp", ""),
-        ("log foo", "Error: no log item 'foo': expected some of in_asm, int, exec, cpu, cpu_reset, guest_errors, unimp\r\n"),
+        (
+            "log foo",
+            "Error: no log item 'foo': expected some of in_asm, int, exec, cpu, cpu_reset, guest_errors, unimp\r\n",
+        ),
         ("boot_set n", "Error: boot_set: there is no firmware yet that could use it\r\n"),
         (&memory, ""),
         (&save, ""),

@@ -128,12 +128,7 @@ pub fn filename(socket: &Socket, port: Option<u16>) -> String {
 
 /// Starts it; returns what it is called. Whatever is wrong at the start is told here, and a first connection is
 /// complete before the machine can say anything.
-pub fn start(
-    id: &str,
-    socket: &Socket,
-    outbox: &Arc<Outbox>,
-    inlet: Inlet,
-) -> io::Result<String> {
+pub fn start(id: &str, socket: &Socket, outbox: &Arc<Outbox>, inlet: Inlet) -> io::Result<String> {
     let line = Line { socket: socket.clone(), outbox: outbox.clone(), inlet };
     if !socket.server {
         let first = match (Stream::connect(socket), socket.reconnect) {
