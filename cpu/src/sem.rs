@@ -10,6 +10,7 @@
 pub mod operand;
 
 pub mod alu;
+pub mod simd;
 
 use crate::exception::Exception;
 use crate::interp::Interp;
