@@ -1,1 +1,13 @@
-//! machine
+//! Boards: which parts, where, and joined how; guest time; the loop that runs the cores.
+
+pub mod acpi;
+pub mod boot;
+mod bus;
+mod clock;
+pub mod config;
+mod fabric;
+mod parts;
+pub mod smbios;
+
+pub use fabric::World;
+pub use parts::{DeviceId, Parts};

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod sse;
+mod transcendental;
 mod x87;
 
 /// A small generator (splitmix64): the same operands in every run.

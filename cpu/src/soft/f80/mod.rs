@@ -17,8 +17,12 @@ mod arith;
 mod bcd;
 mod compare;
 mod convert;
+mod log;
 mod pack;
 mod partial;
+mod tables;
+mod trig;
+mod wide;
 
 pub use super::{Order, Round, flag};
 pub use arith::{add, div, mul, sqrt, sub, with_f32, with_f64};
@@ -27,7 +31,9 @@ pub use compare::{compare, test};
 pub use convert::{
     from_f32, from_f64, from_i16, from_i32, from_i64, to_f32, to_f64, to_i16, to_i32, to_i64,
 };
+pub use log::{exp2m1, ylog2, ylog2p1};
 pub use partial::{Remainder, extract, rem, round_to_int, scale};
+pub use trig::{atan, cos, sin, sincos, tan};
 
 use super::wide::shr_jam128;
 
