@@ -3,12 +3,12 @@
 use crate::board::{self, Board};
 use crate::bus::CoreBus;
 use crate::clock::Clock;
-use crate::config::{Backend, Config, Log, Timebase};
+use crate::config::{Backend, Config};
 use crate::fabric::World;
 use crate::parts::{DeviceId, Parts};
-use cpu::{Activity, Bus, Core, Exception, Interp};
+use cpu::{Activity, Core, Interp};
 use device::{CpuSignal, Input, Request, Tick};
-use hw::Lapic;
+use hw::chipset::lapic::Lapic;
 use jit::Engine;
 use std::time::Duration;
 
@@ -132,7 +132,9 @@ impl Machine {
     /// The next core in turn that has something to do.
     fn next_runnable(&mut self) -> Option<usize> {
         let all = self.cores.len();
-        let n = (0..all).map(|k| (self.turn + k) % all).find(|&n| cpu::event::runnable(&self.cores[n]))?;
+        let n = (0..all)
+            .map(|k| (self.turn + k) % all)
+            .find(|&n| cpu::event::runnable(&self.cores[n]))?;
         self.turn = n;
         Some(n)
     }
@@ -273,12 +275,3 @@ impl Machine {
         r
     }
 }
-
-/// Kept for the front end's sake: what a run wants logged.
-pub(crate) fn wants_guest_errors(log: &Log) -> bool {
-    log.has(crate::config::Item::GuestErrors)
-}
-
-const _: fn(&mut dyn Bus) = |_| {};
-const _: Exception = Exception::UD;
-const _: Timebase = Timebase::Host;
