@@ -227,6 +227,18 @@ impl Machine {
         }
     }
 
+    /// Everything that follows from a state just loaded.
+    pub(crate) fn after_load(&mut self, a20: bool) {
+        self.world.now = self.clock.now(self.count);
+        self.a20 = true;
+        self.set_a20(a20);
+        self.engine.flush();
+        self.parts.forget_outputs(&mut self.world);
+        self.parts.settle_all(&mut self.world);
+        self.obey();
+        self.flush_tlbs();
+    }
+
     fn set_a20(&mut self, on: bool) {
         if self.a20 != on {
             self.a20 = on;
