@@ -97,9 +97,7 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
     let engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
     let cores = (0..config.topology.cpus).map(|n| {
         let id = board.layout.apic_ids[n as usize];
-        let mut core = Core::new(id, ram.clone(), model.clone());
-        cpu::event::power_on(&mut core, n == 0);
-        core
+        Core::new(id, ram.clone(), model.clone())
     });
     let mut machine = Machine {
         cores: cores.collect(),
@@ -167,10 +165,8 @@ fn model(config: &Config) -> Result<Model, MachineError> {
         };
     }
     let t = &config.topology;
-    let mut model = Model::parse(&text).map_err(|e| MachineError::Option(format!("-cpu {e}")))?;
-    model.set_topology(t.sockets, t.cores * t.dies, t.threads);
-    model.set_tsc_hz(TSC_HZ);
-    Ok(model)
+    let model = Model::parse(&text).map_err(|e| MachineError::Option(format!("-cpu {e}")))?;
+    Ok(model.with_topology(t.sockets, t.cores * t.dies, t.threads).with_tsc(TSC_HZ))
 }
 
 fn engine_config(config: &Config) -> jit::Config {

@@ -73,9 +73,8 @@ impl Machine {
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.parts.reset(&mut self.world);
         self.a20 = true;
-        for core in &mut self.cores {
-            cpu::event::reset(core);
-            core.phys_mask = !0;
+        for (n, core) in self.cores.iter_mut().enumerate() {
+            power_on(core, n == 0);
         }
         self.turn = 0;
         self.engine.flush();
@@ -134,7 +133,7 @@ impl Machine {
         let all = self.cores.len();
         let n = (0..all)
             .map(|k| (self.turn + k) % all)
-            .find(|&n| cpu::event::runnable(&self.cores[n]))?;
+            .find(|&n| cpu::event::may_wake(&self.cores[n]))?;
         self.turn = n;
         Some(n)
     }
@@ -286,4 +285,14 @@ impl Machine {
         self.obey();
         r
     }
+}
+
+/// A core's state after power-on. All but the boot processor wait for a start-up message.
+fn power_on(core: &mut Core, boot: bool) {
+    core.state = cpu::State::default();
+    core.state.gpr[2] = core.model.signature().into();
+    core.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
+    core.intr = false;
+    core.phys_mask = !0;
+    core.refresh();
 }
