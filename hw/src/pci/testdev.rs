@@ -76,7 +76,7 @@ impl Device for TestDev {
         let first = if at.bank == 0 { 0 } else { 3 };
         split(at.at, w, 1, value, |i, _, v| {
             if i == 0 {
-                self.s.current = (v < 3).then_some(first + v as u8);
+                self.s.current = (v < 3).then(|| first + v as u8);
                 if let Some(n) = self.s.current {
                     self.s.counts[n as usize] = 0;
                 }
