@@ -2,7 +2,9 @@
 
 use crate::insn::{Insn, NO_REG, Opnd, RIP};
 use crate::{Features, Mode, SegReg, Width, rows};
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, MemorySize, OpKind, Register};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, EncodingKind, Instruction, MemorySize, OpKind, Register,
+};
 
 /// Why bytes are not an instruction that may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,7 +327,9 @@ fn condition(c: iced_x86::ConditionCode) -> u8 {
 
 /// The row that this instruction gets in this mode: its own, or one that raises what the mode makes of it.
 fn gate(n: &Instruction, _mode: Mode, features: &Features) -> u16 {
-    if n.cpuid_features().iter().any(|f| !features.has(*f)) {
+    // A mnemonic's row means its legacy and VEX forms.
+    let known = matches!(n.code().encoding(), EncodingKind::Legacy | EncodingKind::VEX);
+    if !known || n.cpuid_features().iter().any(|f| !features.has(*f)) {
         return 0;
     }
     rows::number(n.mnemonic())

@@ -173,12 +173,7 @@ pub fn write_mm<S: Vector>(s: &mut S, i: &Insn, n: u8, v: S::X) {
 
 /// The integer in lane 0, or in memory of the lane's width.
 #[inline(always)]
-pub fn read_lane<S: Vector>(
-    s: &mut S,
-    i: &Insn,
-    n: usize,
-    lane: Lane,
-) -> Result<S::V, S::Fault> {
+pub fn read_lane<S: Vector>(s: &mut S, i: &Insn, n: usize, lane: Lane) -> Result<S::V, S::Fault> {
     match i.op[n] {
         Opnd::Xmm(r) => {
             let x = s.get_x(r, 0);

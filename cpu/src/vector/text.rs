@@ -30,20 +30,21 @@ impl Strings {
     /// Bit n: whether element n of `b` matches, by the aggregation of bits 3:2.  Table 4-1 and 4.1.6.
     fn matches(&self, imm: u8) -> u32 {
         let Strings { a, b, len_a, len_b, n } = *self;
-        (0..n).filter(|&j| match imm >> 2 & 3 {
-            // Equal any: one of the set `a`.
-            0 => j < len_b && a[..len_a].contains(&b[j]),
-            // Ranges: between one of the pairs in `a`.
-            1 => j < len_b && a[..len_a & !1].chunks(2).any(|r| r[0] <= b[j] && b[j] <= r[1]),
-            // Equal each: where both have ended they are equal, where one has they are not.
-            2 => match (j < len_a, j < len_b) {
-                (true, true) => a[j] == b[j],
-                (x, y) => x == y,
-            },
-            // Equal ordered: `a` begins here. What runs past the register is taken as equal.
-            _ => (0..len_a.min(n - j)).all(|k| j + k < len_b && a[k] == b[j + k]),
-        })
-        .fold(0, |m, j| m | 1 << j)
+        (0..n)
+            .filter(|&j| match imm >> 2 & 3 {
+                // Equal any: one of the set `a`.
+                0 => j < len_b && a[..len_a].contains(&b[j]),
+                // Ranges: between one of the pairs in `a`.
+                1 => j < len_b && a[..len_a & !1].chunks(2).any(|r| r[0] <= b[j] && b[j] <= r[1]),
+                // Equal each: where both have ended they are equal, where one has they are not.
+                2 => match (j < len_a, j < len_b) {
+                    (true, true) => a[j] == b[j],
+                    (x, y) => x == y,
+                },
+                // Equal ordered: `a` begins here. What runs past the register is taken as equal.
+                _ => (0..len_a.min(n - j)).all(|k| j + k < len_b && a[k] == b[j + k]),
+            })
+            .fold(0, |m, j| m | 1 << j)
     }
 
     /// The same after the polarity of bits 5:4.
@@ -106,7 +107,9 @@ fn mask(s: &mut Interp<'_>, i: &Insn, explicit: bool) -> Result<(), Raised> {
     let (r, n) = compare(s, i, explicit)?;
     let v = match (i.imm & 0x40, n) {
         (0, _) => r as u128,
-        (_, 16) => u128::from_le_bytes(std::array::from_fn(|k| 0u8.wrapping_sub((r >> k & 1) as u8))),
+        (_, 16) => {
+            u128::from_le_bytes(std::array::from_fn(|k| 0u8.wrapping_sub((r >> k & 1) as u8)))
+        }
         _ => lanes::w::join(std::array::from_fn(|k| 0u16.wrapping_sub((r >> k & 1) as u16))),
     };
     s.set_x(0, 0, v);

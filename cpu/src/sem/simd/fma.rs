@@ -20,9 +20,12 @@ fn fma<S: Vector>(s: &mut S, i: &Insn, order: u32, op: F3, fmt: Fmt, form: Form)
         return Ok(());
     }
     // The rest stays that of the destination, which is not the first source of the product in all orders.
-    let from = std::array::from_fn(|n| {
-        if (n as u8) < fmt.lane().bytes() { 16 + n as u8 } else { n as u8 }
-    });
+    let from =
+        std::array::from_fn(
+            |n| {
+                if (n as u8) < fmt.lane().bytes() { 16 + n as u8 } else { n as u8 }
+            },
+        );
     let v = s.shuffle(x[0], r[0], from);
     write(s, i, [v, v]);
     Ok(())
