@@ -1,6 +1,6 @@
 //! Which parts a board has, where they are, and how they are joined.
 
-mod pc;
+pub(crate) mod pc;
 mod start;
 
 pub(crate) use start::start;
@@ -25,7 +25,8 @@ pub struct Board {
     pub ioapic: DeviceId,
     pub rtc: DeviceId,
     pub keyboard: Option<DeviceId>,
-    pub pm: Option<DeviceId>,
+    /// The host bridge, with the chipset's power management.
+    pub pci: DeviceId,
     /// Which device each character back end is joined to.
     pub backends: Vec<(Backend, DeviceId)>,
 }

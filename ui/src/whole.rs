@@ -46,9 +46,7 @@ impl Guest for Whole {
         self.1 = self.0.reset().err().map(|e| e.to_string());
     }
     fn power_button(&mut self) {
-        if let Some(id) = self.0.board.pm {
-            self.0.input(id, Input::PowerButton)
-        }
+        self.0.input(self.0.board.pci, Input::PowerButton)
     }
     fn nmi(&mut self) {
         self.0.nmi()
