@@ -18,8 +18,10 @@ mod mode;
 pub mod rows;
 pub mod sem;
 mod state;
+mod event;
 mod step;
 mod vector;
+mod walk;
 
 pub use bus::Bus;
 pub use core::{Activity, Core};
