@@ -4,7 +4,7 @@ use crate::big::far::inner_stack;
 use crate::big::segment::{Descriptor, Stack, code, null, null_segment};
 use crate::big::task;
 use crate::mmu::{SYSTEM, breakpoint, canonical};
-use crate::{Activity, Exception, Interp, Raised, Segment, State, Width, flags};
+use crate::{Activity, Core, Exception, Interp, Raised, Segment, State, Width, flags};
 
 /// Where an event comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,9 @@ pub fn inject(
         return real(s, vector, image);
     }
     let ext = (cause != Cause::Software) as u32;
-    if s.lma() { long(s, vector, error, cause, ext, image) } else {
+    if s.lma() {
+        long(s, vector, error, cause, ext, image)
+    } else {
         legacy(s, vector, error, cause, ext, image)
     }
 }
@@ -344,19 +346,18 @@ pub fn pending(s: &mut Interp<'_>) -> Option<Event> {
         interrupt(s, 2);
         return Some(Event::Nmi);
     }
-    if s.c.intr && shadow == 0 {
-        if s.c.state.rflags & flags::IF != 0 {
-            if let Some(vector) = s.bus.acknowledge(s.c.retired()) {
-                s.after_bus();
-                wake(s);
-                interrupt(s, vector);
-                return Some(Event::Interrupt(vector));
-            }
-        } else if s.c.activity() == Activity::Mwait && s.c.state.monitor.is_some_and(|m| m & 1 != 0)
-        {
+    if s.c.intr && shadow == 0 && s.c.state.rflags & flags::IF != 0 {
+        let vector = s.bus.acknowledge(s.c.retired());
+        s.after_bus();
+        if let Some(vector) = vector {
             wake(s);
-            return Some(Event::Wake);
+            interrupt(s, vector);
+            return Some(Event::Interrupt(vector));
         }
+    }
+    if s.c.activity() == Activity::Mwait && mwait_ends(s.c) {
+        wake(s);
+        return Some(Event::Wake);
     }
     if s.c.activity() == Activity::Running
         && s.c.state.dr7 & 0xff != 0
@@ -370,21 +371,30 @@ pub fn pending(s: &mut Interp<'_>) -> Option<Event> {
     None
 }
 
-/// Whether [`pending`] would take something, or at least look at it: for a loop that sleeps while the core does.
-pub fn may_wake(s: &Interp<'_>) -> bool {
-    let st = &s.c.state;
+/// The monitored line at `at` in RAM.
+pub fn line(c: &Core, at: u64) -> [u64; 8] {
+    std::array::from_fn(|n| c.tlb.ram().read_u64((at & !63) + 8 * n as u64).unwrap_or(0))
+}
+
+/// Whether MWAIT is over: the line has changed, or an interrupt came that it was told to heed.
+fn mwait_ends(c: &Core) -> bool {
+    let Some(m) = c.state.monitor else { return true };
+    m & 1 != 0 && c.intr || line(c, m) != c.state.monitor_line
+}
+
+/// Whether the core has something to do: it runs, or [`pending`] would wake it.
+pub fn runnable(c: &Core) -> bool {
+    let st = &c.state;
     st.init_pending
-        || match s.c.activity() {
+        || match c.activity() {
             Activity::Running => true,
             Activity::WaitForSipi => st.sipi != 0,
             Activity::Shutdown => false,
-            Activity::Halted | Activity::Mwait => {
+            a => {
                 st.pending_debug != 0
                     || st.nmi_pending && !st.nmi_blocked
-                    || s.c.intr
-                        && (st.rflags & flags::IF != 0
-                            || s.c.activity() == Activity::Mwait
-                                && st.monitor.is_some_and(|m| m & 1 != 0))
+                    || c.intr && st.rflags & flags::IF != 0
+                    || a == Activity::Mwait && mwait_ends(c)
             }
         }
 }
@@ -406,14 +416,33 @@ fn code_breakpoint(s: &Interp<'_>) -> Option<u64> {
     (bits != 0).then_some(bits)
 }
 
-/// The state after INIT; the boot processor starts at the reset vector, others wait for a start-up message.
+/// The state after power-on. The boot processor starts at the reset vector, others wait for INIT and a start-up message.
 /// SDM 3A, table 11-1.
+pub fn power_on(c: &mut Core, boot: bool) {
+    c.state = State::default();
+    c.state.gpr[2] = c.model.signature() as u64;
+    c.state.msr.apic_base = 0xfee0_0800 | if boot { BOOT } else { 0 };
+    c.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
+    c.intr = false;
+    c.tlb.flush();
+    c.large = Default::default();
+    c.refresh();
+}
+/// A reset of the machine.
+pub fn reset(c: &mut Core) {
+    let boot = c.state.msr.apic_base & BOOT != 0;
+    power_on(c, boot);
+}
+
+/// IA32_APIC_BASE: the boot processor.
+const BOOT: u64 = 1 << 8;
+
+/// INIT.  SDM 3A, table 11-1.
 pub fn init(s: &mut Interp<'_>) {
-    let boot = s.bus.msr_read(s.c.retired(), 0x1b).is_none_or(|v| v & 1 << 8 != 0);
-    let signature = s.c.model.signature();
     let old = std::mem::take(&mut s.c.state);
     let mut msr = old.msr;
     msr.efer = 0;
+    let boot = msr.apic_base & BOOT != 0;
     let mut new = State {
         ymm: old.ymm,
         mxcsr: old.mxcsr,
@@ -424,7 +453,7 @@ pub fn init(s: &mut Interp<'_>) {
         msr,
         ..State::default()
     };
-    new.gpr[2] = signature as u64;
+    new.gpr[2] = s.c.model.signature() as u64;
     s.c.state = new;
     s.c.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
     s.flush_all();

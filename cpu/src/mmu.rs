@@ -56,9 +56,7 @@ impl Interp<'_> {
     pub fn linear(&mut self, seg: SegReg, at: u64, bytes: u64, a: Access) -> Result<u64, Raised> {
         if self.c.mode.0 & (Mode::SIZE | Mode::ALIGN) == 2 {
             return match seg {
-                SegReg::Fs | SegReg::Gs => {
-                    Ok(at.wrapping_add(self.c.state.seg[seg as usize].base))
-                }
+                SegReg::Fs | SegReg::Gs => Ok(at.wrapping_add(self.c.state.seg[seg as usize].base)),
                 SegReg::Ss if !canonical(at, self.c.mode.has(Mode::LA57)) => {
                     self.raise(Exception::ss(0))
                 }

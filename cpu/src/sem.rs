@@ -10,6 +10,11 @@
 pub mod operand;
 
 pub mod alu;
+pub mod arith;
+pub mod bits;
+pub mod branch;
+pub mod moves;
+pub mod shift;
 
 use crate::exception::Exception;
 use crate::interp::Interp;

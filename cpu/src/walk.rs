@@ -197,8 +197,14 @@ impl Interp<'_> {
         let phys_bits = self.c.model.phys_bits();
         let gigabytes = self.c.model.gigabyte_pages();
         let pse = s.cr4 >> 4 & 1 != 0;
-        let mut leaf =
-            Leaf { phys: 0, rights: USER | WRITE, entry: 0, path: [(0, 0); 5], depth: 0, shift: 12 };
+        let mut leaf = Leaf {
+            phys: 0,
+            rights: USER | WRITE,
+            entry: 0,
+            path: [(0, 0); 5],
+            depth: 0,
+            shift: 12,
+        };
         let (mut level, bytes, index_bits) = match form {
             Form::Legacy => (2, 4, 10),
             Form::Pae => (2, 8, 9),

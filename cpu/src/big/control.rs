@@ -43,7 +43,7 @@ fn cr4_bits(s: &Interp<'_>) -> u64 {
         (11, Umip), (12, La57), (16, Fsgsbase), (17, Pcid), (18, Xsave), (20, Smep), (21, Smap), (22, Pku), (24, Pks),
     ];
     // PCE goes without a feature bit.
-    table.iter().filter(|&&(_, f)| s.c.model.has(f)).fold(1 << 8, |all, &(n, _)| all | 1 << n)
+    table.iter().filter(|&&(_, f)| s.c.model.offers(f)).fold(1 << 8, |all, &(n, _)| all | 1 << n)
 }
 
 /// MOV to CR0, and LMSW.

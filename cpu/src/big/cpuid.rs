@@ -107,35 +107,40 @@ impl Model {
     /// Leaves out what cannot be without something else that is off.
     fn settle(&mut self) {
         for &(f, needs) in table::NEEDS {
-            if self.has(f) && !self.has(needs) {
+            if self.offers(f) && !self.offers(needs) {
                 self.on &= !f.bit();
             }
         }
     }
 
-    pub fn has(&self, f: Feature) -> bool {
+    pub fn offers(&self, f: Feature) -> bool {
         self.on & f.bit() != 0
+    }
+    /// The same by name.
+    pub fn has(&self, name: &str) -> bool {
+        table::find(name).is_some_and(|f| self.offers(f))
     }
     /// The iced-x86 features of the instructions that this model has.
     pub fn features(&self) -> Features {
-        table::features(|f| self.has(f))
+        table::features(|f| self.offers(f))
     }
     /// Width of physical addresses.
     pub fn phys_bits(&self) -> u32 {
-        match self.has(Feature::Pae) || self.has(Feature::Pse36) {
+        match self.offers(Feature::Pae) || self.offers(Feature::Pse36) {
             true => self.phys_bits,
             false => 32,
         }
     }
     pub fn gigabyte_pages(&self) -> bool {
-        self.has(Feature::Pdpe1gb)
+        self.offers(Feature::Pdpe1gb)
     }
     pub fn amd(&self) -> bool {
         matches!(&self.vendor, b"AuthenticAMD" | b"HygonGenuine")
     }
     /// CPUID leaf 1 EAX, and EDX after reset.
     pub fn signature(&self) -> u32 {
-        let (base, extra) = if self.family > 15 { (15, self.family - 15) } else { (self.family, 0) };
+        let (base, extra) =
+            if self.family > 15 { (15, self.family - 15) } else { (self.family, 0) };
         self.stepping & 15
             | (self.model & 15) << 4
             | base << 8
@@ -143,14 +148,12 @@ impl Model {
             | extra << 20
     }
     /// Says how many packages, cores in each, and threads in each the machine has.
-    pub fn with_topology(mut self, packages: u32, cores: u32, threads: u32) -> Self {
+    pub fn set_topology(&mut self, packages: u32, cores: u32, threads: u32) {
         self.topology = (packages.max(1), cores.max(1), threads.max(1));
-        self
     }
     /// Says how fast the time-stamp counter runs.
-    pub fn with_tsc(mut self, hz: u64) -> Self {
+    pub fn set_tsc_hz(&mut self, hz: u64) {
         self.tsc_hz = hz;
-        self
     }
     /// What `-cpu help` prints.
     pub fn help() -> String {
@@ -174,8 +177,21 @@ impl Model {
 
 /// Properties of QEMU's that change nothing here.
 const IGNORED: &[&str] = &[
-    "migratable", "enforce", "check", "host-phys-bits", "hypervisor-cpuid", "host-cache-info", "l3-cache", "fill-mtrr-mask",
-    "kvm", "pmu", "lmce", "full-cpuid-auto-level", "cpuid-0xb", "vmware-cpuid-freq", "tcg-cpuid",
+    "migratable",
+    "enforce",
+    "check",
+    "host-phys-bits",
+    "hypervisor-cpuid",
+    "host-cache-info",
+    "l3-cache",
+    "fill-mtrr-mask",
+    "kvm",
+    "pmu",
+    "lmce",
+    "full-cpuid-auto-level",
+    "cpuid-0xb",
+    "vmware-cpuid-freq",
+    "tcg-cpuid",
 ];
 
 /// CPUID.
@@ -193,8 +209,9 @@ mod test {
 
     #[test]
     fn models_are_parsed_and_mistakes_named() {
-        let m = Model::parse("qemu64,+avx2,+avx,+xsave,-nx,phys-bits=36,vendor=GenuineIntel").unwrap();
-        assert!(m.has(Feature::Avx2) && !m.has(Feature::Nx) && !m.amd());
+        let m =
+            Model::parse("qemu64,+avx2,+avx,+xsave,-nx,phys-bits=36,vendor=GenuineIntel").unwrap();
+        assert!(m.offers(Feature::Avx2) && !m.offers(Feature::Nx) && !m.amd());
         assert_eq!(m.phys_bits(), 36);
         assert!(Model::parse("zx80").unwrap_err().contains("expected one of"));
         assert!(Model::parse("max,+nonsense").unwrap_err().contains("not known"));
@@ -207,7 +224,7 @@ mod test {
     #[test]
     fn what_hangs_on_another_feature_goes_with_it() {
         let m = Model::parse("max,-xsave").unwrap();
-        assert!(!m.has(Feature::Avx) && !m.has(Feature::Avx2) && !m.has(Feature::Fma));
+        assert!(!m.offers(Feature::Avx) && !m.offers(Feature::Avx2) && !m.offers(Feature::Fma));
         use iced_x86::CpuidFeature as C;
         assert!(!m.features().has(C::AVX) && m.features().has(C::SSE4_2));
         assert!(!Model::max().features().has(C::AVX512F));
@@ -218,7 +235,7 @@ mod test {
     fn every_listed_model_can_be_made() {
         for (name, _) in models::list() {
             let m = Model::parse(name).unwrap();
-            assert!(m.has(Feature::Fpu) && m.signature() != 0, "{name}");
+            assert!(m.offers(Feature::Fpu) && m.signature() != 0, "{name}");
         }
         assert!(Model::help().contains("qemu64"));
     }

@@ -178,12 +178,7 @@ fn through_gate(
     Ok((sel, d, to))
 }
 
-fn call_gate(
-    s: &mut Interp<'_>,
-    sel: u16,
-    gate: Descriptor,
-    gp: Exception,
-) -> Result<(), Raised> {
+fn call_gate(s: &mut Interp<'_>, sel: u16, gate: Descriptor, gp: Exception) -> Result<(), Raised> {
     let (sel, d, to) = through_gate(s, sel, gate, gp)?;
     if !d.present() {
         return s.raise(Exception::np(code(sel, 0)));

@@ -5,7 +5,7 @@ use super::segment::{Stack, vm86_segment};
 use super::task;
 use crate::event::{Cause, check, inject};
 use crate::mmu::SYSTEM;
-use crate::{Exception, Insn, Interp, Raised, Sem, Width, flags};
+use crate::{Exception, Insn, Interp, Raised, Width, flags};
 
 pub const VME: u64 = 1;
 
@@ -36,17 +36,6 @@ pub fn into(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
         return Ok(());
     }
     inject(s, 4, None, Cause::Software)
-}
-
-/// BOUND.
-pub fn bound(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
-    let w = i.ow[0];
-    let v = crate::sem::operand::read(s, i, 0)?;
-    let at = crate::sem::operand::address(s, i);
-    let low = s.load(i.seg, w, at)?;
-    let high = s.load(i.seg, w, at.wrapping_add(w.bytes()) & i.aw.mask())?;
-    let n = |v| crate::sem::signed(w, v);
-    if n(v) < n(low) || n(v) > n(high) { s.raise(Exception::BR) } else { Ok(()) }
 }
 
 /// Whether the task state sends this vector to protected mode: a set bit in the map below the I/O permission map.
@@ -208,13 +197,7 @@ fn iret_protected(s: &mut Interp<'_>, w: Width) -> Result<(), Raised> {
 }
 
 /// Back to a virtual-8086 task: the frame goes on with ESP, SS, ES, DS, FS and GS.
-fn to_vm86(
-    s: &mut Interp<'_>,
-    mut st: Stack,
-    to: u64,
-    cs: u16,
-    image: u64,
-) -> Result<(), Raised> {
+fn to_vm86(s: &mut Interp<'_>, mut st: Stack, to: u64, cs: u16, image: u64) -> Result<(), Raised> {
     let mut rest = [0; 6];
     for v in &mut rest {
         *v = st.pop(s, Width::W32)?;

@@ -1,10 +1,9 @@
 //! HLT, MONITOR, time, random numbers, protection keys, segment bases.
 
-use super::cpuid::Feature;
 use super::msr;
 use crate::mmu::canonical;
 use crate::sem::operand::{address, gpr, read, set_gpr, write};
-use crate::{Access, Activity, Exception, Insn, Interp, Opnd, Raised, Sem, SegReg, Width, flags};
+use crate::{Access, Activity, Exception, Insn, Interp, Opnd, Raised, Sem, Width, flags};
 
 pub fn set_edx_eax(s: &mut Interp<'_>, v: u64) {
     s.c.state.gpr[0] = v & 0xffff_ffff;
@@ -16,7 +15,13 @@ pub fn hlt(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// PAUSE, and anything that leaves the core unchanged.
+/// PAUSE: somebody spins, so another core should have its turn.
+pub fn pause(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
+    s.c.yields = true;
+    s.c.stop = true;
+    Ok(())
+}
+/// What leaves the core unchanged.
 pub fn nop(_: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
     Ok(())
 }
@@ -27,11 +32,13 @@ pub fn monitor(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         return s.raise(Exception::GP0);
     }
     let at = s.c.state.gpr[0] & i.aw.mask();
-    let seg = if i.seg == SegReg::Ds { SegReg::Ds } else { i.seg };
-    let la = s.linear(seg, at, 1, Access::Read)?;
+    let la = s.linear(i.seg, at, 1, Access::Read)?;
     s.load_linear(la, Width::W8)?;
-    let phys = s.page(s.c.mode.data_set(), la, Access::Read)?.phys | la & 0xfff;
-    s.c.state.monitor = Some(phys & !63);
+    let page = s.page(s.c.mode.data_set(), la, Access::Read)?;
+    s.c.state.monitor = page.ram.map(|at| (at | la & 0xfff) & !63);
+    if let Some(at) = s.c.state.monitor {
+        s.c.state.monitor_line = crate::event::line(s.c, at);
+    }
     Ok(())
 }
 
@@ -174,30 +181,4 @@ pub fn clzero(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let at = gpr(s, 0, i.aw) & !63;
     let la = s.linear(i.seg, at, 64, Access::Write)?;
     s.store_bytes(la, &[0; 64])
-}
-
-/// LAHF and SAHF.
-pub fn lahf(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
-    lahf_allowed(s)?;
-    let v = s.status() & 0xff | 2;
-    write(s, &high_byte(i), 0, v)
-}
-pub fn sahf(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
-    lahf_allowed(s)?;
-    let v = read(s, &high_byte(i), 0)?;
-    let of = s.status() & flags::OF;
-    s.set_status(of | v & 0xd5);
-    Ok(())
-}
-fn lahf_allowed(s: &mut Interp<'_>) -> Result<(), Raised> {
-    if s.c.mode.long64() && !s.c.model.has(Feature::LahfLm) {
-        return s.raise(Exception::UD);
-    }
-    Ok(())
-}
-/// AH as operand 0.
-fn high_byte(i: &Insn) -> Insn {
-    let mut i = *i;
-    (i.op[0], i.ow[0]) = (Opnd::High(0), Width::W8);
-    i
 }

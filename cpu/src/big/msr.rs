@@ -47,7 +47,7 @@ pub fn tsc(s: &mut Interp<'_>) -> u64 {
 
 /// A register's value; `None`: #GP.
 pub fn read(s: &mut Interp<'_>, n: u32) -> Option<u64> {
-    let has = |f| s.c.model.has(f);
+    let has = |f| s.c.model.offers(f);
     let st = &s.c.state;
     let m = &st.msr;
     Some(match n {
@@ -72,9 +72,7 @@ pub fn read(s: &mut Interp<'_>, n: u32) -> Option<u64> {
             let k = (n - 0x200) as usize;
             if k % 2 == 0 { m.mtrr_base[k / 2] } else { m.mtrr_mask[k / 2] }
         }
-        0x250..=0x26f if has(Feature::Mtrr) => {
-            m.mtrr_fixed[FIXED.iter().position(|&f| f == n)?]
-        }
+        0x250..=0x26f if has(Feature::Mtrr) => m.mtrr_fixed[FIXED.iter().position(|&f| f == n)?],
         0x277 => m.pat,
         0x2ff if has(Feature::Mtrr) => m.mtrr_def_type,
         0x400.. if n < 0x400 + 4 * BANKS => {
@@ -96,8 +94,8 @@ pub fn read(s: &mut Interp<'_>, n: u32) -> Option<u64> {
         0xe7 | 0xe8 => tsc(s),
         _ if s.c.model.amd() => match n {
             0xc001_0010 | 0xc001_0015 | 0xc001_001f | 0xc001_0055 | 0xc001_0140 | 0xc001_0141
-            | 0xc001_1022 | 0xc001_102a | 0xc001_0114 | 0xc001_0064 | 0xc001_0063
-            | 0xc001_0062 | 0xc001_0061 => 0,
+            | 0xc001_1022 | 0xc001_102a | 0xc001_0114 | 0xc001_0064 | 0xc001_0063 | 0xc001_0062
+            | 0xc001_0061 => 0,
             // LFENCE serializes.
             0xc001_1029 => 2,
             // Performance counters of old: none count.
@@ -120,7 +118,7 @@ fn memory_type(t: u64) -> bool {
 /// Writes a register; `None`: #GP.
 pub fn write(s: &mut Interp<'_>, n: u32, v: u64) -> Option<()> {
     let model = s.c.model.clone();
-    let has = |f| model.has(f);
+    let has = |f| model.offers(f);
     let la57 = has(Feature::La57);
     let phys = (1u64 << model.phys_bits()) - 1;
     let need = |on: bool| on.then_some(());
@@ -238,8 +236,15 @@ pub fn write(s: &mut Interp<'_>, n: u32, v: u64) -> Option<()> {
         _ => {
             if model.amd() {
                 match n {
-                    0xc001_0000..=0xc001_0007 | 0xc001_0010 | 0xc001_0015 | 0xc001_001f
-                    | 0xc001_0055 | 0xc001_0062 | 0xc001_1022 | 0xc001_1029 | 0xc001_102a => {
+                    0xc001_0000..=0xc001_0007
+                    | 0xc001_0010
+                    | 0xc001_0015
+                    | 0xc001_001f
+                    | 0xc001_0055
+                    | 0xc001_0062
+                    | 0xc001_1022
+                    | 0xc001_1029
+                    | 0xc001_102a => {
                         return Some(());
                     }
                     _ => {}
@@ -247,6 +252,9 @@ pub fn write(s: &mut Interp<'_>, n: u32, v: u64) -> Option<()> {
             }
             let count = s.c.retired();
             s.bus.msr_write(count, n, v)?;
+            if n == 0x1b {
+                s.c.state.msr.apic_base = v;
+            }
             s.after_bus();
         }
     }
@@ -258,7 +266,7 @@ fn set_efer(s: &mut Interp<'_>, v: u64) -> Option<()> {
     let old = s.c.state.msr.efer;
     let mut allowed = LMA;
     for (bit, f) in [(SCE, Feature::Syscall), (LME, Feature::Lm), (NXE, Feature::Nx)] {
-        if s.c.model.has(f) {
+        if s.c.model.offers(f) {
             allowed |= bit;
         }
     }

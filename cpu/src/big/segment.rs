@@ -1,7 +1,7 @@
 //! Segment registers and descriptors.  SDM 3A, chapters 3 and 6.
 
 use crate::mmu::{SYSTEM, canonical, in_segment};
-use crate::{Access, Exception, Insn, Interp, Mode, Opnd, Raised, SegReg, Segment, Width};
+use crate::{Access, Exception, Insn, Interp, Opnd, Raised, SegReg, Segment, Width};
 
 /// Eight bytes of a descriptor table.
 #[derive(Clone, Copy, Debug)]
@@ -277,8 +277,8 @@ impl Interp<'_> {
         let cpl = self.cpl();
         for n in [0, 3, 4, 5] {
             let seg = &mut self.c.state.seg[n];
-            let conforming = seg.attr & (Segment::CODE | Segment::DOWN)
-                == Segment::CODE | Segment::DOWN;
+            let conforming =
+                seg.attr & (Segment::CODE | Segment::DOWN) == Segment::CODE | Segment::DOWN;
             if seg.dpl() < cpl && !conforming {
                 *seg = null_segment(0);
             }
@@ -397,9 +397,4 @@ pub fn far_pointer(s: &mut Interp<'_>, i: &Insn, w: Width) -> Result<(u64, u16),
     let at = at.wrapping_add(w.bytes()) & i.aw.mask();
     let sel = s.load(i.seg, Width::W16, at)? as u16;
     Ok((to, sel))
-}
-
-/// Whether selectors name descriptors: the instructions about them are #UD elsewhere (the gate sees to that).
-pub fn selectors(m: Mode) -> bool {
-    m.has(Mode::PROTECTED) && !m.has(Mode::VM86)
 }

@@ -18,7 +18,8 @@ fn stack(sel: u16, dpl: u32) -> Segment {
 
 pub fn syscall(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
     let m = &s.c.state.msr;
-    if m.efer & efer::SCE == 0 {
+    // Intel has it in 64-bit mode only.
+    if m.efer & efer::SCE == 0 || !s.c.model.amd() && !s.c.mode.long64() {
         return s.raise(Exception::UD);
     }
     let (star, lstar, cstar, fmask) = (m.star, m.lstar, m.cstar, m.sfmask);
@@ -52,7 +53,7 @@ fn wide(i: &Insn) -> bool {
 
 pub fn sysret(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let m = &s.c.state.msr;
-    if m.efer & efer::SCE == 0 {
+    if m.efer & efer::SCE == 0 || !s.c.model.amd() && !s.c.mode.long64() {
         return s.raise(Exception::UD);
     }
     let base = (m.star >> 48) as u16;
@@ -92,7 +93,12 @@ pub fn sysret(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
+/// AMD has these outside long mode only.
+fn not_amd_long(s: &mut Interp<'_>) -> Result<(), Raised> {
+    if s.c.model.amd() && s.lma() { s.raise(Exception::UD) } else { Ok(()) }
+}
 pub fn sysenter(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
+    not_amd_long(s)?;
     let m = &s.c.state.msr;
     let (cs, sp, ip) = (m.sysenter_cs, m.sysenter_esp, m.sysenter_eip);
     if !s.c.state.protected() || cs & 0xfffc == 0 {
@@ -109,6 +115,7 @@ pub fn sysenter(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
 }
 
 pub fn sysexit(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    not_amd_long(s)?;
     let cs = s.c.state.msr.sysenter_cs as u16 & 0xfffc;
     if !s.c.state.protected() || s.cpl() != 0 || cs == 0 {
         return s.raise(Exception::GP0);

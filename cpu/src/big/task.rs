@@ -51,12 +51,7 @@ fn layout(kind: u8) -> &'static Layout {
 }
 
 /// A far JMP or CALL to a task state or task gate, whose descriptor `d` is.
-pub fn transfer(
-    s: &mut Interp<'_>,
-    sel: u16,
-    d: Descriptor,
-    how: How,
-) -> Result<(), Raised> {
+pub fn transfer(s: &mut Interp<'_>, sel: u16, d: Descriptor, how: How) -> Result<(), Raised> {
     if d.dpl() < s.cpl() || d.dpl() < (sel & 3) as u8 {
         return s.raise(Exception::gp(code(sel, 0)));
     }
@@ -174,9 +169,7 @@ fn save(s: &mut Interp<'_>, base: u64, l: &Layout, leave: bool) -> Result<(), Ra
     }
     let (ip, regs) = (s.c.state.rip, s.c.state.gpr);
     let segs = s.c.state.seg;
-    let mut put = |at: u64, w, v| {
-        s.store_in(SYSTEM, base.wrapping_add(at) & 0xffff_ffff, w, v)
-    };
+    let mut put = |at: u64, w, v| s.store_in(SYSTEM, base.wrapping_add(at) & 0xffff_ffff, w, v);
     put(l.ip, l.w, ip)?;
     put(l.flags, l.w, image)?;
     for n in 0..8 {
@@ -197,13 +190,7 @@ fn set_busy(s: &mut Interp<'_>, sel: u16, busy: bool) -> Result<(), Raised> {
 }
 
 /// Loads the state of the new task.
-fn enter(
-    s: &mut Interp<'_>,
-    f: &Frame,
-    l: &Layout,
-    nested: bool,
-    how: How,
-) -> Result<(), Raised> {
+fn enter(s: &mut Interp<'_>, f: &Frame, l: &Layout, nested: bool, how: How) -> Result<(), Raised> {
     let wide = l.w == Width::W32;
     let image = f.flags | if nested { flags::NT } else { 0 };
     let keep = if wide { 0 } else { s.c.state.flags() & !0xffff };

@@ -18,9 +18,9 @@ const HEADER: u64 = 512;
 
 /// The state components that a model has, as XCR0 names them.
 pub fn components(m: &Model) -> u64 {
-    X87 | if m.has(Feature::Sse) { SSE } else { 0 }
-        | if m.has(Feature::Avx) { AVX } else { 0 }
-        | if m.has(Feature::Pku) { PKRU } else { 0 }
+    X87 | if m.offers(Feature::Sse) { SSE } else { 0 }
+        | if m.offers(Feature::Avx) { AVX } else { 0 }
+        | if m.offers(Feature::Pku) { PKRU } else { 0 }
 }
 /// Offset (in the standard form) and size of a component from 2 on.
 pub fn place(component: u32) -> (u32, u32) {
@@ -288,7 +288,7 @@ fn restore(s: &mut Interp<'_>, i: &Insn, wide: bool, sup: bool) -> Result<(), Ra
     let rest: [u8; 48] = get(s, la, HEADER + 16)?;
     let compact = form & COMPACT != 0;
     let wrong = if compact {
-        !(s.c.model.has(Feature::Xsavec) || s.c.model.has(Feature::Xsaves))
+        !(s.c.model.offers(Feature::Xsavec) || s.c.model.offers(Feature::Xsaves))
             || form & !COMPACT & !enabled != 0
             || has & !form != 0
             || rest != [0; 48]
@@ -343,7 +343,7 @@ pub fn xrstors(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
 pub fn xgetbv(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
     let v = match s.c.state.gpr[1] as u32 {
         0 => s.c.state.xcr0,
-        1 if s.c.model.has(Feature::Xgetbv1) => s.c.state.xcr0 & in_use(s),
+        1 if s.c.model.offers(Feature::Xgetbv1) => s.c.state.xcr0 & in_use(s),
         _ => return s.raise(Exception::GP0),
     };
     super::misc::set_edx_eax(s, v);
@@ -375,4 +375,3 @@ pub fn ldmxcsr(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
 pub fn stmxcsr(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     write(s, i, 0, s.c.state.mxcsr as u64)
 }
-

@@ -7,10 +7,7 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     // What the gate makes of instructions that may not run here: names that no bytes decode to.
     Db        big gate::nm END;
     Dw        big gate::gp END;
-    // Hints. No-operations in every sense.
-    Nop       big misc::nop;
     Arpl      big table::arpl;
-    Bound     big interrupt::bound;
     Clac      big flags::clac END;
     Cldemote  big misc::nop;
     Clflush   big misc::clflush;
@@ -25,7 +22,7 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Fxsave    big xsave::fxsave;
     Fxsave64  big xsave::fxsave;
     Hlt       big misc::hlt END;
-    In        big port::input END;
+    In        big io::input END;
     Int       big interrupt::int END;
     Int1      big interrupt::int1 END;
     Int3      big interrupt::int3 END;
@@ -36,7 +33,6 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Iret      big interrupt::iret END;
     Iretd     big interrupt::iret END;
     Iretq     big interrupt::iret END;
-    Lahf      big misc::lahf;
     Lar       big table::lar;
     Ldmxcsr   big xsave::ldmxcsr END;
     Lds       big segment::lds END;
@@ -54,8 +50,8 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Mfence    big misc::nop;
     Monitor   big misc::monitor;
     Mwait     big misc::mwait END;
-    Out       big port::output END;
-    Pause     big misc::nop;
+    Out       big io::output END;
+    Pause     big misc::pause END;
     Popf      big flags::popf END;
     Popfd     big flags::popf END;
     Popfq     big flags::popf END;
@@ -82,7 +78,6 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Rdtscp    big misc::rdtscp END;
     Reservednop big misc::nop;
     Retf      big far::ret END;
-    Sahf      big misc::sahf;
     Serialize big misc::nop END;
     Sfence    big misc::nop;
     Sgdt      big table::sgdt;

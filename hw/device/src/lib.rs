@@ -86,6 +86,8 @@ pub enum Request {
     Panicked(u8),
     /// An INIT, NMI or SIPI for one CPU.
     Cpu { cpu: u32, what: CpuSignal },
+    /// A local APIC ended the level-triggered interrupt of this vector: for all I/O APICs.
+    Eoi(u8),
     /// Address line 20 is let through (true) or held at zero.
     A20(bool),
     /// The speaker's frequency in Hz, or silence.

@@ -14,11 +14,11 @@ fn width(n: u32) -> u32 {
 pub fn leaf(c: &Core, leaf: u32, sub: u32) -> [u32; 4] {
     let m = &*c.model;
     let (base, extended) = limits(m);
-    let f = |leaf, sub, reg| bits(|f| m.has(f), leaf, sub, reg);
+    let f = |leaf, sub, reg| bits(|f| m.offers(f), leaf, sub, reg);
     match leaf {
         // Beyond the last leaf the last basic one answers on Intel; AMD gives zeroes.
         0x8000_0000.. if leaf <= extended => extended_leaf(c, leaf),
-        0x4000_0000..=0x4000_00ff if m.has(Feature::Hypervisor) => hypervisor(leaf),
+        0x4000_0000..=0x4000_00ff if m.offers(Feature::Hypervisor) => hypervisor(leaf),
         _ if leaf <= base => basic_leaf(c, leaf, sub, f),
         _ if !m.amd() && leaf < 0x4000_0000 => basic_leaf(c, base, sub, f),
         _ => [0; 4],
@@ -26,12 +26,12 @@ pub fn leaf(c: &Core, leaf: u32, sub: u32) -> [u32; 4] {
 }
 
 fn limits(m: &Model) -> (u32, u32) {
-    let base = if m.has(Feature::Xsave) || m.has(Feature::Smep) {
+    let base = if m.offers(Feature::Xsave) || m.offers(Feature::Smep) {
         if m.amd() { 0xd } else { 0x16.max(0x1f) }
     } else {
         0xd
     };
-    let extended = match (m.amd(), m.has(Feature::Lm)) {
+    let extended = match (m.amd(), m.offers(Feature::Lm)) {
         (true, true) => 0x8000_0021,
         (_, true) => 0x8000_0008,
         _ => 0x8000_0004,
@@ -86,7 +86,7 @@ fn basic_leaf(c: &Core, leaf: u32, sub: u32, f: impl Fn(u32, u32, Reg) -> u32) -
             [0, f(7, 0, Reg::Ebx), ecx, f(7, 0, Reg::Edx)]
         }
         0xb | 0x1f if !m.amd() || leaf == 0xb => topology(c, sub),
-        0xd if m.has(Feature::Xsave) => state_leaf(c, sub, f),
+        0xd if m.offers(Feature::Xsave) => state_leaf(c, sub, f),
         0x15 if !m.amd() => {
             // TSC = crystal * EBX / EAX.
             [1, (m.tsc_hz / 1_000_000).max(1) as u32, 1_000_000, 0]
@@ -136,7 +136,7 @@ fn state_leaf(c: &Core, sub: u32, f: impl Fn(u32, u32, Reg) -> u32) -> [u32; 4] 
         }
         1 => {
             let now = xsave::compact_size(c.state.xcr0 | c.state.msr.xss);
-            let has = m.has(Feature::Xsavec) || m.has(Feature::Xsaves);
+            let has = m.offers(Feature::Xsavec) || m.offers(Feature::Xsaves);
             [f(0xd, 1, Reg::Eax), if has { now } else { 0 }, 0, 0]
         }
         2..=62 if all >> sub & 1 != 0 => {
@@ -149,7 +149,7 @@ fn state_leaf(c: &Core, sub: u32, f: impl Fn(u32, u32, Reg) -> u32) -> [u32; 4] 
 
 fn extended_leaf(c: &Core, leaf: u32) -> [u32; 4] {
     let m = &*c.model;
-    let f = |leaf, sub, reg| bits(|f| m.has(f), leaf, sub, reg);
+    let f = |leaf, sub, reg| bits(|f| m.offers(f), leaf, sub, reg);
     let (_, cores, threads) = m.topology;
     let logical = cores * threads;
     match leaf {
@@ -188,7 +188,7 @@ fn extended_leaf(c: &Core, leaf: u32) -> [u32; 4] {
         }
         0x8000_0007 => [0, 0, 0, f(leaf, 0, Reg::Edx)],
         0x8000_0008 => {
-            let virt = if m.has(Feature::La57) { 57 } else { 48 };
+            let virt = if m.offers(Feature::La57) { 57 } else { 48 };
             let ecx = if m.amd() && logical > 1 {
                 width(logical) << 12 | (logical - 1) & 0xff
             } else {

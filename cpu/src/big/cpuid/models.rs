@@ -121,7 +121,7 @@ pub fn named(name: &str) -> Option<Model> {
     for f in line.not {
         m.on &= !f.bit();
     }
-    if m.has(Lm) {
+    if m.offers(Lm) {
         m.on |= NullBase.bit();
     }
     Some(m)

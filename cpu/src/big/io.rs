@@ -5,7 +5,7 @@ use crate::sem::operand::{gpr, set_gpr};
 use crate::{Exception, Insn, Interp, Opnd, Raised, Width, flags};
 
 /// #GP(0) if the current privilege and the task's permission map do not allow the port.
-pub fn io_allowed(s: &mut Interp<'_>, port: u16, w: Width) -> Result<(), Raised> {
+pub fn check(s: &mut Interp<'_>, port: u16, w: Width) -> Result<(), Raised> {
     let st = &s.c.state;
     if !st.protected() || st.rflags & flags::VM == 0 && st.cpl <= s.iopl() {
         return Ok(());
@@ -64,7 +64,7 @@ fn port(s: &Interp<'_>, o: Opnd, i: &Insn) -> u16 {
 /// IN.
 pub fn input(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let (w, p) = (i.ow[0], port(s, i.op[1], i));
-    io_allowed(s, p, w)?;
+    check(s, p, w)?;
     let v = read(s, p, w);
     set_gpr(s, 0, w, v);
     Ok(())
@@ -72,7 +72,7 @@ pub fn input(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
 /// OUT.
 pub fn output(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let (w, p) = (i.ow[1], port(s, i.op[0], i));
-    io_allowed(s, p, w)?;
+    check(s, p, w)?;
     let v = gpr(s, 0, w);
     write(s, p, w, v);
     Ok(())
