@@ -1,13 +1,18 @@
 //! Moves and transfers that touch segment, control or debug registers, and nested ENTER.
 
 use crate::sem::operand::{gpr, set_gpr};
-use crate::{Access, Insn, Interp, Raised, SegReg, Sem};
+use crate::{Access, Insn, Interp, Opnd, Raised, SegReg, Sem};
 
-pub use super::gate::ud as mov;
-pub use super::gate::ud as push_seg;
-pub use super::gate::ud as pop_seg;
-pub use super::gate::ud as jmp_far;
-pub use super::gate::ud as call_far;
+pub use super::far::{call as call_far, jmp as jmp_far};
+pub use super::segment::{pop as pop_seg, push as push_seg};
+
+/// MOV with a segment, control or debug register.
+pub fn mov(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    match (i.op[0], i.op[1]) {
+        (Opnd::Seg(_), _) | (_, Opnd::Seg(_)) => super::segment::mov(s, i),
+        _ => super::control::mov(s, i),
+    }
+}
 
 /// ENTER with a nesting level: copies the frame pointers of the enclosing frames.  SDM 2A.
 pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
