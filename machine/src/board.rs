@@ -166,8 +166,10 @@ fn model(config: &Config) -> Result<Model, MachineError> {
         };
     }
     let t = &config.topology;
-    let model = Model::parse(&text).map_err(|e| MachineError::Option(format!("-cpu {e}")))?;
-    Ok(model.with_topology(t.sockets, t.cores * t.dies, t.threads).with_tsc(TSC_HZ))
+    let mut model = Model::parse(&text).map_err(|e| MachineError::Option(format!("-cpu {e}")))?;
+    model.set_topology(t.sockets, t.cores * t.dies, t.threads);
+    model.set_tsc_hz(TSC_HZ);
+    Ok(model)
 }
 
 fn engine_config(config: &Config) -> jit::Config {

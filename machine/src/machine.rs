@@ -133,7 +133,7 @@ impl Machine {
         let all = self.cores.len();
         let n = (0..all)
             .map(|k| (self.turn + k) % all)
-            .find(|&n| cpu::event::may_wake(&self.cores[n]))?;
+            .find(|&n| cpu::event::runnable(&self.cores[n]))?;
         self.turn = n;
         Some(n)
     }
