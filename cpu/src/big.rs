@@ -7,3 +7,5 @@ pub mod integer;
 pub mod io;
 pub mod moves;
 pub mod string;
+
+pub use crate::x87;

@@ -23,6 +23,7 @@ pub mod soft;
 mod state;
 mod step;
 pub mod vector;
+pub mod x87;
 
 pub use bus::Bus;
 pub use core::{Activity, Core};

@@ -7,6 +7,7 @@
 //! interrupt may have become possible.
 
 mod integer;
+mod x87;
 
 use crate::sem::Big;
 use iced_x86::Mnemonic;
@@ -41,7 +42,7 @@ macro_rules! interp_rows {
 use interp_rows;
 
 /// All rows, one family after the other.
-pub static FAMILIES: &[&[Row]] = &[integer::ROWS];
+pub static FAMILIES: &[&[Row]] = &[integer::ROWS, x87::ROWS];
 
 /// All rows by number. Number 0 is an instruction without a meaning: #UD.
 pub static ROWS: std::sync::LazyLock<Vec<&'static Row>> = std::sync::LazyLock::new(|| {
