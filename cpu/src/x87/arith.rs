@@ -147,14 +147,19 @@ pub fn fyl2xp1(s: &mut Interp<'_>, i: &Insn) -> Done {
 fn remainder(s: &mut Interp<'_>, i: &Insn, nearest: bool) -> Done {
     let mut env = s.x87(i)?;
     let (Some(a), Some(b)) = (s.st(0), s.st(1)) else {
+        s.codes(C2, 0);
         return underflow(s, 0, false, &mut env);
     };
     let r = f80::rem(a, b, nearest, &mut env);
     finish(s, 0, r.value, false, &env)?;
+    s.codes(C2, 0);
     if !env.aborted() {
+        // A NaN as the result leaves C0 and C3 alone (seen on Intel's processors).
+        let nan = r.value.class() == f80::Class::Nan;
+        let mask = if nan { C1 | C2 } else { C0 | C1 | C2 | C3 };
         let bit = |n: u8, code| if r.quotient >> n & 1 != 0 { code } else { 0 };
         let codes = bit(0, C1) | bit(1, C3) | bit(2, C0) | if r.incomplete { C2 } else { 0 };
-        s.codes(C0 | C1 | C2 | C3, codes);
+        s.codes(mask, codes & mask);
     }
     Ok(())
 }
@@ -169,6 +174,7 @@ pub fn fprem1(s: &mut Interp<'_>, i: &Insn) -> Done {
 fn turn(s: &mut Interp<'_>, i: &Insn, op: fn(F80, &mut Env) -> Option<F80>) -> Done {
     let mut env = s.x87(i)?;
     let Some(a) = s.st(0) else {
+        s.codes(C2, 0);
         return underflow(s, 0, false, &mut env);
     };
     let r = op(a, &mut env);
@@ -192,6 +198,9 @@ fn two_results(
     let mut env = s.x87(i)?;
     let under = s.is_empty(0);
     if under || !s.is_empty(7) {
+        if angle {
+            s.codes(C2, 0);
+        }
         if s.stack_fault(!under, &mut env) {
             s.set_st(0, INDEFINITE);
             s.grow();

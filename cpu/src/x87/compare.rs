@@ -107,6 +107,8 @@ fn to_flags(s: &mut Interp<'_>, i: &Insn, signals: bool, n: u8) -> Done {
     let (order, go) = match (a, b) {
         (Some(a), Some(b)) => {
             let order = f80::compare(a, b, signals, &mut env);
+            // These leave C1 alone (seen on Intel's processors).
+            env.c1 = s.c.state.fpu.sw & C1 != 0;
             s.note(&env);
             (order, !env.aborted())
         }

@@ -86,7 +86,8 @@ pub fn fdecstp(s: &mut Interp<'_>, i: &Insn) -> Done {
     Ok(())
 }
 pub fn ffree(s: &mut Interp<'_>, i: &Insn) -> Done {
-    s.x87(i)?;
+    let env = s.x87(i)?;
+    s.note(&env);
     let k = s.at(number(i.op[0]));
     s.c.state.fpu.empty |= 1 << k;
     Ok(())

@@ -202,13 +202,12 @@ pub fn fxch(s: &mut Interp<'_>, i: &Insn) -> Done {
     Ok(())
 }
 
-/// FCMOVcc: the registers must not be empty even where the condition is false.
+/// FCMOVcc: the registers must not be empty even where the condition is false.  C1 stays unless they are.
 fn cmov(s: &mut Interp<'_>, i: &Insn, c: Cond) -> Done {
     let mut env = s.x87(i)?;
     let (a, b) = (s.st(0), s.st(number(i.op[1])));
     match (a, b) {
         (Some(_), Some(b)) => {
-            s.note(&env);
             if s.cond(c) != 0 {
                 s.set_st(0, b);
             }
