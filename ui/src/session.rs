@@ -191,6 +191,8 @@ impl Session {
         let any = !requests.is_empty();
         // Bytes that follow each other go out together.
         let mut sending: Option<(DeviceId, Vec<u8>)> = None;
+        // Of several words about a device's room only the last still holds.
+        let mut rooms: Vec<(DeviceId, usize)> = Vec::new();
         for (id, what) in requests {
             match (&mut sending, what) {
                 (Some((to, bytes)), Request::Send(more)) if *to == id => bytes.extend(more),
@@ -199,19 +201,23 @@ impl Session {
                         self.send(to, &bytes);
                     }
                 }
+                (_, Request::Accept(n)) => {
+                    rooms.retain(|r| r.0 != id);
+                    rooms.push((id, n));
+                }
                 (last, what) => {
                     if let Some((to, bytes)) = last.take() {
                         self.send(to, &bytes);
                     }
-                    match what {
-                        Request::Accept(n) => self.accept(id, n),
-                        what => self.vm.request(id, what),
-                    }
+                    self.vm.request(id, what);
                 }
             }
         }
         if let Some((to, bytes)) = sending {
             self.send(to, &bytes);
+        }
+        for (id, n) in rooms {
+            self.accept(id, n);
         }
         any
     }

@@ -152,7 +152,8 @@ fn add_defaults(g: &mut Gathered, warnings: &mut Vec<String>) {
         monitor: shared,
     };
     let no_serial = g.serials.is_empty() && !g.devices.iter().any(|d| d.names("isa-serial"));
-    let no_monitor = !g.said_monitor;
+    let shared = |f: &Front| matches!(f, Front::Own { monitor: true, .. });
+    let no_monitor = !g.said_monitor && !g.serials.iter().chain(&g.debugcons).any(shared);
     match (g.nographic, no_serial, no_monitor) {
         (true, true, true) => g.serials.push(stdio("serial0", true)),
         (true, true, false) => g.serials.push(stdio("serial0", false)),

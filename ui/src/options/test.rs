@@ -215,6 +215,10 @@ fn fronts_are_joined_to_backends() {
     assert_eq!(o.config.serial, [None, Some(Backend(0)), None, None]);
     assert_eq!(o.monitors, [readline(0)]);
 
+    let o = good("-nographic -serial mon:stdio -serial null");
+    assert_eq!(kinds(&o)[0], ("serial0".into(), stdio(false), true));
+    assert_eq!(o.monitors, [readline(0)]);
+
     let o = good(
         "-chardev stdio,id=c,mux=on,signal=off,logfile=/l -serial chardev:c -mon chardev=c \
          -qmp unix:/q,server,nowait -device isa-debugcon,chardev=c,iobase=0x402",
