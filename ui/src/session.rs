@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// A reader is let on while no more than this waits for a device.
 const ENOUGH: usize = 4096;
+/// The same where commands to a multiplexer may follow, which a machine that hangs must not hold up.
+const ENOUGH_SHARED: usize = 1 << 20;
 
 /// One end of a character device that is ours.
 struct Front {
@@ -270,8 +272,9 @@ impl Session {
 
     /// Lets the reader of a character device go on, unless very much is waiting already.
     fn let_on(&mut self, port: usize) {
+        let enough = if self.ports[port].mux.is_some() { ENOUGH_SHARED } else { ENOUGH };
         let full = |f: &usize| match &self.fronts[*f].kind {
-            Kind::Device { pending, .. } => pending.len() >= ENOUGH,
+            Kind::Device { pending, .. } => pending.len() >= enough,
             _ => false,
         };
         let full = self.ports[port].fronts.iter().any(full);
