@@ -304,7 +304,7 @@ impl Session {
             Event::Opened { chardev } => self.opened(chardev),
             Event::Closed { chardev } => self.closed(chardev),
             Event::Signal { number, pid } => {
-                eprintln!("reprise: terminating on signal {number} from pid {pid}");
+                crate::log::tell(format_args!("terminating on signal {number} from pid {pid}"));
                 self.vm.shut_down(Cause::HostSignal);
             }
         }
