@@ -105,6 +105,11 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
         g.config.devices.push(DeviceSpec { id: None, kind: wanted.kind });
     }
     g.config.globals.retain(|global| !device::knows(&global.driver));
+    for global in &g.config.globals {
+        // QEMU only warns, too: such lines are often meant for several kinds of machine.
+        let (driver, property) = (&global.driver, &global.property);
+        warnings.push(format!("-global: {driver}.{property} is nothing that can be set here"));
+    }
     bootable?;
     Ok(Options {
         config: g.config,
