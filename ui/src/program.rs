@@ -39,12 +39,11 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>, catalog: &Catalog, bu
     };
     terminal::restore_on_panic();
     let _clean_up = CleanUp;
-    let status = start(&mut options, build).unwrap_or_else(|fault| {
+    start(&mut options, build).unwrap_or_else(|fault| {
         terminal::restore();
         crate::log::tell(format_args!("{fault}"));
         1
-    });
-    status
+    })
 }
 
 /// Puts the host back as it was on the way out, even if that is a panic.
