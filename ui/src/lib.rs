@@ -10,3 +10,4 @@ pub mod program;
 pub mod session;
 mod signals;
 pub mod vm;
+pub mod whole;

@@ -223,7 +223,8 @@ impl Vm {
             }
             Request::Send(_) | Request::Accept(_) | Request::SendBreak => {}
             // There is no sound, and the machine keeps its CPUs' affairs to itself.
-            Request::Tone(_) | Request::Cpu { .. } | Request::A20(_) => {}
+            Request::Tone(_) | Request::Cpu { .. } | Request::A20(_) | Request::Eoi(_) => {}
+            Request::From(_, what) => self.request(from, *what),
         }
     }
 
