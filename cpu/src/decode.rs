@@ -3,7 +3,8 @@
 use crate::insn::{Insn, NO_REG, Opnd, RIP};
 use crate::{Features, Mode, SegReg, Width, rows};
 use iced_x86::{
-    Code, Decoder, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind, Register,
+    Code, Decoder, DecoderOptions, EncodingKind, Instruction, MemorySize, Mnemonic, OpKind,
+    Register,
 };
 
 /// Why bytes are not an instruction that may run.
@@ -79,7 +80,7 @@ fn bits(n: &Instruction) -> u8 {
     bit(n.has_lock_prefix(), Insn::LOCK);
     bit(n.has_rep_prefix(), Insn::REP);
     bit(n.has_repne_prefix(), Insn::REPNE);
-    let vex = n.code().encoding() != iced_x86::EncodingKind::Legacy;
+    let vex = n.code().encoding() != EncodingKind::Legacy;
     bit(vex, Insn::VEX);
     if vex {
         let ymm = (0..n.op_count())
@@ -349,7 +350,7 @@ fn unit(n: &Instruction) -> Unit {
         (0..n.op_count()).any(|k| n.op_kind(k) == OpKind::Register && f(n.op_register(k)))
     };
     let has = |all: &[C]| n.cpuid_features().iter().any(|f| all.contains(f));
-    if n.code().encoding() != iced_x86::EncodingKind::Legacy {
+    if n.code().encoding() != EncodingKind::Legacy {
         let plain = has(&[C::BMI1, C::BMI2]) && !any(Register::is_vector_register);
         return if plain { Unit::None } else { Unit::Avx };
     }
@@ -396,6 +397,10 @@ fn gate(n: &Instruction, mode: Mode, features: &Features) -> u16 {
     if matches!(m, Db | Dw | Dd | Dq) {
         return ud;
     }
+    // A mnemonic's row means its legacy and VEX forms.
+    if !matches!(n.code().encoding(), EncodingKind::Legacy | EncodingKind::VEX) {
+        return ud;
+    }
     if n.cpuid_features().iter().any(|f| !features.has(*f)) {
         match older(m) {
             Some(o) => m = o,
@@ -405,7 +410,7 @@ fn gate(n: &Instruction, mode: Mode, features: &Features) -> u16 {
     let row = rows::number(m);
     let info = n.op_code();
     let (real, vm86) = (!mode.has(Mode::PROTECTED), mode.has(Mode::VM86));
-    let vex = info.encoding() != iced_x86::EncodingKind::Legacy;
+    let vex = info.encoding() != EncodingKind::Legacy;
     if real && !info.real_mode() || vm86 && !info.virtual8086_mode() || vex && (real || vm86) {
         return ud;
     }

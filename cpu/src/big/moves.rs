@@ -24,17 +24,17 @@ pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let la = s.linear(SegReg::Ss, low, n, Access::Write)?;
     s.probe(la, n, Access::Write)?;
     let frame = sp.wrapping_sub(n) & m;
-    // Read all before anything is written, and check the far end of what is written.
-    let mut frames = [0; 31];
+    // Whatever can fault comes before the first write; a frame that is read may be one just pushed.
     for k in 1..level {
-        frames[k as usize] = s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
+        s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
     }
     let end = s.linear(SegReg::Ss, sp.wrapping_sub(n * (level + 1)) & m, n, Access::Write)?;
     s.probe(end, n, Access::Write)?;
     let old = gpr(s, 5, w);
     s.store(SegReg::Ss, w, frame, old)?;
     for k in 1..level {
-        s.store(SegReg::Ss, w, frame.wrapping_sub(k * n) & m, frames[k as usize])?;
+        let outer = s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
+        s.store(SegReg::Ss, w, frame.wrapping_sub(k * n) & m, outer)?;
     }
     s.store(SegReg::Ss, w, frame.wrapping_sub(level * n) & m, frame & w.mask())?;
     set_gpr(s, 5, w, frame & w.mask());
