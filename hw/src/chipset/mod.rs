@@ -6,6 +6,7 @@ pub mod fw_cfg;
 pub mod hpet;
 pub mod ioapic;
 pub mod lapic;
+pub mod msi;
 pub mod pic;
 pub mod pit;
 pub mod pm;

@@ -207,6 +207,9 @@ impl Pm {
         let (enable, disable) = self.acpi_commands();
         let sci = command == enable || command != disable && self.s.control.sci();
         self.s.control = self.s.control.with_sci(sci);
+        if self.chip == Chip::Piix4 && (command == enable || command == disable) {
+            return;
+        }
         let wanted = GLOBAL_SMI | APM_SMI;
         if self.smm && (self.chip == Chip::Piix4 || self.s.smi_enable & wanted == wanted) {
             self.s.smi_status |= APM_SMI;
@@ -239,7 +242,7 @@ mod test {
     fn the_timer_has_24_bits_at_its_frequency() {
         let (mut pm, _) = world();
         assert_eq!(pm.read(8, W32, SECOND), HZ);
-        assert_eq!(pm.read(8, W32, 10 * SECOND), HZ * 10 & 0xFF_FFFF);
+        assert_eq!(pm.read(8, W32, 10 * SECOND), (HZ * 10) & 0xFF_FFFF);
         assert_eq!(pm.read(9, W8, SECOND), HZ >> 8 & 0xFF);
     }
 
