@@ -1,1 +1,16 @@
-//! jit
+//! The engine that runs guest code fast.
+//!
+//! Code is decoded once into *blocks* ([`block`]), which tier 0 executes with the meanings of `cpu`. Blocks that are executed
+//! often become *regions*: native code, made by answering the words of [`cpu::Sem`] with Cranelift values. Tiers agree bit
+//! for bit, and which one runs is never visible to the guest: instructions are counted exactly, faults are precise.
+//!
+//! One [`Engine`] serves all cores of a machine, in turn, on one thread.
+
+mod block;
+mod cross;
+mod decode;
+mod engine;
+mod event;
+mod hash;
+
+pub use engine::{Config, Counters, Engine, JitError};

@@ -128,6 +128,10 @@ impl Root {
     pub fn free_device(&self) -> Option<u8> {
         (1..32).find(|device| self.slots.iter().all(|s| s.devfn >> 3 != *device))
     }
+    /// Whether a function can be put there.
+    pub fn is_free(&self, device: u8, function: u8) -> bool {
+        device < 32 && function < 8 && self.at(device << 3 | function).is_none()
+    }
     /// The function of this number, as what it is.
     pub fn function<T: Function>(&self, number: u16) -> Option<&T> {
         let f: &dyn std::any::Any = &*self.slots.get(number as usize)?.function;

@@ -1,0 +1,253 @@
+//! String instructions, with and without REP.  SDM 1, 7.3.9; SDM 2B, REP.
+//!
+//! A repeated instruction does its elements in chunks: up to the nearer end of the pages it reads and writes. A chunk counts as
+//! one instruction and leaves RIP at the instruction itself while elements remain. How long a chunk is follows from the
+//! registers alone, so the count of instructions is the same whatever the TLB holds.
+
+use super::io;
+use crate::{Access, FlagKind, Insn, Interp, Mode, Op2, Raised, SegReg, Sem, Width, flags};
+use memory::PAGE;
+
+const RCX: usize = 1;
+const RSI: usize = 6;
+const RDI: usize = 7;
+
+/// The element of a string instruction, from its memory operand.
+fn element(i: &Insn) -> Width {
+    Width::of_bytes(i.bytes as u64).unwrap_or(Width::W8)
+}
+
+/// What of the registers the chunk moves.
+struct Chunk {
+    w: Width,
+    aw: Width,
+    /// Elements to do now; 0 if REP finds rCX zero.
+    n: u64,
+    /// Bytes from one element to the next, as a wrapping number.
+    step: u64,
+    repeat: bool,
+}
+
+/// Elements up to the end of the page, counting one that crosses it.
+fn room(at: u64, w: Width, down: bool) -> u64 {
+    let (off, b) = (at & (PAGE - 1), w.bytes());
+    if down { off / b + 1 } else { (PAGE - off).div_ceil(b) }
+}
+
+fn chunk(s: &Interp<'_>, i: &Insn, src: bool, dst: bool) -> Chunk {
+    let (w, aw, g) = (element(i), i.aw, &s.c.state.gpr);
+    let down = s.c.state.rflags & flags::DF != 0;
+    let repeat = i.rep() || i.repne();
+    let mut n = if repeat { g[RCX] & aw.mask() } else { 1 };
+    if src {
+        n = n.min(room(g[RSI] & aw.mask(), w, down));
+    }
+    if dst {
+        n = n.min(room(g[RDI] & aw.mask(), w, down));
+    }
+    if s.c.mode.has(Mode::STEP) {
+        n = n.min(1);
+    }
+    let step = if down { w.bytes().wrapping_neg() } else { w.bytes() };
+    Chunk { w, aw, n, step, repeat }
+}
+
+/// Moves register `r` on by `n` elements.
+fn advance(s: &mut Interp<'_>, c: &Chunk, r: usize, n: u64) {
+    let v = s.c.state.gpr[r].wrapping_add(c.step.wrapping_mul(n));
+    crate::sem::operand::set_gpr(s, r as u8, c.aw, v & c.aw.mask());
+}
+
+/// Takes `n` done elements off rCX and says whether more remain.
+fn count_down(s: &mut Interp<'_>, c: &Chunk, n: u64) -> bool {
+    if !c.repeat {
+        return false;
+    }
+    let left = s.c.state.gpr[RCX].wrapping_sub(n) & c.aw.mask();
+    crate::sem::operand::set_gpr(s, RCX as u8, c.aw, left);
+    left != 0
+}
+
+/// Puts RIP back at the instruction, which is to run again.
+fn again(s: &mut Interp<'_>, i: &Insn) {
+    let rip = s.c.state.rip.wrapping_sub(i.len as u64);
+    s.c.state.rip = if s.c.mode.long64() { rip } else { rip & 0xffff_ffff };
+}
+
+/// Does up to `c.n` elements one by one. `one` says whether to go on after an element. A fault leaves the elements before it
+/// done.
+fn each(
+    s: &mut Interp<'_>,
+    i: &Insn,
+    c: &Chunk,
+    src: bool,
+    dst: bool,
+    mut one: impl FnMut(&mut Interp<'_>) -> Result<bool, Raised>,
+) -> Result<(), Raised> {
+    let (mut more, mut wanted) = (false, true);
+    for _ in 0..c.n {
+        wanted = one(s)?;
+        if src {
+            advance(s, c, RSI, 1);
+        }
+        if dst {
+            advance(s, c, RDI, 1);
+        }
+        more = count_down(s, c, 1);
+        if !wanted {
+            break;
+        }
+    }
+    if more && wanted {
+        again(s, i);
+    }
+    Ok(())
+}
+
+/// Whether segments are flat here, so that a run of bytes in a page needs no check of its own.
+fn flat(s: &Interp<'_>, c: &Chunk) -> bool {
+    s.c.mode.long64() || s.c.mode.has(Mode::FLAT) && c.aw == Width::W32
+}
+
+/// The RAM offset of a whole run of a chunk at linear address `la`, ascending inside one page.
+fn run(s: &mut Interp<'_>, la: u64, bytes: u64, write: bool) -> Option<u64> {
+    if la & (PAGE - 1) > PAGE - bytes {
+        return None;
+    }
+    let set = s.c.mode.data_set();
+    if s.c.tlb.ram_at(set, la, write).is_none() {
+        let _ = s.page(set, la, if write { Access::Write } else { Access::Read }).ok()?;
+    }
+    s.c.tlb.ram_at(set, la, write)
+}
+
+/// MOVS.
+pub fn movs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    let c = chunk(s, i, true, true);
+    let (w, bytes) = (c.w, c.n * c.w.bytes());
+    if c.n > 1 && c.step == w.bytes() && flat(s, &c) {
+        let from = s.linear(i.seg, s.c.state.gpr[RSI] & c.aw.mask(), 1, Access::Read)?;
+        let to = s.linear(SegReg::Es, s.c.state.gpr[RDI] & c.aw.mask(), 1, Access::Write)?;
+        // Element by element, a copy to just above its source repeats the source; a block move would not.
+        if let (Some(a), Some(b)) = (run(s, from, bytes, false), run(s, to, bytes, true))
+            && (b <= a || b >= a + bytes)
+        {
+            let _ = s.c.tlb.ram().copy(a, b, bytes);
+            return finish(s, i, &c, true);
+        }
+    }
+    each(s, i, &c, true, true, |s| {
+        let v = s.load(i.seg, w, s.c.state.gpr[RSI] & c.aw.mask())?;
+        s.store(SegReg::Es, w, s.c.state.gpr[RDI] & c.aw.mask(), v)?;
+        Ok(true)
+    })
+}
+
+/// After a chunk that was done at once.
+fn finish(s: &mut Interp<'_>, i: &Insn, c: &Chunk, src: bool) -> Result<(), Raised> {
+    if src {
+        advance(s, c, RSI, c.n);
+    }
+    advance(s, c, RDI, c.n);
+    if count_down(s, c, c.n) {
+        again(s, i);
+    }
+    Ok(())
+}
+
+/// STOS.
+pub fn stos(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    let c = chunk(s, i, false, true);
+    let (w, bytes) = (c.w, c.n * c.w.bytes());
+    let v = s.c.state.gpr[0] & w.mask();
+    if c.n > 1 && c.step == w.bytes() && flat(s, &c) {
+        let to = s.linear(SegReg::Es, s.c.state.gpr[RDI] & c.aw.mask(), 1, Access::Write)?;
+        if let Some(at) = run(s, to, bytes, true) {
+            fill(s, at, bytes, w, v);
+            return finish(s, i, &c, false);
+        }
+    }
+    each(s, i, &c, false, true, |s| {
+        s.store(SegReg::Es, w, s.c.state.gpr[RDI] & c.aw.mask(), v)?;
+        Ok(true)
+    })
+}
+
+fn fill(s: &mut Interp<'_>, at: u64, bytes: u64, w: Width, v: u64) {
+    let ram = s.c.tlb.ram();
+    let b = v as u8;
+    let same = v == b as u64 * 0x0101_0101_0101_0101 & w.mask();
+    if same {
+        let _ = ram.fill(at, bytes, b);
+        return;
+    }
+    let mut page = [0u8; PAGE as usize];
+    let n = w.bytes() as usize;
+    let run = &mut page[..bytes as usize];
+    run.chunks_exact_mut(n).for_each(|e| e.copy_from_slice(&v.to_le_bytes()[..n]));
+    let _ = ram.write(at, run);
+}
+
+/// LODS.
+pub fn lods(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    let c = chunk(s, i, true, false);
+    each(s, i, &c, true, false, |s| {
+        let v = s.load(i.seg, c.w, s.c.state.gpr[RSI] & c.aw.mask())?;
+        crate::sem::operand::set_gpr(s, 0, c.w, v);
+        Ok(true)
+    })
+}
+
+/// Notes a comparison; says whether REPE or REPNE goes on after it.
+fn compare(s: &mut Interp<'_>, i: &Insn, w: Width, a: u64, b: u64) -> bool {
+    let r = Op2::Sub.eval(w, a, b);
+    s.flags(FlagKind::Sub, w, a, b, r);
+    if i.repne() { r != 0 } else { r == 0 }
+}
+/// CMPS.
+pub fn cmps(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    let c = chunk(s, i, true, true);
+    each(s, i, &c, true, true, |s| {
+        let a = s.load(i.seg, c.w, s.c.state.gpr[RSI] & c.aw.mask())?;
+        let b = s.load(SegReg::Es, c.w, s.c.state.gpr[RDI] & c.aw.mask())?;
+        Ok(compare(s, i, c.w, a, b))
+    })
+}
+/// SCAS.
+pub fn scas(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    let c = chunk(s, i, false, true);
+    each(s, i, &c, false, true, |s| {
+        let a = s.c.state.gpr[0] & c.w.mask();
+        let b = s.load(SegReg::Es, c.w, s.c.state.gpr[RDI] & c.aw.mask())?;
+        Ok(compare(s, i, c.w, a, b))
+    })
+}
+
+/// INS.
+pub fn ins(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    let c = chunk(s, i, false, true);
+    let port = s.c.state.gpr[2] as u16;
+    io::check(s, port, c.w)?;
+    each(s, i, &c, false, true, |s| {
+        // The destination must take the element before the device gives it.
+        let at = s.c.state.gpr[RDI] & c.aw.mask();
+        let la = s.linear(SegReg::Es, at, c.w.bytes(), Access::Write)?;
+        s.probe(la, c.w.bytes(), Access::Write)?;
+        let v = s.bus.port_read(s.c.retired(), port, c.w);
+        s.after_bus();
+        s.store(SegReg::Es, c.w, at, v)?;
+        Ok(true)
+    })
+}
+/// OUTS.
+pub fn outs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    let c = chunk(s, i, true, false);
+    let port = s.c.state.gpr[2] as u16;
+    io::check(s, port, c.w)?;
+    each(s, i, &c, true, false, |s| {
+        let v = s.load(i.seg, c.w, s.c.state.gpr[RSI] & c.aw.mask())?;
+        s.bus.port_write(s.c.retired(), port, c.w, v);
+        s.after_bus();
+        Ok(true)
+    })
+}

@@ -1,0 +1,235 @@
+//! The cache of decoded code: straight runs of instructions, found by where their first byte is in RAM.
+//!
+//! A block is keyed by RAM offset and mode, not by linear address: the same bytes mapped twice are decoded once, and page
+//! tables may change freely. All of a block lies within one page. A block whose bytes change is dropped.
+
+use crate::hash::Map;
+use cpu::sem::Big;
+use cpu::{Core, Insn, Mode};
+use memory::{CODE, PAGE, Ram};
+
+/// A decoded instruction with the function that does it.
+#[derive(Clone, Copy)]
+pub struct Op {
+    pub run: Big,
+    pub insn: Insn,
+}
+
+/// Number of a block.
+pub type Id = u32;
+/// No block.
+pub const NONE: Id = u32::MAX;
+
+/// A straight run of instructions.
+pub struct Block {
+    /// RAM offset of the first byte; `u64::MAX` once dropped.
+    pub at: u64,
+    pub mode: Mode,
+    /// Where its ops are in [`Blocks::ops`].
+    pub first: u32,
+    pub count: u32,
+    /// Its length in bytes.
+    pub bytes: u16,
+    /// Its last instruction may change the mode, the address space, or whether an interrupt is due.
+    pub end: bool,
+    /// Executions in tier 0.
+    pub heat: u32,
+    /// Number of its region; [`NONE`] if it has none.
+    pub region: u32,
+    /// Where its bytes are in [`Blocks::bytes`].
+    text: u32,
+}
+
+/// What is known of a page with blocks or with a history of being overwritten.
+#[derive(Default)]
+struct Page {
+    blocks: Vec<Id>,
+    /// Writes and lost blocks since `since`, weighted.
+    trouble: u32,
+    since: u64,
+    /// Until this count of instructions nothing of the page is kept.
+    shun: u64,
+}
+
+/// So much trouble within [`WINDOW`] instructions makes a page shunned.
+const TROUBLE: u32 = 400;
+/// What losing a block weighs, against 1 for a write that hurt none.
+const LOSS: u32 = 20;
+const WINDOW: u64 = 200_000;
+const SHUN: u64 = 2_000_000;
+
+/// All blocks.
+pub struct Blocks {
+    pub all: Vec<Block>,
+    pub ops: Vec<Op>,
+    bytes: Vec<u8>,
+    index: Map<(u64, u32), Id>,
+    pages: Map<u64, Page>,
+    free: Vec<Id>,
+    /// RAM pages that became code, in order: TLBs filled before must learn of it.
+    pub protected: Vec<u64>,
+    /// Blocks dropped since power-on.
+    pub dropped: u64,
+}
+
+/// Ops beyond which everything is forgotten and begun anew.
+const MAX_OPS: usize = 6 << 20;
+
+impl Blocks {
+    pub fn new() -> Self {
+        Blocks {
+            all: Vec::new(),
+            ops: Vec::new(),
+            bytes: Vec::new(),
+            index: Map::default(),
+            pages: Map::default(),
+            free: Vec::new(),
+            protected: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self, ram: &Ram) {
+        for &page in self.pages.keys() {
+            ram.clear_flags(page, CODE);
+        }
+        let (protected, dropped) = (std::mem::take(&mut self.protected), self.dropped);
+        *self = Blocks { protected, dropped, ..Blocks::new() };
+    }
+
+    /// Whether it is time to begin anew.
+    pub fn full(&self) -> bool {
+        self.ops.len() > MAX_OPS
+    }
+
+    pub fn find(&self, at: u64, mode: Mode) -> Option<Id> {
+        self.index.get(&(at, mode.0)).copied()
+    }
+    /// Blocks alive.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether code of this page must not be kept now, because it changes too often.
+    pub fn shunned(&self, at: u64, now: u64) -> bool {
+        self.pages.get(&(at & !(PAGE - 1))).is_some_and(|p| now < p.shun)
+    }
+
+    /// Keeps a block of `ops`, decoded from `text` at `at`.
+    pub fn add(
+        &mut self,
+        at: u64,
+        mode: Mode,
+        ops: &[Op],
+        text: &[u8],
+        end: bool,
+        core: &mut Core,
+    ) -> Id {
+        let block = Block {
+            at,
+            mode,
+            first: self.ops.len() as u32,
+            count: ops.len() as u32,
+            bytes: text.len() as u16,
+            end,
+            heat: 0,
+            region: NONE,
+            text: self.bytes.len() as u32,
+        };
+        self.ops.extend_from_slice(ops);
+        self.bytes.extend_from_slice(text);
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.all[id as usize] = block;
+                id
+            }
+            None => {
+                self.all.push(block);
+                self.all.len() as Id - 1
+            }
+        };
+        self.index.insert((at, mode.0), id);
+        let page = at & !(PAGE - 1);
+        let ram = core.tlb.ram();
+        if ram.flags(page) & CODE == 0 {
+            ram.set_flags(page, CODE);
+            core.tlb.protect(page);
+            self.protected.push(page);
+        }
+        self.pages.entry(page).or_default().blocks.push(id);
+        id
+    }
+
+    /// The bytes a block was decoded from.
+    pub fn text(&self, b: &Block) -> &[u8] {
+        &self.bytes[b.text as usize..][..b.bytes as usize]
+    }
+
+    /// Whether some block has any of these bytes of one page.
+    pub fn covers(&self, at: u64, len: u64) -> bool {
+        self.pages.get(&(at & !(PAGE - 1))).is_some_and(|p| {
+            p.blocks.iter().any(|&id| {
+                let b = &self.all[id as usize];
+                at < b.at + b.bytes as u64 && b.at < at + len
+            })
+        })
+    }
+
+    /// Notes writes to code pages, drops the blocks whose bytes are no longer the same, and gives the numbers of their regions.
+    pub fn written(&mut self, ram: &Ram, writes: &[(u64, u32)], now: u64) -> Vec<u32> {
+        let mut regions = Vec::new();
+        let mut now_bytes = [0; PAGE as usize];
+        for &(at, len) in writes {
+            let page = at & !(PAGE - 1);
+            let Some(p) = self.pages.get_mut(&page) else {
+                ram.clear_flags(page, CODE);
+                continue;
+            };
+            if now.wrapping_sub(p.since) > WINDOW {
+                (p.since, p.trouble) = (now, 0);
+            }
+            p.trouble += 1;
+            let mut k = 0;
+            while k < p.blocks.len() {
+                let id = p.blocks[k];
+                let b = &mut self.all[id as usize];
+                let n = b.bytes as usize;
+                let hit = at < b.at + n as u64 && b.at < at + len as u64;
+                let same = !hit
+                    || ram.read(b.at, &mut now_bytes[..n]).is_some()
+                        && now_bytes[..n] == self.bytes[b.text as usize..][..n];
+                if same {
+                    k += 1;
+                    continue;
+                }
+                p.blocks.swap_remove(k);
+                p.trouble += LOSS;
+                drop_block(b, &mut self.index, &mut regions);
+                self.free.push(id);
+                self.dropped += 1;
+            }
+            if p.trouble > TROUBLE {
+                p.shun = now + SHUN;
+                p.trouble = 0;
+                for id in p.blocks.drain(..) {
+                    drop_block(&mut self.all[id as usize], &mut self.index, &mut regions);
+                    self.free.push(id);
+                    self.dropped += 1;
+                }
+            }
+            if p.blocks.is_empty() {
+                ram.clear_flags(page, CODE);
+            }
+        }
+        regions
+    }
+}
+
+fn drop_block(b: &mut Block, index: &mut Map<(u64, u32), Id>, regions: &mut Vec<u32>) {
+    index.remove(&(b.at, b.mode.0));
+    if b.region != NONE {
+        regions.push(b.region);
+    }
+    (b.at, b.region, b.count) = (u64::MAX, NONE, 0);
+}

@@ -1,0 +1,41 @@
+//! From bytes in RAM to a block.
+
+use crate::block::{Blocks, Id, Op};
+use cpu::decode::decode;
+use cpu::rows::ROWS;
+use cpu::{Core, Insn};
+use iced_x86::FlowControl;
+use memory::PAGE;
+
+/// Instructions in a block at most.
+pub const MAX_BLOCK: usize = 64;
+
+/// Whether control may go elsewhere after this instruction.
+pub fn leaves(i: &Insn) -> bool {
+    !matches!(i.iced().flow_control(), FlowControl::Next) || i.bits & (Insn::REP | Insn::REPNE) != 0
+}
+
+/// Decodes the block at RAM offset `at` in the core's mode and keeps it. `None`: its first instruction crosses the page.
+pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
+    let mut page = [0; PAGE as usize];
+    let room = (PAGE - at % PAGE) as usize;
+    core.tlb.ram().read(at, &mut page[..room])?;
+    let mut ops = Vec::with_capacity(16);
+    let (mut n, mut end) = (0, false);
+    while n < room && ops.len() < MAX_BLOCK {
+        let bytes = &page[n..room.min(n + 15)];
+        let Ok(insn) = decode(bytes, core.mode, &core.features) else { break };
+        let row = &ROWS[insn.row as usize];
+        ops.push(Op { run: row.run, insn });
+        n += insn.len as usize;
+        end = row.end;
+        if end || leaves(&insn) {
+            break;
+        }
+    }
+    if ops.is_empty() {
+        return None;
+    }
+    let mode = core.mode;
+    Some(blocks.add(at, mode, &ops, &page[..n], end, core))
+}

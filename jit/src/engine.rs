@@ -1,0 +1,304 @@
+//! The run loop: blocks one after the other, events between them.
+
+use crate::block::{Blocks, Id, NONE};
+use crate::cross::Steps;
+use crate::{decode, event};
+use cpu::{Activity, Bus, Core, Interp, Mode};
+use memory::Ram;
+use std::sync::Arc;
+
+/// How the engine is to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Executions of a block after which a region is made of it; `u32::MAX` for never.
+    pub threshold: u32,
+    /// Compile on a thread of its own, else at once.
+    pub background: bool,
+    /// Room for native code.
+    pub code_bytes: usize,
+    /// Guest instructions in a region at most.
+    pub max_region_insns: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { threshold: 600, background: true, code_bytes: 64 << 20, max_region_insns: 200 }
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum JitError {
+    #[error("cannot get {bytes} bytes of memory for native code: {why}")]
+    Memory { bytes: usize, why: std::io::Error },
+    #[error("cannot start the compiler's thread: {0}")]
+    Thread(std::io::Error),
+    #[error("no native code for this host: {0}")]
+    Host(String),
+}
+
+/// What the engine has done, for `info jit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Blocks alive, and decoded so far.
+    pub blocks: u64,
+    pub decoded: u64,
+    /// Decoded instructions in the arena.
+    pub ops: u64,
+    /// Instructions executed block by block, and one at a time.
+    pub tier0: u64,
+    pub stepped: u64,
+    /// Blocks dropped because their bytes changed.
+    pub dropped: u64,
+    /// Writes to pages with code.
+    pub code_writes: u64,
+    /// Times everything was forgotten.
+    pub flushes: u64,
+}
+
+/// Where execution went from a linear address lately.
+#[derive(Clone, Copy)]
+struct Jump {
+    rip: u64,
+    at: u64,
+    mode: Mode,
+    id: Id,
+}
+
+const JUMPS: usize = 4096;
+const NO_JUMP: Jump = Jump { rip: !0, at: !0, mode: Mode(0), id: NONE };
+
+/// Runs the cores of one machine, in turn.
+pub struct Engine {
+    ram: Arc<Ram>,
+    config: Config,
+    blocks: Blocks,
+    steps: Steps,
+    jumps: Box<[Jump; JUMPS]>,
+    /// How far each core's TLB follows [`Blocks::protected`].
+    seen: Vec<usize>,
+    count: Counters,
+}
+
+/// Whether the code segment reaches to the end of a block of this length at RIP.
+#[inline(always)]
+fn within(core: &Core, bytes: u16) -> bool {
+    core.mode.long64()
+        || core.state.rip + bytes as u64 - 1 <= core.state.seg[1].limit as u64
+}
+
+fn slot(rip: u64) -> usize {
+    (rip ^ rip >> 12) as usize % JUMPS
+}
+
+impl Engine {
+    pub fn new(ram: Arc<Ram>, config: Config) -> Result<Engine, JitError> {
+        Ok(Engine {
+            ram,
+            config,
+            blocks: Blocks::new(),
+            steps: Steps::new(),
+            jumps: Box::new([NO_JUMP; JUMPS]),
+            seen: Vec::new(),
+            count: Counters::default(),
+        })
+    }
+
+    /// Forgets everything.
+    pub fn flush(&mut self) {
+        self.blocks.clear(&self.ram);
+        self.jumps.fill(NO_JUMP);
+        self.count.flushes += 1;
+    }
+
+    pub fn counters(&self) -> Counters {
+        Counters {
+            blocks: self.blocks.len() as u64,
+            ops: self.blocks.ops.len() as u64,
+            dropped: self.blocks.dropped,
+            ..self.count
+        }
+    }
+
+    /// Runs `core` until its budget is used up, something wants the machine's attention, or it stops running.
+    pub fn run(&mut self, core: &mut Core, bus: &mut dyn Bus) {
+        self.catch_up(core);
+        core.refresh();
+        let mut s = Interp { c: core, bus };
+        let mut check = true;
+        while s.c.left > 0 {
+            if check {
+                if self.attend(&mut s) {
+                    break;
+                }
+                event::pending(&mut s);
+                if s.c.activity() != Activity::Running {
+                    break;
+                }
+                if event::single(&s) {
+                    self.count.stepped += 1;
+                    cpu::step_with_events(&mut s);
+                    s.c.refresh();
+                    continue;
+                }
+            }
+            let Some(id) = self.next(&mut s) else {
+                check = self.step(&mut s);
+                continue;
+            };
+            check = self.tier0(&mut s, id);
+        }
+        self.note_protected(core);
+    }
+
+    /// Executes a block, or as much of it as the budget allows. Gives whether events are to be looked at.
+    #[inline]
+    fn tier0(&mut self, s: &mut Interp<'_>, id: Id) -> bool {
+        let b = &mut self.blocks.all[id as usize];
+        b.heat += 1;
+        let n = (b.count as i64).min(s.c.left);
+        let ops = &self.blocks.ops[b.first as usize..][..n as usize];
+        let end = b.end;
+        let wrap = if s.c.mode.long64() { !0 } else { 0xffff_ffff };
+        let before = s.c.left;
+        let mut rip = s.c.state.rip;
+        let mut check = end && n == b.count as i64;
+        for op in ops {
+            let next = rip.wrapping_add(op.insn.len as u64) & wrap;
+            s.c.state.rip = next;
+            if (op.run)(s, &op.insn).is_err() {
+                s.c.state.rip = rip;
+                let e = s.c.fault;
+                event::deliver(s, e);
+                check = true;
+                break;
+            }
+            s.c.left -= 1;
+            if s.c.stop {
+                check = true;
+                break;
+            }
+            rip = next;
+        }
+        self.count.tier0 += (before - s.c.left) as u64;
+        if end {
+            s.c.refresh();
+        }
+        check
+    }
+
+    /// Executes one instruction that no block has. Gives whether events are to be looked at.
+    #[cold]
+    fn step(&mut self, s: &mut Interp<'_>) -> bool {
+        self.count.stepped += 1;
+        match self.steps.step(s) {
+            Ok(end) => {
+                s.c.refresh();
+                end || s.c.stop
+            }
+            Err(_) => {
+                let e = s.c.fault;
+                event::deliver(s, e);
+                s.c.refresh();
+                true
+            }
+        }
+    }
+
+    /// The block at RIP. `None`: step.
+    #[inline]
+    fn next(&mut self, s: &mut Interp<'_>) -> Option<Id> {
+        let (rip, mode) = (s.c.state.rip, s.c.mode);
+        let la = if mode.long64() {
+            rip
+        } else {
+            rip.wrapping_add(s.c.state.seg[1].base) & 0xffff_ffff
+        };
+        let j = self.jumps[slot(rip)];
+        let at = s.c.tlb.exec(mode.code_set(), la);
+        if j.rip == rip && j.mode == mode && at == Some(j.at) {
+            let b = &self.blocks.all[j.id as usize];
+            if b.at == j.at && b.mode == mode && within(s.c, b.bytes) {
+                return Some(j.id);
+            }
+        }
+        let id = self.find(s, la, at)?;
+        within(s.c, self.blocks.all[id as usize].bytes).then_some(id)
+    }
+
+    #[cold]
+    fn find(&mut self, s: &mut Interp<'_>, la: u64, at: Option<u64>) -> Option<Id> {
+        let at = match at {
+            Some(at) => at,
+            None => {
+                let set = s.c.mode.code_set();
+                s.page(set, la, cpu::Access::Exec).ok()?;
+                s.c.tlb.exec(set, la)?
+            }
+        };
+        let mode = s.c.mode;
+        let id = match self.blocks.find(at, mode) {
+            Some(id) => id,
+            None => {
+                if self.blocks.shunned(at, s.c.retired()) {
+                    return None;
+                }
+                if self.blocks.full() {
+                    self.flush();
+                }
+                self.count.decoded += 1;
+                decode::block(&mut self.blocks, s.c, at)?
+            }
+        };
+        let rip = s.c.state.rip;
+        self.jumps[slot(rip)] = Jump { rip, at, mode, id };
+        Some(id)
+    }
+
+    /// After [`Core::stop`]: deals with overwritten code. Gives whether the machine is wanted.
+    #[inline]
+    fn attend(&mut self, s: &mut Interp<'_>) -> bool {
+        if self.ram.code_was_written() {
+            self.code_written(s.c.retired());
+        }
+        if s.bus.attention() {
+            s.c.stop = true;
+            return true;
+        }
+        s.c.stop = false;
+        s.c.refresh();
+        false
+    }
+
+    #[cold]
+    fn code_written(&mut self, now: u64) {
+        let writes = self.ram.take_code_writes();
+        self.count.code_writes += writes.len() as u64;
+        let _regions = self.blocks.written(&self.ram, &writes, now);
+    }
+
+    /// Makes the core's TLB know which pages became code while other cores ran.
+    fn catch_up(&mut self, core: &mut Core) {
+        let n = core.id as usize;
+        if self.seen.len() <= n {
+            self.seen.resize(n + 1, 0);
+        }
+        let new = &self.blocks.protected[self.seen[n].min(self.blocks.protected.len())..];
+        if new.len() > 64 {
+            core.tlb.flush();
+        } else {
+            new.iter().for_each(|&page| core.tlb.protect(page));
+        }
+        self.seen[n] = self.blocks.protected.len();
+    }
+
+    /// The core's TLB knows of all pages that became code while it ran.
+    fn note_protected(&mut self, core: &mut Core) {
+        let all = self.blocks.protected.len();
+        self.seen[core.id as usize] = all;
+        if self.seen.iter().all(|&n| n == all) {
+            self.blocks.protected.clear();
+            self.seen.fill(0);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The engine against plain single steps, at all thresholds.
+
+mod guest;
+#[path = "guest/programs.rs"]
+mod programs;
+
+use guest::Guest;
+use jit::Config;
+
+fn config(threshold: u32) -> Config {
+    Config { threshold, background: false, ..Config::default() }
+}
+
+/// The state after `insns` plain steps.
+fn oracle(code: &[u8], insns: u64) -> String {
+    let mut g = Guest::new(code, config(u32::MAX));
+    g.core.set_budget(insns);
+    let mut s = cpu::Interp { c: &mut g.core, bus: &mut g.bus };
+    for _ in 0..insns {
+        cpu::step(&mut s).unwrap();
+    }
+    g.state()
+}
+
+#[test]
+fn loops_end_in_the_same_state_at_every_threshold() {
+    for (name, code) in programs::all() {
+        let want = oracle(&code, 300_000);
+        for threshold in [0, 1, 50, u32::MAX] {
+            let mut g = Guest::new(&code, config(threshold));
+            g.run(300_000);
+            assert_eq!(g.core.left, 0);
+            assert_eq!(g.state(), want, "{name}, threshold {threshold}");
+        }
+    }
+}
+
+#[test]
+fn the_budget_is_exact_at_every_count() {
+    for (name, code) in programs::all() {
+        for threshold in [0, u32::MAX] {
+            let mut g = Guest::new(&code, config(threshold));
+            let mut o = Guest::new(&code, config(u32::MAX));
+            for n in 0..300 {
+                g.run(n);
+                assert_eq!(g.core.left, 0);
+                o.core.set_budget(n);
+                let mut s = cpu::Interp { c: &mut o.core, bus: &mut o.bus };
+                (0..n).for_each(|_| cpu::step(&mut s).unwrap());
+                assert_eq!(g.core.state.rip, o.core.state.rip, "{name} {n}");
+                assert_eq!(g.core.state.gpr, o.core.state.gpr, "{name} {n}");
+                assert_eq!(g.core.state.flags(), o.core.state.flags(), "{name} {n}");
+            }
+        }
+    }
+}

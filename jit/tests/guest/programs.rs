@@ -1,0 +1,161 @@
+//! Loops that tests compare and benchmarks time. All run for ever.
+
+use crate::guest::{DATA, asm};
+use iced_x86::code_asm::*;
+
+/// Sums 64 KiB byte by byte, over and over.
+pub fn byte_sum() -> Vec<u8> {
+    asm(|a| {
+        let (mut outer, mut inner) = (a.create_label(), a.create_label());
+        a.set_label(&mut outer)?;
+        a.mov(rsi, DATA)?;
+        a.lea(rdi, rsi + 0x10000)?;
+        a.set_label(&mut inner)?;
+        a.movzx(ecx, byte_ptr(rsi))?;
+        a.add(rax, rcx)?;
+        a.inc(rsi)?;
+        a.cmp(rsi, rdi)?;
+        a.jne(inner)?;
+        a.jmp(outer)
+    })
+}
+
+/// Builds a ring of 4096 nodes and walks it.
+pub fn linked_list() -> Vec<u8> {
+    asm(|a| {
+        let (mut build, mut walk) = (a.create_label(), a.create_label());
+        a.mov(rdi, DATA)?;
+        a.xor(ecx, ecx)?;
+        a.set_label(&mut build)?;
+        a.lea(edx, rcx + 1237)?;
+        a.and(edx, 4095)?;
+        a.mov(eax, ecx)?;
+        a.shl(rax, 6)?;
+        a.mov(r8, rdx)?;
+        a.shl(r8, 6)?;
+        a.add(r8, rdi)?;
+        a.mov(qword_ptr(rdi + rax), r8)?;
+        a.mov(dword_ptr(rdi + rax + 8), ecx)?;
+        a.inc(ecx)?;
+        a.cmp(ecx, 4096)?;
+        a.jb(build)?;
+        a.mov(rsi, rdi)?;
+        a.set_label(&mut walk)?;
+        a.mov(edx, dword_ptr(rsi + 8))?;
+        a.add(rbx, rdx)?;
+        a.mov(rsi, qword_ptr(rsi))?;
+        a.test(rsi, rsi)?;
+        a.jne(walk)?;
+        a.hlt()
+    })
+}
+
+/// The sieve of Eratosthenes up to 64 Ki.
+pub fn sieve() -> Vec<u8> {
+    asm(|a| {
+        let (mut again, mut clear, mut next, mut strike, mut skip) = (
+            a.create_label(),
+            a.create_label(),
+            a.create_label(),
+            a.create_label(),
+            a.create_label(),
+        );
+        a.mov(rdi, DATA)?;
+        a.set_label(&mut again)?;
+        a.xor(ecx, ecx)?;
+        a.set_label(&mut clear)?;
+        a.mov(qword_ptr(rdi + rcx), 0)?;
+        a.add(ecx, 8)?;
+        a.cmp(ecx, 65536)?;
+        a.jb(clear)?;
+        a.mov(ecx, 2)?;
+        a.set_label(&mut next)?;
+        a.cmp(byte_ptr(rdi + rcx), 0)?;
+        a.jne(skip)?;
+        a.inc(ebx)?;
+        a.lea(edx, rcx + rcx)?;
+        a.set_label(&mut strike)?;
+        a.mov(byte_ptr(rdi + rdx), 1)?;
+        a.add(edx, ecx)?;
+        a.cmp(edx, 65536)?;
+        a.jb(strike)?;
+        a.set_label(&mut skip)?;
+        a.inc(ecx)?;
+        a.cmp(ecx, 32768)?;
+        a.jb(next)?;
+        a.jmp(again)
+    })
+}
+
+/// Arithmetic with unpredictable branches.
+pub fn branchy() -> Vec<u8> {
+    asm(|a| {
+        let (mut top, mut odd, mut done, mut big) =
+            (a.create_label(), a.create_label(), a.create_label(), a.create_label());
+        a.mov(rax, 0x9e3779b97f4a7c15u64)?;
+        a.set_label(&mut top)?;
+        a.mov(rcx, rax)?;
+        a.shl(rcx, 13)?;
+        a.xor(rax, rcx)?;
+        a.mov(rcx, rax)?;
+        a.shr(rcx, 7)?;
+        a.xor(rax, rcx)?;
+        a.test(al, 1)?;
+        a.jne(odd)?;
+        a.add(rbx, rax)?;
+        a.cmp(ecx, 0x40000000)?;
+        a.ja(big)?;
+        a.sub(rdx, 3)?;
+        a.jmp(done)?;
+        a.set_label(&mut odd)?;
+        a.adc(rdx, rcx)?;
+        a.rol(rbx, 3)?;
+        a.jmp(done)?;
+        a.set_label(&mut big)?;
+        a.imul_3(r8, rcx, 77)?;
+        a.sbb(rbx, r8)?;
+        a.set_label(&mut done)?;
+        a.inc(r9)?;
+        a.jmp(top)
+    })
+}
+
+/// Recursive Fibonacci numbers: calls, returns and the stack.
+pub fn fibonacci() -> Vec<u8> {
+    asm(|a| {
+        let (mut top, mut fib, mut small) = (a.create_label(), a.create_label(), a.create_label());
+        a.set_label(&mut top)?;
+        a.mov(edi, 18)?;
+        a.call(fib)?;
+        a.add(r8, rax)?;
+        a.jmp(top)?;
+        a.set_label(&mut fib)?;
+        a.cmp(edi, 2)?;
+        a.jl(small)?;
+        a.push(rbx)?;
+        a.push(rdi)?;
+        a.dec(edi)?;
+        a.call(fib)?;
+        a.mov(rbx, rax)?;
+        a.pop(rdi)?;
+        a.sub(edi, 2)?;
+        a.call(fib)?;
+        a.add(rax, rbx)?;
+        a.pop(rbx)?;
+        a.ret()?;
+        a.set_label(&mut small)?;
+        a.mov(eax, edi)?;
+        a.ret()
+    })
+}
+
+/// All of them, with names.
+pub fn all() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("byte sum", byte_sum()),
+        ("linked list", linked_list()),
+        ("sieve", sieve()),
+        ("branchy", branchy()),
+        ("fibonacci", fibonacci()),
+    ]
+}
