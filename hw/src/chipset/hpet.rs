@@ -250,8 +250,7 @@ impl Device for Hpet {
         self.settle(cx);
     }
     fn reset(&mut self) {
-        let State { pit, rtc, .. } = self.s;
-        self.s = State { pit, rtc, ..State::default() };
+        self.s = State::default();
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
         let mut lines = 0u32;

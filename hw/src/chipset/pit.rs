@@ -279,7 +279,7 @@ impl Device for Pit {
         }
     }
     fn reset(&mut self) {
-        self.s = State { off: self.s.off, ..State::default() };
+        self.s = State::default();
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
         let now = cx.now();

@@ -468,7 +468,7 @@ impl Device for Lapic {
     fn reset(&mut self) {
         let Config { id, bsp, .. } = self.config;
         let base = Base(0xFEE0_0800).with_bsp(bsp);
-        self.s = State { base, id: id as u8, lint: self.s.lint, ..State::default() };
+        self.s = State { base, id: id as u8, ..State::default() };
         self.intr = None;
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
