@@ -12,3 +12,4 @@ pub mod pit;
 pub mod pm;
 pub mod port92;
 pub mod rtc;
+pub mod tco;
