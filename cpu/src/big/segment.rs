@@ -279,7 +279,8 @@ impl Interp<'_> {
             let seg = &mut self.c.state.seg[n];
             let conforming =
                 seg.attr & (Segment::CODE | Segment::DOWN) == Segment::CODE | Segment::DOWN;
-            if seg.dpl() < cpl && !conforming {
+            // A null one keeps its base: FS and GS of 64-bit programs live from it.
+            if seg.dpl() < cpl && !conforming && !null(seg.sel) {
                 *seg = null_segment(0);
             }
         }
