@@ -84,6 +84,7 @@ fn bits(n: &Instruction) -> u8 {
     if vex {
         let ymm = (0..n.op_count())
             .any(|k| n.op_kind(k) == OpKind::Register && n.op_register(k).is_ymm());
+        let ymm = ymm || n.memory_index().is_ymm();
         bit(ymm || n.memory_size().size() == 32, Insn::WIDE);
     }
     b
