@@ -9,6 +9,7 @@
 mod avx;
 mod integer;
 mod sse;
+mod system;
 
 use crate::sem::Big;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic};
@@ -43,7 +44,7 @@ macro_rules! interp_rows {
 use interp_rows;
 
 /// All rows, one family after the other.
-pub static FAMILIES: &[&[Row]] = &[integer::ROWS, sse::ROWS, avx::ROWS];
+pub static FAMILIES: &[&[Row]] = &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS];
 
 /// All rows by number. Number 0 is an instruction without a meaning: #UD.
 pub static ROWS: std::sync::LazyLock<Vec<&'static Row>> = std::sync::LazyLock::new(|| {

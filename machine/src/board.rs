@@ -1,6 +1,6 @@
 //! Which parts a board has, where they are, and how they are joined.
 
-mod pc;
+pub(crate) mod pc;
 mod start;
 
 pub(crate) use start::start;
@@ -25,7 +25,8 @@ pub struct Board {
     pub ioapic: DeviceId,
     pub rtc: DeviceId,
     pub keyboard: Option<DeviceId>,
-    pub pm: Option<DeviceId>,
+    /// The host bridge, with the chipset's power management.
+    pub pci: DeviceId,
     /// Which device each character back end is joined to.
     pub backends: Vec<(Backend, DeviceId)>,
 }
@@ -97,9 +98,7 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
     let engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
     let cores = (0..config.topology.cpus).map(|n| {
         let id = board.layout.apic_ids[n as usize];
-        let mut core = Core::new(id, ram.clone(), model.clone());
-        cpu::event::power_on(&mut core, n == 0);
-        core
+        Core::new(id, ram.clone(), model.clone())
     });
     let mut machine = Machine {
         cores: cores.collect(),

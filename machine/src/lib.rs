@@ -9,6 +9,8 @@ pub mod config;
 mod fabric;
 mod machine;
 mod parts;
+mod saved;
+pub mod text;
 pub mod smbios;
 
 pub use fabric::World;

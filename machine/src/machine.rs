@@ -73,9 +73,8 @@ impl Machine {
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.parts.reset(&mut self.world);
         self.a20 = true;
-        for core in &mut self.cores {
-            cpu::event::reset(core);
-            core.phys_mask = !0;
+        for (n, core) in self.cores.iter_mut().enumerate() {
+            power_on(core, n == 0);
         }
         self.turn = 0;
         self.engine.flush();
@@ -227,6 +226,18 @@ impl Machine {
         }
     }
 
+    /// Everything that follows from a state just loaded.
+    pub(crate) fn after_load(&mut self, a20: bool) {
+        self.world.now = self.clock.now(self.count);
+        self.a20 = true;
+        self.set_a20(a20);
+        self.engine.flush();
+        self.parts.forget_outputs(&mut self.world);
+        self.parts.settle_all(&mut self.world);
+        self.obey();
+        self.flush_tlbs();
+    }
+
     fn set_a20(&mut self, on: bool) {
         if self.a20 != on {
             self.a20 = on;
@@ -274,4 +285,14 @@ impl Machine {
         self.obey();
         r
     }
+}
+
+/// A core's state after power-on. All but the boot processor wait for a start-up message.
+fn power_on(core: &mut Core, boot: bool) {
+    core.state = cpu::State::default();
+    core.state.gpr[2] = core.model.signature().into();
+    core.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
+    core.intr = false;
+    core.phys_mask = !0;
+    core.refresh();
 }

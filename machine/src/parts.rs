@@ -198,6 +198,13 @@ impl Parts {
             self.with(world, id, |d, cx| d.settle(cx));
         }
     }
+    /// Gives a device a saved state; its outputs follow at the next [`Parts::settle_all`].
+    pub fn load(&mut self, id: DeviceId, from: &[u8]) -> Result<(), device::Misfit> {
+        match self.slots.get_mut(id.0 as usize).and_then(|s| s.device.as_deref_mut()) {
+            Some(d) => d.load(from),
+            None => Err(device::Misfit::Unfit("no such part".into())),
+        }
+    }
     /// Forgets all outputs, as before [`Parts::settle_all`] of a state that was loaded.
     pub fn forget_outputs(&mut self, world: &mut World) {
         self.high.clear();

@@ -4,6 +4,7 @@ use crate::MachineError;
 use crate::boot::{self, EntryState, GuestRam};
 use crate::machine::Machine;
 use cpu::{Core, Segment};
+use device::{Reg, Width};
 use hw::chipset::lapic::Lapic;
 use memory::{Map, Ram, Target};
 
@@ -68,10 +69,29 @@ pub(crate) fn start(m: &mut Machine) -> Result<(), MachineError> {
         core.state.msr.mtrr_def_type = entry.mtrr_def_type;
     }
     enter(&mut m.cores[0], &entry);
+    set_up_pci(m);
     if let Some(&id) = m.parts.lapic_ids().first() {
         m.parts.with_as(&mut m.world, id, |l: &mut Lapic, cx| l.virtual_wire(cx));
     }
     Ok(())
+}
+
+/// What firmware would have done to the chipset.
+fn set_up_pci(m: &mut Machine) {
+    let pci = m.board.pci;
+    let mut port = |at: u64, w, v: u64| m.parts.write(&mut m.world, pci, Reg { bank: 0, at }, w, v);
+    for &(devfn, at, bytes) in super::pc::pci_setup(m.config.board.chipset) {
+        for (n, &byte) in bytes.iter().enumerate() {
+            let at = at as u64 + n as u64;
+            port(0, Width::W32, 1 << 31 | (devfn as u64) << 8 | at & 0xFC);
+            port(4 + (at & 3), Width::W8, byte.into());
+        }
+    }
+    port(0, Width::W32, 0);
+    // Lines 9, 10 and 11 are level-triggered.
+    if let Some(pic) = m.board.pic {
+        m.parts.write(&mut m.world, pic, Reg { bank: 2, at: 1 }, Width::W8, 0x0E);
+    }
 }
 
 fn segment(s: &boot::Segment) -> Segment {
