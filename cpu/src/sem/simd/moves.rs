@@ -59,10 +59,11 @@ fn low<S: Vector>(s: &mut S, i: &Insn, w: Width, lane: Lane) -> Res<S> {
             write(s, i, [x, x]);
         }
         _ => {
-            operand::write(s, i, 0, v)?;
+            // Processors do this even if the store then faults.
             if mmx {
                 s.mmx_enter();
             }
+            operand::write(s, i, 0, v)?;
         }
     }
     Ok(())
