@@ -215,6 +215,10 @@ impl Vector for Interp<'_> {
         self.c.state.fpu.empty = 0;
     }
     #[inline(always)]
+    fn mmx_top(&mut self) {
+        self.c.state.fpu.top = 0;
+    }
+    #[inline(always)]
     fn get_mm(&mut self, n: u8) -> u64 {
         self.c.state.fpu.sig[n as usize & 7]
     }

@@ -59,11 +59,13 @@ fn low<S: Vector>(s: &mut S, i: &Insn, w: Width, lane: Lane) -> Res<S> {
             write(s, i, [x, x]);
         }
         _ => {
-            // Processors do this even if the store then faults.
+            if mmx {
+                s.mmx_top();
+            }
+            operand::write(s, i, 0, v)?;
             if mmx {
                 s.mmx_enter();
             }
-            operand::write(s, i, 0, v)?;
         }
     }
     Ok(())
