@@ -39,3 +39,13 @@ pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
     let mode = core.mode;
     Some(blocks.add(at, mode, &ops, &page[..n], end, core))
 }
+
+/// Whether this is a string instruction, which ends its block only because it may have to run again.
+pub fn is_string(i: &Insn) -> bool {
+    use iced_x86::Mnemonic::*;
+    matches!(
+        i.iced().mnemonic(),
+        Movsb | Movsw | Movsq | Stosb | Stosw | Stosd | Stosq | Lodsb | Lodsw | Lodsd | Lodsq
+            | Scasb | Scasw | Scasd | Scasq | Cmpsb | Cmpsw | Cmpsq
+    )
+}
