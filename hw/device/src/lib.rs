@@ -63,6 +63,8 @@ pub enum Input {
     Nmi,
     /// Time of day in seconds since 1970, as an answer to [`Request::TimeOfDay`].
     TimeOfDay(i64),
+    /// For one part of a device that has several, such as a function on a bus: see [`Request::From`].
+    To(u16, Box<Input>),
 }
 
 /// What a device may ask of the world outside. An answer, where there is one, comes back as an [`Input`].
@@ -86,12 +88,16 @@ pub enum Request {
     Panicked(u8),
     /// An INIT, NMI or SIPI for one CPU.
     Cpu { cpu: u32, what: CpuSignal },
+    /// A local APIC ended the level-triggered interrupt of this vector: for all I/O APICs.
+    Eoi(u8),
     /// Address line 20 is let through (true) or held at zero.
     A20(bool),
     /// The speaker's frequency in Hz, or silence.
     Tone(Option<u32>),
     /// Ask for the time of day.
     TimeOfDay,
+    /// One part of a device asks; answers go back as [`Input::To`] with the same number.
+    From(u16, Box<Request>),
 }
 
 /// What one CPU can be told by the interrupt fabric.

@@ -1,0 +1,279 @@
+//! What a machine is to be: plain data, made by the command line (or a test) and read by the boards.
+//!
+//! The defaults are those of `qemu-system-x86_64` without options: a `pc`, one CPU, 128 MiB.
+
+use std::path::PathBuf;
+
+mod log;
+
+pub use log::{ITEMS, Item, Log};
+
+/// Bytes in a mebibyte.
+pub const MIB: u64 = 1 << 20;
+/// Bytes in a gibibyte.
+pub const GIB: u64 = 1 << 30;
+/// The most memory that a machine may have.
+pub const MAX_RAM: u64 = 64 * GIB;
+/// The most CPUs that a machine may have.
+pub const MAX_CPUS: u32 = 16;
+/// How many serial ports the boards have (COM1 to COM4).
+pub const SERIAL_PORTS: usize = 4;
+
+/// A character back end, by its number in the front end's list. The machine only hands it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backend(pub u32);
+
+/// Everything that can be said about a machine before it is built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `-name`: what monitors call it.
+    pub name: Option<String>,
+    /// `-uuid`, as 16 bytes in the order of the text; zeros when not given.
+    pub uuid: [u8; 16],
+    pub board: Board,
+    pub cpu: CpuModel,
+    pub topology: Topology,
+    /// Bytes of RAM.
+    pub ram: u64,
+    pub accel: Accel,
+    pub boot: Boot,
+    /// COM1 to COM4: there, and joined to a back end, or not there.
+    pub serial: [Option<Backend>; SERIAL_PORTS],
+    /// `-device`, in order. `-debugcon` adds one, too.
+    pub devices: Vec<DeviceSpec>,
+    /// `-global driver.property=value`, in order.
+    pub globals: Vec<Global>,
+    pub time: Timebase,
+    pub rtc: Rtc,
+    /// `-seed`: where RDRAND and the like come from when time is the instruction count.
+    pub seed: Option<u64>,
+    /// `-nodefaults`: only the parts asked for.
+    pub no_defaults: bool,
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            name: None,
+            uuid: [0; 16],
+            board: Board::default(),
+            cpu: CpuModel::default(),
+            topology: Topology::default(),
+            ram: 128 * MIB,
+            accel: Accel::default(),
+            boot: Boot::default(),
+            serial: [None; SERIAL_PORTS],
+            devices: Vec::new(),
+            globals: Vec::new(),
+            time: Timebase::Host,
+            rtc: Rtc::default(),
+            seed: None,
+            no_defaults: false,
+            log: Log::default(),
+        }
+    }
+}
+
+/// Which chipset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chipset {
+    /// Intel 440FX with the PIIX3 south bridge.
+    #[default]
+    Pc,
+    /// Intel Q35 with the ICH9 south bridge.
+    Q35,
+}
+
+/// `-M` with its properties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    pub chipset: Chipset,
+    /// `acpi=`: whether there are ACPI tables and power management.
+    pub acpi: bool,
+    /// `hpet=`: whether there is a high-precision event timer.
+    pub hpet: bool,
+    /// `pit=`: whether there is an 8254 timer.
+    pub pit: bool,
+    /// `pic=`: whether there is a pair of 8259 interrupt controllers; `None`: as the board likes.
+    pub pic: Option<bool>,
+    /// `graphics=`: whether firmware and loaders may use a screen.
+    pub graphics: bool,
+    /// `i8042=`: whether there is a keyboard controller.
+    pub i8042: bool,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Board {
+            chipset: Chipset::Pc,
+            acpi: true,
+            hpet: true,
+            pit: true,
+            pic: None,
+            graphics: true,
+            i8042: true,
+        }
+    }
+}
+
+/// `-cpu`: a name and what is changed about it, in order. The cpu crate knows what the words mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CpuModel {
+    /// `None`: the board's usual one.
+    pub model: Option<String>,
+    pub features: Vec<(String, Setting)>,
+}
+
+/// What a `-cpu` property is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `+f`, `f=on`, `f`.
+    On,
+    /// `-f`, `f=off`.
+    Off,
+    /// `f=anything else`.
+    Is(String),
+}
+
+/// `-smp`, complete and checked: `cpus == sockets * dies * cores * threads`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topology {
+    pub cpus: u32,
+    pub sockets: u32,
+    pub dies: u32,
+    pub cores: u32,
+    pub threads: u32,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Topology { cpus: 1, sockets: 1, dies: 1, cores: 1, threads: 1 }
+    }
+}
+
+/// `-accel tcg,...`: how, never what, the machine computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accel {
+    /// `tb-size=`: bytes of translated code to keep; `None`: as the engine likes.
+    pub code_cache: Option<u64>,
+    /// `one-insn-per-tb=on`: translate one instruction at a time.
+    pub one_instruction: bool,
+}
+
+/// What to load without firmware.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boot {
+    pub kernel: Option<PathBuf>,
+    pub initrd: Option<PathBuf>,
+    pub append: Option<String>,
+    /// `-boot order=`.
+    pub order: Option<String>,
+}
+
+/// One `-device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceSpec {
+    pub id: Option<String>,
+    pub kind: Kind,
+}
+
+/// The devices that can be asked for, with what can be said of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A write of `n` to the port ends the emulator with status `n << 1 | 1`.
+    IsaDebugExit { iobase: u16, iosize: u8 },
+    /// The paravirtual panic notifier; `events` is the mask of those supported.
+    Pvpanic { ioport: u16, events: u8 },
+    /// The test device of kvm-unit-tests.
+    PcTestdev,
+    /// The PCI test device; `membar` is the size of its memory bar 2, in bytes.
+    PciTestdev { addr: Option<PciAddr>, membar: u64 },
+    /// Each byte written to the port goes to the back end; a read gives `readback`.
+    IsaDebugcon { iobase: u16, readback: u8, backend: Option<Backend> },
+    /// A 16550A; what is `None` follows from the port's number.
+    IsaSerial { index: Option<u8>, iobase: Option<u16>, irq: Option<u8>, backend: Option<Backend> },
+}
+
+impl Kind {
+    /// What it is joined to on the outside.
+    pub fn backend(&self) -> Option<Backend> {
+        match self {
+            Kind::IsaDebugcon { backend, .. } | Kind::IsaSerial { backend, .. } => *backend,
+            _ => None,
+        }
+    }
+}
+
+/// A place on the root PCI bus, as in `addr=3.1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciAddr {
+    pub slot: u8,
+    pub function: u8,
+}
+
+/// One `-global`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    pub driver: String,
+    pub property: String,
+    pub value: String,
+}
+
+/// What guest time is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timebase {
+    /// The host's monotonic clock.
+    #[default]
+    Host,
+    /// `-icount`: the count of instructions.
+    Count {
+        shift: Shift,
+        /// Whether idle time is waited for in host time, or jumped over.
+        sleep: bool,
+        /// Whether the guest is held back when it runs ahead of the host's clock.
+        align: bool,
+    },
+}
+
+/// How long an instruction takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shift {
+    /// `2^n` nanoseconds; at most 10.
+    Fixed(u8),
+    /// So that guest time keeps up with the host's.
+    Auto,
+}
+
+/// `-rtc`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rtc {
+    pub base: RtcBase,
+    pub clock: RtcClock,
+    /// `driftfix=slew`: lost ticks are made up for.
+    pub slew: bool,
+}
+
+/// What the clock shows at power-on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RtcBase {
+    /// The host's time, in UTC.
+    #[default]
+    Utc,
+    /// The host's time, in its own time zone.
+    LocalTime,
+    /// This many seconds since 1970.
+    At(i64),
+}
+
+/// What drives the real-time clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RtcClock {
+    /// The host's time of day, with all its jumps.
+    #[default]
+    Host,
+    /// The host's monotonic clock.
+    Rt,
+    /// Guest time.
+    Vm,
+}

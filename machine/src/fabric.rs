@@ -1,0 +1,240 @@
+//! The world as devices see it: time, wires, messages, DMA, requests.
+
+use crate::config::{Item, Log};
+use crate::parts::DeviceId;
+use device::{
+    ApicMessage, Cx, Delivery, Dma, DmaFault, Pin, Place, Request, Space, Target as To, Tick,
+};
+use memory::{Entry, Map, Ram, Target};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// What follows from a device's work, done once it has returned.
+pub(crate) enum Effect {
+    Pin { from: DeviceId, pin: Pin, high: bool },
+    Message { from: Option<DeviceId>, message: ApicMessage },
+    Eoi(u8),
+}
+
+/// Everything around the devices but the devices themselves.
+pub struct World {
+    /// Guest time, as far as it is known; brought up to date before any device works.
+    pub now: Tick,
+    pub ram: Arc<Ram>,
+    pub memory: Map,
+    pub ports: Map,
+    pub(crate) effects: VecDeque<Effect>,
+    /// Requests for the front end.
+    pub(crate) requests: Vec<(DeviceId, Request)>,
+    /// Requests for the cores and the board.
+    pub(crate) orders: Vec<Request>,
+    wakes: BTreeSet<(Tick, DeviceId)>,
+    wake_of: BTreeMap<DeviceId, Tick>,
+    /// Something happened that the run loop must look at before a core goes on.
+    pub(crate) attention: bool,
+    pub random: Random,
+    pub log: Log,
+    complaints: u32,
+}
+
+/// Priority of a device's window in the address map: above RAM, so that a guest that maps one over RAM sees it.
+const WINDOW: i32 = 1;
+
+impl World {
+    pub fn new(ram: Arc<Ram>, seed: u64) -> Self {
+        World {
+            now: 0,
+            ram,
+            memory: Map::default(),
+            ports: Map::default(),
+            effects: VecDeque::new(),
+            requests: Vec::new(),
+            orders: Vec::new(),
+            wakes: BTreeSet::new(),
+            wake_of: BTreeMap::new(),
+            attention: false,
+            random: Random(seed),
+            log: Log::default(),
+            complaints: 0,
+        }
+    }
+    /// When the next device is to be woken.
+    pub fn next_wake(&self) -> Option<Tick> {
+        self.wakes.first().map(|&(at, _)| at)
+    }
+    /// A device whose time has come; it is no longer waiting.
+    pub(crate) fn due(&mut self) -> Option<(DeviceId, Tick)> {
+        let &(at, id) = self.wakes.first().filter(|&&(at, _)| at <= self.now)?;
+        self.wakes.pop_first();
+        self.wake_of.remove(&id);
+        Some((id, at))
+    }
+    /// Forgets wishes and effects, before every device says them again.
+    pub(crate) fn forget(&mut self) {
+        self.wakes.clear();
+        self.wake_of.clear();
+        self.effects.clear();
+        self.orders.clear();
+    }
+    /// A line for `-d guest_errors`; a flood of them is cut off.
+    pub(crate) fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+        const LINES: u32 = 1000;
+        self.complaints = self.complaints.saturating_add(1);
+        if self.complaints <= LINES {
+            self.log.line(Item::GuestErrors, what);
+        }
+    }
+    fn map_of(&mut self, space: Space) -> &mut Map {
+        match space {
+            Space::Memory => &mut self.memory,
+            Space::Io => &mut self.ports,
+        }
+    }
+}
+
+/// A small generator (xorshift64*), so that a seed says all.
+pub struct Random(pub u64);
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.max(1);
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+}
+
+/// One device's [`Cx`].
+pub struct Link<'a> {
+    pub(crate) world: &'a mut World,
+    pub(crate) id: DeviceId,
+}
+
+impl Cx for Link<'_> {
+    fn now(&self) -> Tick {
+        self.world.now
+    }
+    fn wake_at(&mut self, at: Option<Tick>) {
+        let (w, id) = (&mut *self.world, self.id);
+        if w.wake_of.get(&id).copied() == at {
+            return;
+        }
+        if let Some(old) = w.wake_of.remove(&id) {
+            w.wakes.remove(&(old, id));
+        }
+        if let Some(at) = at {
+            if w.next_wake().is_none_or(|first| at < first) {
+                w.attention = true;
+            }
+            w.wakes.insert((at, id));
+            w.wake_of.insert(id, at);
+        }
+    }
+    fn irq(&mut self, pin: Pin, high: bool) {
+        self.world.effects.push_back(Effect::Pin { from: self.id, pin, high });
+    }
+    fn dma(&mut self) -> &mut dyn Dma {
+        self
+    }
+    fn ask(&mut self, what: Request) {
+        match what {
+            Request::Eoi(vector) => self.world.effects.push_back(Effect::Eoi(vector)),
+            Request::Cpu { .. } | Request::A20(_) | Request::Reset => {
+                self.world.orders.push(what);
+                self.world.attention = true;
+            }
+            _ => {
+                self.world.requests.push((self.id, what));
+                self.world.attention = true;
+            }
+        }
+    }
+    fn apic(&mut self, message: ApicMessage) {
+        self.world.effects.push_back(Effect::Message { from: Some(self.id), message });
+    }
+    fn map(&mut self, bank: u16, place: Option<Place>) {
+        let me = self.id.0;
+        for space in [Space::Memory, Space::Io] {
+            let mine = |e: &Entry| matches!(e.target, Target::Io { device, bank: b, .. } if device == me && b == bank);
+            let there = place.is_some_and(|p| p.space == space);
+            let map = self.world.map_of(space);
+            let old = map.entries().iter().find(|e| mine(e)).map(|e| (e.base, e.len));
+            let new = place.filter(|_| there).map(|p| (p.base, p.len));
+            if old == new {
+                continue;
+            }
+            if old.is_some() {
+                map.remove(mine);
+            }
+            if let Some((base, len)) = new {
+                let target = Target::Io { device: me, bank, at: 0 };
+                map.add(Entry {
+                    base,
+                    len,
+                    target,
+                    priority: WINDOW,
+                    name: format!("device {me} window {bank}"),
+                });
+            }
+            self.world.attention = true;
+        }
+    }
+    fn random(&mut self) -> u64 {
+        self.world.random.next()
+    }
+    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+        self.world.complain(what)
+    }
+}
+
+impl Dma for Link<'_> {
+    fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        let (mut addr, mut into) = (addr, into);
+        while !into.is_empty() {
+            let run = self.world.memory.run(addr).min(into.len() as u64) as usize;
+            let (now, rest) = into.split_at_mut(run);
+            match self.world.memory.at(addr) {
+                Target::Ram { offset } | Target::Rom { offset } => {
+                    self.world.ram.read(offset, now).ok_or(DmaFault)?
+                }
+                _ => return Err(DmaFault),
+            }
+            (addr, into) = (addr.checked_add(run as u64).ok_or(DmaFault)?, rest);
+        }
+        Ok(())
+    }
+    fn write(&mut self, addr: u64, from: &[u8]) -> Result<(), DmaFault> {
+        if let (0xFEE0_0000..=0xFEEF_FFFF, Ok(data)) = (addr, <[u8; 4]>::try_from(from)) {
+            let message = msi(addr, u32::from_le_bytes(data));
+            self.world.effects.push_back(Effect::Message { from: None, message });
+            return Ok(());
+        }
+        let (mut addr, mut from) = (addr, from);
+        while !from.is_empty() {
+            let run = self.world.memory.run(addr).min(from.len() as u64) as usize;
+            let (now, rest) = from.split_at(run);
+            match self.world.memory.at(addr) {
+                Target::Ram { offset } => self.world.ram.write(offset, now).ok_or(DmaFault)?,
+                Target::Rom { .. } => {}
+                _ => return Err(DmaFault),
+            }
+            (addr, from) = (addr.checked_add(run as u64).ok_or(DmaFault)?, rest);
+        }
+        Ok(())
+    }
+}
+
+/// A message-signalled interrupt as an interrupt message.  SDM 3A, 11.11.
+pub(crate) fn msi(addr: u64, data: u32) -> ApicMessage {
+    let dest = (addr >> 12 & 0xFF) as u32;
+    let how = match data >> 8 & 7 {
+        1 => Delivery::LowestPriority,
+        2 => Delivery::Smi,
+        4 => Delivery::Nmi,
+        5 => Delivery::Init,
+        7 => Delivery::ExtInt,
+        _ => Delivery::Fixed,
+    };
+    let to = if addr & 4 != 0 { To::Logical(dest) } else { To::Physical(dest) };
+    ApicMessage { to, how, vector: data as u8, level_triggered: data & 1 << 15 != 0 }
+}

@@ -1,0 +1,298 @@
+//! A machine at work: the loop that runs its cores, wakes its devices and obeys its front end.
+
+use crate::board::{self, Board};
+use crate::bus::CoreBus;
+use crate::clock::Clock;
+use crate::config::{Backend, Config};
+use crate::fabric::World;
+use crate::parts::{DeviceId, Parts};
+use cpu::{Activity, Core, Interp};
+use device::{CpuSignal, Input, Request, Tick};
+use hw::chipset::lapic::Lapic;
+use jit::Engine;
+use std::time::Duration;
+
+/// Why a machine cannot be built or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    #[error("{0}")]
+    Memory(#[from] memory::RamError),
+    #[error("{0}")]
+    Boot(#[from] crate::boot::BootError),
+    #[error("{0}")]
+    Jit(#[from] jit::JitError),
+    /// An option that the machine cannot take; the text says which and why.
+    #[error("{0}")]
+    Option(String),
+}
+
+/// How a slice of running ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slice {
+    /// There is more to do at once.
+    Ran,
+    /// All CPUs wait; the next timer is due after this long in host time. `None`: only input can wake them.
+    Idle { until: Option<Duration> },
+    /// All CPUs are in a state that only a reset ends.
+    Stuck,
+}
+
+/// Instructions that one core of several may run before the next has its turn.
+const TURN: u64 = 20_000;
+/// Instructions that a single core runs before the host's clock is looked at.
+const LOOK: u64 = 50_000;
+/// Turns in a slice.
+const TURNS: u32 = 64;
+
+/// A machine.
+pub struct Machine {
+    pub config: Config,
+    pub board: Board,
+    pub world: World,
+    pub parts: Parts,
+    pub cores: Vec<Box<Core>>,
+    pub engine: Engine,
+    pub clock: Clock,
+    /// Instructions that all cores have retired.
+    pub count: u64,
+    /// The core whose turn it is.
+    pub(crate) turn: usize,
+    pub(crate) running: bool,
+    /// The address-map version that the TLBs were filled from.
+    pub(crate) map_version: u64,
+    pub(crate) a20: bool,
+}
+
+impl Machine {
+    /// Builds what `config` says and puts it in the state after power-on.
+    pub fn new(config: Config) -> Result<Machine, MachineError> {
+        board::build(config)
+    }
+
+    /// Power-on values everywhere; with a kernel to boot, the cores and memory as its loader wants them.
+    pub fn reset(&mut self) -> Result<(), MachineError> {
+        self.parts.reset(&mut self.world);
+        self.a20 = true;
+        for (n, core) in self.cores.iter_mut().enumerate() {
+            power_on(core, n == 0);
+        }
+        self.turn = 0;
+        self.engine.flush();
+        self.flush_tlbs();
+        self.obey();
+        board::start(self)
+    }
+    fn flush_tlbs(&mut self) {
+        self.map_version = self.world.memory.changes();
+        self.cores.iter_mut().for_each(|c| c.tlb.flush());
+    }
+
+    /// Lets guest time run, or stand still.
+    pub fn set_running(&mut self, on: bool) {
+        self.running = on;
+        self.clock.set_running(on);
+    }
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+    /// Guest time.
+    pub fn now(&self) -> Tick {
+        self.clock.now(self.count)
+    }
+
+    /// Runs for a short while, or until a device asks the front end for something.
+    pub fn run_slice(&mut self) -> Slice {
+        if !self.running {
+            return Slice::Idle { until: None };
+        }
+        for _ in 0..TURNS {
+            self.wake_devices();
+            if !self.world.requests.is_empty() {
+                break;
+            }
+            match self.next_runnable() {
+                Some(n) => self.run_core(n),
+                None => match self.idle() {
+                    Slice::Ran => {}
+                    other => return other,
+                },
+            }
+        }
+        Slice::Ran
+    }
+
+    /// Brings guest time up to date and wakes the devices whose time has come.
+    fn wake_devices(&mut self) {
+        self.world.now = self.clock.now(self.count);
+        self.parts.wake_due(&mut self.world);
+        self.obey();
+    }
+
+    /// The next core in turn that has something to do.
+    fn next_runnable(&mut self) -> Option<usize> {
+        let all = self.cores.len();
+        let n = (0..all)
+            .map(|k| (self.turn + k) % all)
+            .find(|&n| cpu::event::runnable(&self.cores[n]))?;
+        self.turn = n;
+        Some(n)
+    }
+
+    fn run_core(&mut self, n: usize) {
+        let mut budget = if self.cores.len() > 1 { TURN } else { LOOK };
+        if let Some(at) = self.world.next_wake()
+            && let Some(left) = self.clock.instructions_until(self.count, at)
+        {
+            budget = budget.min(left.max(1));
+        }
+        let core = &mut self.cores[n];
+        let before = core.retired();
+        core.set_budget(budget);
+        core.stop = false;
+        self.world.attention = false;
+        let lapic = self.parts.lapic_ids().get(n).copied();
+        let window = lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);
+        let mut bus = CoreBus {
+            world: &mut self.world,
+            parts: &mut self.parts,
+            clock: &self.clock,
+            base: self.count.wrapping_sub(before),
+            lapic,
+            pic: self.board.pic,
+            lapic_at: window,
+        };
+        self.engine.run(core, &mut bus);
+        let done = core.retired() - before;
+        self.count += done;
+        self.obey();
+        // Another core's turn: when this one's is over, it waits, or it spins.
+        let core = &mut self.cores[n];
+        if core.left <= 0 || core.activity() != Activity::Running || core.yields {
+            core.yields = false;
+            self.turn = (n + 1) % self.cores.len();
+        }
+    }
+
+    /// All cores wait.
+    fn idle(&mut self) -> Slice {
+        let Some(at) = self.world.next_wake() else {
+            let stuck = self.cores.iter().all(|c| c.activity() == Activity::Shutdown);
+            return if stuck { Slice::Stuck } else { Slice::Idle { until: None } };
+        };
+        let wait = at.saturating_sub(self.clock.now(self.count));
+        if !self.clock.skip_to(self.count, at) || self.clock.sleeps() && wait > 0 {
+            return Slice::Idle { until: Some(Duration::from_nanos(wait)) };
+        }
+        Slice::Ran
+    }
+
+    /// Carries out what devices ordered of the cores and the board.
+    fn obey(&mut self) {
+        while !self.world.orders.is_empty() {
+            for order in std::mem::take(&mut self.world.orders) {
+                match order {
+                    Request::Cpu { cpu, what } => self.signal(cpu as usize, what),
+                    Request::A20(on) => self.set_a20(on),
+                    Request::Reset => self.world.requests.push((DeviceId(0), Request::Reset)),
+                    _ => {}
+                }
+            }
+        }
+        if self.cores.iter().any(|c| c.activity() == Activity::Shutdown) {
+            // A triple fault resets the machine, as chipsets do.
+            for core in self.cores.iter_mut().filter(|c| c.activity() == Activity::Shutdown) {
+                core.set_activity(Activity::WaitForSipi);
+            }
+            self.world.requests.push((DeviceId(0), Request::Reset));
+        }
+        if self.map_version != self.world.memory.changes() {
+            self.flush_tlbs();
+        }
+    }
+
+    fn signal(&mut self, n: usize, what: CpuSignal) {
+        let Some(core) = self.cores.get_mut(n) else { return };
+        match what {
+            CpuSignal::Intr(level) => core.intr = level,
+            CpuSignal::Nmi => core.state.nmi_pending = true,
+            CpuSignal::Smi => core.state.smi_pending = true,
+            CpuSignal::Init => {
+                core.state.init_pending = true;
+                if let Some(&id) = self.parts.lapic_ids().get(n) {
+                    self.parts.with_as(&mut self.world, id, |l: &mut Lapic, cx| l.init(cx));
+                }
+            }
+            CpuSignal::Startup(v) => core.state.sipi = 0x100 | v as u16,
+        }
+    }
+
+    /// Everything that follows from a state just loaded.
+    pub(crate) fn after_load(&mut self, a20: bool) {
+        self.world.now = self.clock.now(self.count);
+        self.a20 = true;
+        self.set_a20(a20);
+        self.engine.flush();
+        self.parts.forget_outputs(&mut self.world);
+        self.parts.settle_all(&mut self.world);
+        self.obey();
+        self.flush_tlbs();
+    }
+
+    fn set_a20(&mut self, on: bool) {
+        if self.a20 != on {
+            self.a20 = on;
+            for core in &mut self.cores {
+                core.phys_mask = if on { !0 } else { !(1 << 20) };
+                core.tlb.flush();
+            }
+        }
+    }
+
+    /// What devices asked of the world since the last call.
+    pub fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
+        std::mem::take(&mut self.world.requests)
+    }
+    /// Something from outside, for one device.
+    pub fn input(&mut self, to: DeviceId, what: Input) {
+        self.world.now = self.clock.now(self.count);
+        self.parts.input(&mut self.world, to, what);
+        self.obey();
+    }
+    /// A non-maskable interrupt for all cores.
+    pub fn nmi(&mut self) {
+        (0..self.cores.len()).for_each(|n| self.signal(n, CpuSignal::Nmi));
+    }
+    pub fn device_of(&self, backend: Backend) -> Option<DeviceId> {
+        self.board.backends.iter().find(|(b, _)| *b == backend).map(|&(_, id)| id)
+    }
+
+    /// Lets `f` use a core with its view of the machine, as between two of its instructions.
+    pub fn with_core<R>(&mut self, n: usize, f: impl FnOnce(&mut Interp<'_>) -> R) -> R {
+        let n = n.min(self.cores.len() - 1);
+        let core = &mut self.cores[n];
+        let lapic = self.parts.lapic_ids().get(n).copied();
+        let window = lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);
+        let mut bus = CoreBus {
+            world: &mut self.world,
+            parts: &mut self.parts,
+            clock: &self.clock,
+            base: self.count.wrapping_sub(core.retired()),
+            lapic,
+            pic: self.board.pic,
+            lapic_at: window,
+        };
+        let r = f(&mut Interp { c: core, bus: &mut bus });
+        self.obey();
+        r
+    }
+}
+
+/// A core's state after power-on. All but the boot processor wait for a start-up message.
+fn power_on(core: &mut Core, boot: bool) {
+    core.state = cpu::State::default();
+    core.state.gpr[2] = core.model.signature().into();
+    core.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
+    core.intr = false;
+    core.phys_mask = !0;
+    core.refresh();
+}

@@ -1,0 +1,319 @@
+//! The emulator as columns: one core in 64-bit mode at CPL 3, paging on, over a small RAM in
+//! which only the code, the landing page and the windows are mapped.
+
+use crate::case::{self, CODE, CODE_SIZE, Case, End, FLAGS, IF, LANDING, LANDING_SIZE, Outcome};
+use crate::case::{State, WINDOW_SIZE, WINDOWS};
+use crate::columns::Column;
+use cpu::{Bus, Core, Exception, Interp, Segment, Stopped, Width};
+use memory::{PAGE, Ram, Target};
+use std::sync::Arc;
+
+/// Physical places of the page tables and of what they map.
+const PML4: u64 = 0x1000;
+const PDPT: u64 = 0x2000;
+const DIRECTORY: u64 = 0x3000;
+const TABLES: u64 = 0x4000;
+const CODE_AT: u64 = 0x10000;
+const LANDING_AT: u64 = CODE_AT + CODE_SIZE;
+const WINDOWS_AT: u64 = LANDING_AT + LANDING_SIZE;
+const RAM_SIZE: u64 = 0x40000;
+
+/// Linear address, which is also the physical one; where in RAM that is; size; whether it is code.
+const MAPPED: [(u64, u64, u64, bool); 4] = [
+    (CODE, CODE_AT, CODE_SIZE, true),
+    (LANDING, LANDING_AT, LANDING_SIZE, true),
+    (WINDOWS[0], WINDOWS_AT, WINDOW_SIZE, false),
+    (WINDOWS[1], WINDOWS_AT + WINDOW_SIZE, WINDOW_SIZE, false),
+];
+
+/// A core with RAM and nothing else around it.
+pub struct Machine {
+    pub core: Box<Core>,
+    pub bus: Nothing,
+    ram: Arc<Ram>,
+    /// What the windows hold between cases, and the seed it is made from.
+    pristine: Vec<u64>,
+    mem_seed: u64,
+    /// What they held when the case began.
+    before: Vec<u64>,
+    scratch: Vec<u8>,
+    runs: u64,
+}
+
+impl Machine {
+    pub fn new() -> Result<Machine, String> {
+        let ram = Arc::new(Ram::new(RAM_SIZE).map_err(|e| e.to_string())?);
+        build_tables(&ram);
+        ram.fill(LANDING_AT, LANDING_SIZE, 0xCC).ok_or("the landing page is outside of RAM")?;
+        let model = Arc::new(cpu::big::cpuid::Model::max());
+        let core = Core::new(0, ram.clone(), model);
+        let mut m = Machine {
+            core,
+            bus: Nothing,
+            ram,
+            pristine: vec![],
+            mem_seed: 0,
+            before: vec![],
+            scratch: vec![],
+            runs: 0,
+        };
+        m.system();
+        m.fill(0);
+        Ok(m)
+    }
+
+    /// The registers that user mode cannot see, as a 64-bit kernel sets them.
+    fn system(&mut self) {
+        let s = &mut self.core.state;
+        s.cr0 = 0x8005_0033; // PG AM WP NE ET MP PE
+        s.cr3 = PML4;
+        s.cr4 = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 18; // PAE OSFXSR OSXMMEXCPT OSXSAVE
+        s.msr.efer = 0xD01; // NXE LMA LME SCE
+        s.xcr0 = 7;
+        let user = 3 << 13 | Segment::PRESENT | Segment::CODE_DATA | Segment::ACCESSED;
+        let code = user | Segment::CODE | Segment::RW | Segment::LONG | Segment::GRANULAR;
+        let data = user | Segment::RW | Segment::BIG | Segment::GRANULAR;
+        let null = Segment { sel: 0, attr: 0, limit: 0, base: 0 };
+        s.seg = [null; 6];
+        s.seg[1] = Segment { sel: 0x33, attr: code, limit: !0, base: 0 };
+        s.seg[2] = Segment { sel: 0x2B, attr: data, limit: !0, base: 0 };
+        s.cpl = 3;
+        self.core.refresh();
+    }
+
+    /// Puts a case into the core and its memory.
+    fn load(&mut self, case: &Case) {
+        if self.mem_seed != case.mem_seed {
+            self.fill(case.mem_seed);
+        }
+        // Now and then all translations go, so that misses are tested as well as hits.
+        self.runs += 1;
+        if self.runs.is_multiple_of(64) {
+            self.core.tlb.flush();
+        }
+        case::apply(&case.patches, &mut self.before);
+        for i in case.patches.iter().flat_map(case::patched_words) {
+            self.put(i, self.before[i]);
+        }
+        // INT3 around the code: landing places of short branches.
+        let at = CODE_AT + case.state.rip - CODE;
+        let mut code = vec![0xCC; 32];
+        code.extend(&case.code);
+        code.extend([0xCC; 32]);
+        let _ = self.ram.write(at - 32, &code);
+        let (from, s) = (&case.state, &mut self.core.state);
+        s.gpr = from.gpr;
+        s.rip = from.rip;
+        s.set_flags(from.rflags & FLAGS | IF | 2);
+        s.ymm = from.ymm.map(|y| [join(y[0], y[1]), join(y[2], y[3])]);
+        s.mxcsr = from.mxcsr;
+        s.fpu.cw = from.fcw;
+        s.fpu.sw = from.fsw & !0x3800;
+        s.fpu.top = from.top() as u8;
+        s.fpu.empty = !from.ftw;
+        (s.fpu.op, s.fpu.ip, s.fpu.dp) = (from.fop, from.fip, from.fdp);
+        for (n, v) in from.st.iter().enumerate() {
+            let r = (from.top() + n) & 7;
+            (s.fpu.sig[r], s.fpu.sexp[r]) = (*v as u64, (v >> 64) as u16);
+        }
+        (s.shadow, s.activity, s.pending_debug) = (0, 0, 0);
+        self.core.stop = false;
+    }
+
+    /// Takes the outcome, and puts the windows back.
+    fn unload(&mut self, fault: Option<Exception>) -> Outcome {
+        let s = &self.core.state;
+        let mut to = State::plain();
+        to.gpr = s.gpr;
+        to.rip = s.rip;
+        to.rflags = s.flags() & FLAGS;
+        to.ymm =
+            s.ymm.map(|y| [y[0] as u64, (y[0] >> 64) as u64, y[1] as u64, (y[1] >> 64) as u64]);
+        to.mxcsr = s.mxcsr;
+        to.fcw = s.fpu.cw;
+        to.fsw = s.fpu.sw & !0x3800 | u16::from(s.fpu.top & 7) << 11;
+        to.ftw = !s.fpu.empty;
+        (to.fop, to.fip, to.fdp) = (s.fpu.op, s.fpu.ip, s.fpu.dp);
+        for (n, v) in to.st.iter_mut().enumerate() {
+            let r = (usize::from(s.fpu.top) + n) & 7;
+            *v = u128::from(s.fpu.sexp[r]) << 64 | u128::from(s.fpu.sig[r]);
+        }
+        let end = match fault {
+            None => End::Done,
+            // An INT3 where a branch landed.
+            Some(e) if e.vector == 3 => End::Done,
+            Some(e) => {
+                let page = e.vector == 14;
+                End::Fault {
+                    vector: e.vector,
+                    address: if page { e.detail } else { 0 },
+                    write: page && e.code.is_some_and(|c| c & 2 != 0),
+                }
+            }
+        };
+        Outcome { end, state: to, mem: Vec::new() }
+    }
+
+    /// The changed words of the windows; afterwards the windows are as between cases.
+    fn changes(&mut self, case: &Case) -> Vec<(u64, u64)> {
+        let mut now = std::mem::take(&mut self.scratch);
+        now.resize(8 * self.before.len(), 0);
+        let _ = self.ram.read(WINDOWS_AT, &mut now);
+        let mut out = Vec::new();
+        for (k, (now, was)) in now.chunks(512).zip(self.before.chunks(64)).enumerate() {
+            let same = now.chunks_exact(8).zip(was).all(|(n, w)| *n == w.to_le_bytes());
+            if !same {
+                for (i, (n, w)) in now.chunks_exact(8).zip(was).enumerate() {
+                    if *n != w.to_le_bytes() {
+                        let v = n.iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
+                        out.push((k * 64 + i, v));
+                    }
+                }
+            }
+        }
+        self.scratch = now;
+        let patched = case.patches.iter().flat_map(case::patched_words);
+        for i in out.iter().map(|(i, _)| *i).chain(patched) {
+            self.before[i] = self.pristine[i];
+            self.put(i, self.pristine[i]);
+        }
+        out.into_iter().map(|(i, v)| (case::window_address(8 * i), v)).collect()
+    }
+
+    fn fill(&mut self, mem_seed: u64) {
+        self.pristine = case::background(mem_seed);
+        self.before = self.pristine.clone();
+        self.mem_seed = mem_seed;
+        let bytes: Vec<u8> = self.pristine.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let _ = self.ram.write(WINDOWS_AT, &bytes);
+    }
+
+    /// Sets a word of the windows.
+    fn put(&self, index: usize, word: u64) {
+        let _ = self.ram.write(WINDOWS_AT + 8 * index as u64, &word.to_le_bytes());
+    }
+}
+
+fn join(low: u64, high: u64) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
+}
+
+/// Four-level tables that map `MAPPED` for user mode, accessed and dirty already.
+fn build_tables(ram: &Ram) {
+    const ALL: u64 = 0x67; // dirty, accessed, user, writable, present
+    let put = |table: u64, index: u64, v: u64| {
+        let _ = ram.write(table + 8 * (index & 511), &v.to_le_bytes());
+    };
+    put(PML4, 0, PDPT | ALL);
+    put(PDPT, 0, DIRECTORY | ALL);
+    for (n, (linear, _, size, code)) in MAPPED.into_iter().enumerate() {
+        // Each area lies in a 2 MiB piece of its own.
+        let table = TABLES + PAGE * n as u64;
+        put(DIRECTORY, linear >> 21, table | ALL);
+        for page in 0..size / PAGE {
+            let no_execute = if code { 0 } else { 1 << 63 };
+            put(table, (linear >> 12) + page, linear + page * PAGE | ALL | no_execute);
+        }
+    }
+}
+
+/// A machine without devices.
+pub struct Nothing;
+
+impl Bus for Nothing {
+    fn page(&mut self, phys: u64) -> Option<Target> {
+        let area = MAPPED.iter().find(|(at, _, size, _)| phys.wrapping_sub(*at) < *size);
+        Some(match area {
+            Some((at, offset, ..)) => Target::Ram { offset: offset + (phys - at) },
+            None if phys < CODE_AT => Target::Ram { offset: phys },
+            None => Target::Hole,
+        })
+    }
+    fn read(&mut self, _: u64, _: u64, w: Width) -> u64 {
+        w.mask()
+    }
+    fn write(&mut self, _: u64, _: u64, _: Width, _: u64) {}
+    fn port_read(&mut self, _: u64, _: u16, w: Width) -> u64 {
+        w.mask()
+    }
+    fn port_write(&mut self, _: u64, _: u16, _: Width, _: u64) {}
+    fn tsc(&mut self, count: u64) -> u64 {
+        count
+    }
+    fn acknowledge(&mut self, _: u64) -> Option<u8> {
+        None
+    }
+    fn msr_read(&mut self, _: u64, _: u32) -> Option<u64> {
+        None
+    }
+    fn msr_write(&mut self, _: u64, _: u32, _: u64) -> Option<()> {
+        None
+    }
+    fn tpr(&mut self) -> u8 {
+        0
+    }
+    fn set_tpr(&mut self, _: u64, _: u8) {}
+    fn random(&mut self) -> u64 {
+        0
+    }
+    fn attention(&mut self) -> bool {
+        false
+    }
+    fn complain(&mut self, _: std::fmt::Arguments<'_>) {}
+}
+
+impl Machine {
+    /// Runs a case by an engine: `go` executes as many instructions as it is told, or stops with
+    /// an exception that it does not deliver.
+    pub fn run(
+        &mut self,
+        case: &Case,
+        go: impl FnOnce(&mut Machine, usize) -> Option<Exception>,
+    ) -> Outcome {
+        self.load(case);
+        let fault = go(self, case.count);
+        let mut out = self.unload(fault);
+        out.mem = self.changes(case);
+        out
+    }
+}
+
+/// The interpreter, one step at a time.
+pub struct Interpreter(Machine);
+
+impl Interpreter {
+    pub fn new() -> Result<Interpreter, String> {
+        Machine::new().map(Interpreter)
+    }
+}
+
+/// Steps that one case may take: its instructions, and the rounds of string instructions if a
+/// step is one round.
+const MOST_STEPS: u32 = 1 << 17;
+
+impl Column for Interpreter {
+    fn name(&self) -> &'static str {
+        "interp"
+    }
+
+    fn run(&mut self, case: &Case) -> Outcome {
+        self.0.run(case, |m, count| {
+            m.core.set_budget(u64::from(MOST_STEPS) + 1);
+            let (mut left, mut steps) = (count, 0);
+            while left > 0 && steps < MOST_STEPS {
+                let rip = m.core.state.rip;
+                match cpu::step(&mut Interp { c: &mut m.core, bus: &mut m.bus }) {
+                    Ok(()) => left -= usize::from(m.core.state.rip != rip),
+                    Err(Stopped::Fault(e)) => return Some(e),
+                }
+                steps += 1;
+            }
+            None
+        })
+    }
+}
+
+/// Whether the emulator has a meaning for the instruction.
+pub fn has(m: iced_x86::Mnemonic) -> bool {
+    cpu::rows::number(m) != 0
+}

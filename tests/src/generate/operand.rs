@@ -1,0 +1,390 @@
+//! Operands of every kind, and the bytes in memory that they meet.
+
+use super::rows::Row;
+use super::{Draft, gpr_number, steer};
+use crate::case::{LANDING, RSP, WINDOW_SIZE, WINDOWS, window_offset};
+use crate::rng::{self, Rng};
+use iced_x86::{
+    Code, FlowControl, Instruction, MemorySize, Mnemonic, OpCodeOperandKind as Kind, OpKind,
+    Register,
+};
+
+/// An instance of a row, not yet encoded.
+pub(super) fn instance(d: &mut Draft, row: &Row, ip: u64) -> Option<Instruction> {
+    let mut i = Instruction::new();
+    i.set_code(row.code);
+    let mut has_memory = false;
+    for (n, kind) in row.op.op_kinds().iter().enumerate() {
+        let n = n as u32;
+        let memory = match kind {
+            Kind::mem | Kind::mem_offs => true,
+            Kind::mem_vsib32x | Kind::mem_vsib64x | Kind::mem_vsib32y | Kind::mem_vsib64y => true,
+            Kind::r8_or_mem
+            | Kind::r16_or_mem
+            | Kind::r32_or_mem
+            | Kind::r64_or_mem
+            | Kind::mm_or_mem
+            | Kind::xmm_or_mem
+            | Kind::ymm_or_mem => d.r.permille(400),
+            _ => false,
+        };
+        if memory {
+            has_memory = true;
+            memory_operand(d, row, &mut i, n, *kind)?;
+        } else {
+            other_operand(d, row, &mut i, n, *kind, ip)?;
+        }
+    }
+    if has_memory && row.op.can_use_lock_prefix() {
+        let exchange = row.mnemonic == Mnemonic::Xchg;
+        i.set_has_lock_prefix(d.r.permille(if exchange { 100 } else { 350 }));
+    }
+    if row.op.can_use_rep_prefix() || row.op.can_use_repne_prefix() {
+        repeat(d, row, &mut i)?;
+    }
+    Some(i)
+}
+
+fn register(d: &mut Draft, first: Register) -> Register {
+    first + d.r.below(16) as u32
+}
+
+fn other_operand(
+    d: &mut Draft,
+    row: &Row,
+    i: &mut Instruction,
+    n: u32,
+    kind: Kind,
+    ip: u64,
+) -> Option<()> {
+    let r = match kind {
+        Kind::r8_or_mem | Kind::r8_reg | Kind::r8_opcode => Register::AL + d.r.below(20) as u32,
+        Kind::r16_or_mem | Kind::r16_reg | Kind::r16_rm | Kind::r16_opcode | Kind::r16_reg_mem => {
+            register(d, Register::AX)
+        }
+        Kind::r32_or_mem
+        | Kind::r32_reg
+        | Kind::r32_rm
+        | Kind::r32_opcode
+        | Kind::r32_vvvv
+        | Kind::r32_reg_mem => register(d, Register::EAX),
+        Kind::r64_or_mem
+        | Kind::r64_reg
+        | Kind::r64_rm
+        | Kind::r64_opcode
+        | Kind::r64_vvvv
+        | Kind::r64_reg_mem => register(d, Register::RAX),
+        Kind::mm_or_mem | Kind::mm_reg | Kind::mm_rm => Register::MM0 + d.r.below(8) as u32,
+        Kind::xmm_or_mem | Kind::xmm_reg | Kind::xmm_rm | Kind::xmm_vvvv | Kind::xmm_is4 => {
+            register(d, Register::XMM0)
+        }
+        Kind::ymm_or_mem | Kind::ymm_reg | Kind::ymm_rm | Kind::ymm_vvvv | Kind::ymm_is4 => {
+            register(d, Register::YMM0)
+        }
+        Kind::al => Register::AL,
+        Kind::cl => Register::CL,
+        Kind::ax => Register::AX,
+        Kind::dx => Register::DX,
+        Kind::eax => Register::EAX,
+        Kind::rax => Register::RAX,
+        Kind::st0 => Register::ST0,
+        Kind::sti_opcode => Register::ST0 + d.r.below(8) as u32,
+        _ => return value_operand(d, row, i, n, kind, ip),
+    };
+    i.set_op_register(n, r);
+    Some(())
+}
+
+/// Immediates, branch targets, and the memory operands of string instructions.
+fn value_operand(
+    d: &mut Draft,
+    row: &Row,
+    i: &mut Instruction,
+    n: u32,
+    kind: Kind,
+    ip: u64,
+) -> Option<()> {
+    let byte = rng::integer(&mut d.r, 8);
+    let sign = byte as u8 as i8;
+    let small = d.r.permille(150);
+    match kind {
+        Kind::imm8 => {
+            let second = (0..n).any(|k| i.op_kind(k) == OpKind::Immediate8)
+                || row.mnemonic == Mnemonic::Enter;
+            let kind = if second { OpKind::Immediate8_2nd } else { OpKind::Immediate8 };
+            i.set_op_kind(n, kind);
+            let v = if row.mnemonic == Mnemonic::Enter { byte & 0x23 } else { byte };
+            if second { i.set_immediate8_2nd(v as u8) } else { i.set_immediate8(v as u8) }
+        }
+        Kind::imm4_m2z => return None,
+        Kind::imm8_const_1 => {
+            i.set_op_kind(n, OpKind::Immediate8);
+            i.set_immediate8(1);
+        }
+        Kind::imm8sex16 => {
+            i.set_op_kind(n, OpKind::Immediate8to16);
+            i.set_immediate8to16(i16::from(sign));
+        }
+        Kind::imm8sex32 => {
+            i.set_op_kind(n, OpKind::Immediate8to32);
+            i.set_immediate8to32(i32::from(sign));
+        }
+        Kind::imm8sex64 => {
+            i.set_op_kind(n, OpKind::Immediate8to64);
+            i.set_immediate8to64(i64::from(sign));
+        }
+        Kind::imm16 => {
+            i.set_op_kind(n, OpKind::Immediate16);
+            let short = matches!(row.mnemonic, Mnemonic::Enter | Mnemonic::Ret) && !small;
+            let v = rng::integer(&mut d.r, 16) as u16;
+            i.set_immediate16(if short { v & 0x1FF } else { v });
+        }
+        Kind::imm32 => {
+            i.set_op_kind(n, OpKind::Immediate32);
+            i.set_immediate32(rng::integer(&mut d.r, 32) as u32);
+        }
+        Kind::imm32sex64 => {
+            i.set_op_kind(n, OpKind::Immediate32to64);
+            i.set_immediate32to64(i64::from(rng::integer(&mut d.r, 32) as u32 as i32));
+        }
+        Kind::imm64 => {
+            i.set_op_kind(n, OpKind::Immediate64);
+            i.set_immediate64(rng::integer(&mut d.r, 64));
+        }
+        Kind::br64_1 | Kind::br64_4 => {
+            i.set_op_kind(n, OpKind::NearBranch64);
+            // Short branches land in the INT3s that columns put around the code.
+            let short = kind == Kind::br64_1;
+            let back = d.r.below(2) == 0;
+            i.set_near_branch64(match short {
+                true if back && !d.block => ip - 1 - d.r.below(12),
+                true => ip + 20 + d.r.below(8),
+                false => LANDING + d.r.below(0x800),
+            });
+        }
+        Kind::seg_rSI | Kind::es_rDI | Kind::seg_rDI | Kind::seg_rBX_al => {
+            let narrow = string_is_narrow(d, i, n);
+            implicit_address(d, row, i, n, kind, narrow)?;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Whether a string operand uses 32-bit addresses: the second must do as the first.
+fn string_is_narrow(d: &mut Draft, i: &Instruction, n: u32) -> bool {
+    match n {
+        0 => d.r.permille(120),
+        _ => match i.op_kind(0) {
+            OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI => true,
+            OpKind::MemorySegRSI | OpKind::MemoryESRDI | OpKind::MemorySegRDI => false,
+            _ => d.r.permille(120),
+        },
+    }
+}
+
+fn implicit_address(
+    d: &mut Draft,
+    row: &Row,
+    i: &mut Instruction,
+    n: u32,
+    kind: Kind,
+    narrow: bool,
+) -> Option<()> {
+    let size = row.op.memory_size().size().max(1) as u64;
+    let at = address(&mut d.r, size);
+    let dirt = if narrow { d.r.next() << 32 } else { 0 };
+    let value = if narrow { at & 0xFFFF_FFFF | dirt } else { at };
+    match kind {
+        Kind::seg_rBX_al => {
+            i.set_op_kind(n, OpKind::Memory);
+            i.set_memory_base(if narrow { Register::EBX } else { Register::RBX });
+            i.set_memory_index(Register::AL);
+            return d.pin(3, value);
+        }
+        Kind::seg_rSI if narrow => i.set_op_kind(n, OpKind::MemorySegESI),
+        Kind::seg_rSI => i.set_op_kind(n, OpKind::MemorySegRSI),
+        Kind::es_rDI if narrow => i.set_op_kind(n, OpKind::MemoryESEDI),
+        Kind::es_rDI => i.set_op_kind(n, OpKind::MemoryESRDI),
+        _ if narrow => i.set_op_kind(n, OpKind::MemorySegEDI),
+        _ => i.set_op_kind(n, OpKind::MemorySegRDI),
+    }
+    d.pin(if kind == Kind::seg_rSI { 6 } else { 7 }, value)
+}
+
+/// REP, REPE, REPNE and a count that ends soon.
+fn repeat(d: &mut Draft, row: &Row, i: &mut Instruction) -> Option<()> {
+    match d.r.below(4) {
+        0 => return Some(()),
+        1 if row.op.can_use_repne_prefix() => i.set_has_repne_prefix(true),
+        _ => i.set_has_rep_prefix(true),
+    }
+    let narrow = i
+        .op_kinds()
+        .any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI));
+    let count = d.r.pick(&[0, 1, 2, 3, 5, 8, 16, 17, 40]);
+    let dirt = if narrow { d.r.next() << 32 } else { 0 };
+    d.pin(1, count | dirt)
+}
+
+/// An address for an access of `size` bytes: mostly inside a window and aligned.
+pub(super) fn address(r: &mut Rng, size: u64) -> u64 {
+    let base = r.pick(&WINDOWS);
+    let inside = base + 0x400 + r.below(WINDOW_SIZE - 0x800);
+    match r.below(100) {
+        0..=63 => inside & !(size.next_power_of_two() - 1),
+        64..=90 => inside,
+        91..=95 => (inside & !0xFFF).wrapping_sub(r.below(size + 1)).max(base),
+        96 | 97 => base + WINDOW_SIZE - r.below(size + 1),
+        98 => base - r.below(size + 1),
+        _ if r.below(4) == 0 => r.next() | (1 << 63) & !(1 << 62),
+        _ => base + WINDOW_SIZE - size,
+    }
+}
+
+/// A ModRM memory operand whose address is one of `address`.
+fn memory_operand(d: &mut Draft, row: &Row, i: &mut Instruction, n: u32, k: Kind) -> Option<()> {
+    i.set_op_kind(n, OpKind::Memory);
+    let size = match row.op.memory_size().size() as u64 {
+        0 => 1,
+        s => s,
+    };
+    let at = address(&mut d.r, size);
+    let canonical = (at as i64) << 16 >> 16 == at as i64;
+    let narrow = canonical && d.r.permille(80);
+    match k {
+        Kind::mem_offs => {
+            i.set_memory_displacement64(at);
+            i.set_memory_displ_size(if narrow { 4 } else { 8 });
+        }
+        Kind::mem_vsib32x => steer::vsib(d, i, at, Register::XMM0, 4)?,
+        Kind::mem_vsib64x => steer::vsib(d, i, at, Register::XMM0, 8)?,
+        Kind::mem_vsib32y => steer::vsib(d, i, at, Register::YMM0, 4)?,
+        Kind::mem_vsib64y => steer::vsib(d, i, at, Register::YMM0, 8)?,
+        _ => modrm(d, i, at, narrow)?,
+    }
+    contents(d, row, at, size);
+    Some(())
+}
+
+/// Base, index, scale and displacement that add up to `at`.
+fn modrm(d: &mut Draft, i: &mut Instruction, at: u64, narrow: bool) -> Option<()> {
+    let first = if narrow { Register::EAX } else { Register::RAX };
+    let wide = if narrow { 4 } else { 8 };
+    let low = at < 1 << 31;
+    i.set_memory_displ_size(wide);
+    match d.r.below(20) {
+        0 if low => {
+            i.set_memory_base(if narrow { Register::EIP } else { Register::RIP });
+            i.set_memory_displacement64(at);
+            return Some(());
+        }
+        1 if low => {
+            i.set_memory_displacement64(at);
+            return Some(());
+        }
+        _ => {}
+    }
+    let base = d.r.below(16) as usize;
+    let index = d.r.below(16) as usize;
+    let with_index = d.r.below(2) == 0 && index != RSP;
+    let scale = 1u64 << d.r.below(4);
+    i.set_memory_base(first + base as u32);
+    let mut sum = 0u64;
+    if with_index {
+        i.set_memory_index(first + index as u32);
+        i.set_memory_index_scale(scale as u32);
+        if d.free(index) {
+            let any = d.r.next();
+            let v = d.r.pick(&[0, 1, 2, 7, 64, (-1i64) as u64, (-9i64) as u64, any]);
+            d.pin(index, v)?;
+        } else if d.gpr_written[index] {
+            return None;
+        }
+        sum = d.case.state.gpr[index].wrapping_mul(scale);
+    }
+    let displacement = if d.free(base) {
+        // The base makes up what is missing.
+        let disp = match d.r.below(4) {
+            0 => 0,
+            1 => rng::integer(&mut d.r, 32) as u32 as i32,
+            _ => i32::from(rng::integer(&mut d.r, 8) as u8 as i8),
+        };
+        let rest = at.wrapping_sub(sum).wrapping_sub(disp as i64 as u64);
+        let dirt = if narrow { d.r.next() << 32 } else { 0 };
+        d.pin(base, if narrow { rest & 0xFFFF_FFFF | dirt } else { rest })?;
+        disp
+    } else if d.gpr_written[base] {
+        return None;
+    } else {
+        // The displacement does, if it can.
+        let rest = at.wrapping_sub(sum).wrapping_sub(d.case.state.gpr[base]);
+        match i32::try_from(rest as i64) {
+            _ if narrow => rest as i32,
+            Ok(v) => v,
+            Err(_) => return None,
+        }
+    };
+    let fits = i8::try_from(displacement).is_ok();
+    let displ_size = match displacement {
+        0 if d.r.below(2) == 0 => 0,
+        _ if fits && d.r.below(4) != 0 => 1,
+        _ => wide,
+    };
+    i.set_memory_displ_size(displ_size);
+    let disp = displacement as i64 as u64;
+    i.set_memory_displacement64(if narrow { disp & 0xFFFF_FFFF } else { disp });
+    Some(())
+}
+
+/// Puts something that suits the operand's type at its address.
+fn contents(d: &mut Draft, row: &Row, at: u64, size: u64) {
+    let flow = row.code.flow_control();
+    if matches!(flow, FlowControl::IndirectBranch | FlowControl::IndirectCall) {
+        let to = (LANDING + d.r.below(0x800)).to_le_bytes();
+        return d.patch(at, to[..size.min(8) as usize].to_vec());
+    }
+    if window_offset(at).is_none() || size > 64 || d.r.below(2) == 0 {
+        return;
+    }
+    let mut bytes = Vec::new();
+    match row.op.memory_size() {
+        MemorySize::Float80 => bytes.extend(rng::extended(&mut d.r).to_le_bytes()),
+        MemorySize::Bcd => {
+            let mut digits = || d.r.below(10) as u8 | (d.r.below(10) as u8) << 4;
+            bytes.extend([(); 9].map(|()| digits()));
+            bytes.push(d.r.pick(&[0, 0x80, 0x7F]));
+        }
+        _ if row.code == Code::Fldcw_m2byte => {
+            let cw = 0x40 | d.r.below(64) as u16 | (d.r.below(16) as u16) << 8;
+            bytes.extend((cw | if d.r.below(8) == 0 { 0 } else { 0x3F }).to_le_bytes());
+        }
+        _ if matches!(row.mnemonic, Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr) => {
+            let reserved = if d.r.below(8) == 0 { d.r.next() as u32 } else { 0 };
+            let mask = if d.r.below(8) == 0 { 0 } else { 0x1F80 };
+            bytes.extend((d.r.next() as u32 & 0xFFFF | mask | reserved).to_le_bytes());
+        }
+        m => {
+            let kind = match m.element_size() {
+                _ if d.r.below(6) == 0 => d.r.below(10),
+                2 if format!("{m:?}").contains("Float16") => 4,
+                4 if format!("{m:?}").contains("Float") => 5,
+                8 if format!("{m:?}").contains("Float") => 7,
+                1 => 0,
+                2 => 1,
+                4 => 2,
+                _ => 3,
+            };
+            for _ in 0..size.div_ceil(8) {
+                bytes.extend(rng::lanes(&mut d.r, kind).to_le_bytes());
+            }
+        }
+    }
+    bytes.truncate(size as usize);
+    d.patch(at, bytes);
+}
+
+/// The number of the 64-bit register that holds an operand register.
+pub(super) fn holder(r: Register) -> Option<usize> {
+    gpr_number(r.full_register())
+}

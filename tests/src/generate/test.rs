@@ -1,0 +1,29 @@
+use super::*;
+use crate::text;
+
+#[test]
+fn every_row_has_instances_and_they_decode_to_it() {
+    let mut g = Generator::new(rows(false));
+    let mut failed = Vec::new();
+    for n in 0..g.rows().len() {
+        let row = g.rows()[n];
+        let Some(c) = g.try_row(n, 1, 0) else {
+            failed.push(row.code);
+            continue;
+        };
+        let i = decode(&c.code, c.state.rip);
+        assert_eq!(i.code(), row.code, "{}", text::line(&c, None));
+    }
+    assert!(failed.is_empty(), "no instance of {failed:?}");
+    assert!(g.rows().len() > 1500, "only {} rows", g.rows().len());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_cases() {
+    let (mut a, mut b) = (Generator::new(rows(false)), Generator::new(rows(false)));
+    for index in 0..500 {
+        assert_eq!(a.single(3, index), b.single(3, index));
+        assert_eq!(a.block(3, index), b.block(3, index));
+    }
+    assert_ne!(a.single(3, 0), a.single(4, 0));
+}

@@ -1,0 +1,85 @@
+//! What the front end needs of a machine.
+//!
+//! All calls come from one thread, between slices. Nothing here may block: waiting is the front end's business.
+
+use device::{Input, Request};
+use machine::config::Backend;
+use std::io;
+use std::time::Duration;
+
+/// One of the machine's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceId(pub u32);
+
+/// How a slice of running ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slice {
+    /// There is more to do at once.
+    Ran,
+    /// All CPUs wait. The next timer is due after this long in host time; `None`: only input can wake them.
+    Idle { until: Option<Duration> },
+    /// All CPUs are in a state that only a reset ends (a triple fault is a [`Request::Reset`] instead).
+    Stuck,
+    /// The emulator itself cannot go on; the text says why.
+    Failed(String),
+}
+
+/// A guest address that there is nothing at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmapped(pub u64);
+
+/// What a CPU's code is to be read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeWidth {
+    Bits16,
+    Bits32,
+    Bits64,
+}
+
+/// A machine, as seen from the front end.
+pub trait Guest {
+    /// Runs for a short while (some milliseconds at most), or until there are requests.
+    fn run_slice(&mut self) -> Slice;
+    /// What devices asked of the world since the last call, in order. Those for the machine itself (CPU signals, A20)
+    /// never come here.
+    fn take_requests(&mut self) -> Vec<(DeviceId, Request)>;
+    /// Something for a device from outside.
+    fn input(&mut self, to: DeviceId, what: Input);
+    /// Which device a character back end is joined to.
+    fn device_of(&self, backend: Backend) -> Option<DeviceId>;
+
+    /// Guest time stands still, or goes on. It stands still at first.
+    fn set_running(&mut self, running: bool);
+    /// The reset button.
+    fn reset(&mut self);
+    /// The power button.
+    fn power_button(&mut self);
+    /// A non-maskable interrupt for all CPUs.
+    fn nmi(&mut self);
+    /// A key of the keyboard; see [`Input::Key`].
+    fn key(&mut self, code: u8, down: bool);
+
+    /// How many CPUs there are.
+    fn cpus(&self) -> u32;
+    /// Whether a CPU waits for an interrupt.
+    fn halted(&self, cpu: u32) -> bool;
+    /// A CPU's registers, for people.
+    fn registers(&self, cpu: u32) -> String;
+    /// A register by its lower-case name: `rip`, `eax`, `cs`, `cr3`...
+    fn register(&self, cpu: u32, name: &str) -> Option<u64>;
+    fn code_width(&self, cpu: u32) -> CodeWidth;
+    /// Reads memory as a CPU's data accesses see it, without a trace (no faults, no accessed bits).
+    fn read_virtual(&mut self, cpu: u32, at: u64, into: &mut [u8]) -> Result<(), Unmapped>;
+    fn read_physical(&mut self, at: u64, into: &mut [u8]) -> Result<(), Unmapped>;
+    /// Reads an I/O port, with all that follows from it. `size` is 1, 2 or 4.
+    fn read_port(&mut self, port: u16, size: u8) -> u32;
+    fn write_port(&mut self, port: u16, size: u8, value: u32);
+    /// The text of `info what` for what only the machine knows (`mtree`, `pic`, `lapic`, `qtree`, `tlb`, `jit`, `irq`);
+    /// `cpu` is the monitor's current one.
+    fn describe(&mut self, cpu: u32, what: &str) -> Option<String>;
+
+    /// Writes all of the machine's state.
+    fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()>;
+    /// Takes a saved state. On an error, says why, and the machine is as it was.
+    fn load(&mut self, from: &mut dyn io::Read) -> Result<(), String>;
+}

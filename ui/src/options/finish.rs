@@ -1,0 +1,251 @@
+//! From what was said to what it means: defaults, and names joined to what they name.
+
+use super::device;
+use super::words::Words;
+use super::{Actions, Chardev, ChardevKind, Fault, Mode, Monitor, Options};
+use ::machine::config::{Backend, Config, DeviceSpec, Item, Kind};
+use std::path::PathBuf;
+
+/// What the options said so far.
+#[derive(Default)]
+pub struct Gathered {
+    pub config: Config,
+    pub tcg: bool,
+    /// An accelerator that is not ours: the option and the name.
+    pub other_accel: Option<(String, String)>,
+    pub devices: Vec<Words>,
+    pub chardevs: Vec<Chardev>,
+    pub serials: Vec<Front>,
+    pub debugcons: Vec<Front>,
+    pub monitors: Vec<WantedMonitor>,
+    pub said_monitor: bool,
+    pub said_display: bool,
+    pub nographic: bool,
+    pub actions: Actions,
+    pub paused: bool,
+    pub log_items: Vec<Item>,
+    pub log_file: Option<PathBuf>,
+    pub pidfile: Option<PathBuf>,
+    pub load: Option<PathBuf>,
+    pub escape: Option<u8>,
+}
+
+/// What something wants to be joined to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Front {
+    /// `none`.
+    Absent,
+    /// A `-chardev` by its id.
+    Named(String),
+    /// A back end of its own; with `monitor`, a monitor shares it.
+    Own { chardev: Chardev, monitor: bool },
+}
+
+pub struct WantedMonitor {
+    pub option: String,
+    pub front: Front,
+    pub mode: Mode,
+}
+
+pub struct WantedDevice {
+    pub id: Option<String>,
+    pub kind: Kind,
+    pub front: Option<Front>,
+}
+
+/// Works out the rest.
+pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
+    if let (Some((option, name)), false) = (&g.other_accel, g.tcg) {
+        let text = format!("'{name}' needs a processor of the host; expected tcg");
+        return Err(Fault::new(option, text));
+    }
+    let bootable = check_boot(&g);
+    let mut warnings = Vec::new();
+    if !g.config.no_defaults {
+        add_defaults(&mut g, &mut warnings);
+    }
+    let mut joiner = Joiner::new(std::mem::take(&mut g.chardevs))?;
+    for w in g.monitors {
+        if let Some(chardev) = joiner.join(&w.option, w.front)? {
+            joiner.monitors.push(Monitor { chardev, mode: w.mode });
+        }
+    }
+    for (n, front) in g.serials.into_iter().enumerate() {
+        let backend = joiner.join("-serial", front)?;
+        g.config.serial[n] = backend.map(|b| Backend(b as u32));
+    }
+    for words in g.devices {
+        let wanted = device::make(words, &g.config.globals)?;
+        let backend = match wanted.front {
+            Some(front) => joiner.join("-device", front)?.map(|b| Backend(b as u32)),
+            None => None,
+        };
+        let mut kind = wanted.kind;
+        if let Kind::IsaDebugcon { backend: b, .. } | Kind::IsaSerial { backend: b, .. } = &mut kind
+        {
+            *b = backend;
+        }
+        let taken = |d: &DeviceSpec| d.id.is_some() && d.id == wanted.id;
+        if g.config.devices.iter().any(taken) {
+            let id = wanted.id.unwrap_or_default();
+            return Err(Fault::new(
+                "-device",
+                format!("id={id}: there is one of that name already"),
+            ));
+        }
+        g.config.devices.push(DeviceSpec { id: wanted.id, kind });
+    }
+    for front in g.debugcons {
+        let backend = joiner.join("-debugcon", front)?.map(|b| Backend(b as u32));
+        let words = Words::new("-debugcon", "isa-debugcon", Some("driver"))?;
+        let mut wanted = device::make(words, &g.config.globals)?;
+        if let Kind::IsaDebugcon { backend: b, .. } = &mut wanted.kind {
+            *b = backend;
+        }
+        g.config.devices.push(DeviceSpec { id: None, kind: wanted.kind });
+    }
+    g.config.globals.retain(|global| !device::knows(&global.driver));
+    bootable?;
+    Ok(Options {
+        config: g.config,
+        chardevs: joiner.chardevs,
+        monitors: joiner.monitors,
+        actions: g.actions,
+        paused: g.paused,
+        log_items: g.log_items,
+        log_file: g.log_file,
+        pidfile: g.pidfile,
+        load: g.load,
+        escape: g.escape.unwrap_or(1),
+        warnings,
+    })
+}
+
+fn check_boot(g: &Gathered) -> Result<(), Fault> {
+    let boot = &g.config.boot;
+    if boot.kernel.is_some() {
+        return Ok(());
+    }
+    for (option, said) in [("-initrd", boot.initrd.is_some()), ("-append", boot.append.is_some())] {
+        if said {
+            return Err(Fault::new(option, "only allowed with -kernel"));
+        }
+    }
+    if g.paused || g.load.is_some() {
+        return Ok(());
+    }
+    Err(Fault::new("-kernel", "missing: firmware boot is not there yet, so a kernel is needed"))
+}
+
+/// Serial port and monitor where nothing was said of them: both on the terminal with `-nographic`, or else on virtual
+/// consoles, which without a window are nowhere.
+fn add_defaults(g: &mut Gathered, warnings: &mut Vec<String>) {
+    let stdio = |label: &str, shared: bool| Front::Own {
+        chardev: Chardev {
+            option: "-nographic".into(),
+            id: label.into(),
+            kind: ChardevKind::Stdio { signals: !shared },
+            mux: shared,
+            logfile: None,
+            logappend: false,
+        },
+        monitor: shared,
+    };
+    let no_serial = g.serials.is_empty() && !g.devices.iter().any(|d| d.names("isa-serial"));
+    let no_monitor = !g.said_monitor;
+    match (g.nographic, no_serial, no_monitor) {
+        (true, true, true) => g.serials.push(stdio("serial0", true)),
+        (true, true, false) => g.serials.push(stdio("serial0", false)),
+        (true, false, true) => g.monitors.push(WantedMonitor {
+            option: "-nographic".into(),
+            front: stdio("compat_monitor0", false),
+            mode: Mode::Readline,
+        }),
+        (false, true, _) => {
+            let chardev = Chardev {
+                option: "-serial".into(),
+                id: "serial0".into(),
+                kind: ChardevKind::Null,
+                mux: false,
+                logfile: None,
+                logappend: false,
+            };
+            g.serials.push(Front::Own { chardev, monitor: false });
+            if no_monitor && !g.said_display && g.debugcons.is_empty() && g.chardevs.is_empty() {
+                let text =
+                    "no window yet, so nothing will be seen: -nographic shows the serial port";
+                warnings.push(text.into());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Joins front ends to back ends, each to one unless it is a multiplexer.
+struct Joiner {
+    chardevs: Vec<Chardev>,
+    users: Vec<usize>,
+    monitors: Vec<Monitor>,
+}
+
+/// The most front ends that a multiplexer takes.
+const MUX_FRONTS: usize = 4;
+
+impl Joiner {
+    fn new(list: Vec<Chardev>) -> Result<Joiner, Fault> {
+        let mut joiner = Joiner { chardevs: Vec::new(), users: Vec::new(), monitors: Vec::new() };
+        for c in list {
+            joiner.add(c)?;
+        }
+        Ok(joiner)
+    }
+
+    fn add(&mut self, c: Chardev) -> Result<usize, Fault> {
+        if self.chardevs.iter().any(|d| d.id == c.id) {
+            let text = format!("id={}: there is one of that name already", c.id);
+            return Err(Fault::new(c.option, text));
+        }
+        let is_stdio = |c: &Chardev| matches!(c.kind, ChardevKind::Stdio { .. });
+        if is_stdio(&c)
+            && let Some(d) = self.chardevs.iter().find(|d| is_stdio(d))
+        {
+            let text = format!("stdio is in use already, by '{}' of {}", d.id, d.option);
+            return Err(Fault::new(c.option, text));
+        }
+        self.chardevs.push(c);
+        self.users.push(0);
+        Ok(self.chardevs.len() - 1)
+    }
+
+    /// The back end's number, or `None` for none at all.
+    fn join(&mut self, option: &str, front: Front) -> Result<Option<usize>, Fault> {
+        let at = match front {
+            Front::Absent => return Ok(None),
+            Front::Named(id) => match self.chardevs.iter().position(|c| c.id == id) {
+                Some(at) => at,
+                None => return Err(Fault::new(option, format!("no chardev '{id}'"))),
+            },
+            Front::Own { chardev, monitor } => {
+                let at = self.add(chardev)?;
+                if monitor {
+                    self.monitors.push(Monitor { chardev: at, mode: Mode::Readline });
+                    self.users[at] += 1;
+                }
+                at
+            }
+        };
+        let id = &self.chardevs[at].id;
+        self.users[at] += 1;
+        match (self.chardevs[at].mux, self.users[at]) {
+            (false, 2..) => {
+                let text = format!("chardev '{id}' is in use already; mux=on lets it be shared");
+                Err(Fault::new(option, text))
+            }
+            (true, n) if n > MUX_FRONTS => {
+                let text = format!("chardev '{id}' has {MUX_FRONTS} users already, the most");
+                Err(Fault::new(option, text))
+            }
+            _ => Ok(Some(at)),
+        }
+    }
+}

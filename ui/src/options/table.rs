@@ -1,0 +1,182 @@
+//! The options, a row each: the names, what follows, what it does.
+//!
+//! Those of QEMU that we do not have stand here, too, with the reason: the message names what is missing.
+
+use super::finish::Gathered;
+use super::words::split;
+use super::{OnPanic, OnReboot, OnShutdown, Said, Stop, clock, device, machine, outside};
+use ::machine::config::{ITEMS, Item};
+
+type Done = Result<(), Stop>;
+
+/// An option.
+pub struct Row {
+    /// Its names, without the dash.
+    pub names: &'static [&'static str],
+    /// What follows it; empty: nothing.
+    pub arg: &'static str,
+    pub help: &'static str,
+    pub take: fn(&mut Gathered, &mut Said) -> Done,
+}
+
+macro_rules! rows {
+    ($($($name:literal)|+ $arg:literal $help:literal $take:expr;)*) => {
+        &[$(Row { names: &[$($name),+], arg: $arg, help: $help, take: $take }),*]
+    };
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = rows! {
+    "h" | "help"            ""      "show this and leave" help;
+    "version"               ""      "show the version and leave" version;
+    "M" | "machine"         "[type=]NAME[,prop=value...]" "choose the machine; -M help lists them" machine::board;
+    "cpu"                   "NAME[,+feature][,-feature][,prop=value]" "choose the CPU; -cpu help lists them" machine::cpu;
+    "accel"                 "tcg[,prop=value...]" "how instructions are carried out" machine::accel;
+    "smp"                   "[cpus=]N[,sockets=S][,dies=D][,cores=C][,threads=T]" "how many CPUs, at most 16" machine::smp;
+    "m"                     "[size=]SIZE" "how much memory, in MiB or with a suffix K, M, G (default: 128M)" machine::memory;
+    "kernel"                "FILE"  "start this kernel" machine::boot_file;
+    "initrd"                "FILE"  "give the kernel this initial RAM disk" machine::boot_file;
+    "append"                "WORDS" "the kernel's command line" machine::boot_file;
+    "boot"                  "[order=]DRIVES[,strict=on|off]" "the order in which firmware tries drives" machine::boot;
+    "name"                  "[guest=]NAME" "a name for monitors to show" machine::name;
+    "uuid"                  "UUID"  "the machine's identifier" machine::uuid;
+    "device"                "NAME[,prop=value...]" "add a device; -device help lists them" device::device;
+    "global"                "DEVICE.PROP=VALUE" "a property of all devices of a kind" device::global;
+    "nodefaults"            ""      "leave out the devices that nobody asked for" |g, _| { g.config.no_defaults = true; Ok(()) };
+    "no-user-config"        ""      "accepted: there are no such files" |_, _| Ok(());
+    "no-acpi" | "no-hpet"   ""      "as -M acpi=off, -M hpet=off" machine::without;
+    "serial"                "DEV"   "join a serial port to a character device (up to 4)" outside::serial;
+    "parallel"              "none"  "parallel ports" outside::parallel;
+    "debugcon"              "DEV"   "join port 0xe9 to a character device" outside::debugcon;
+    "chardev"               "KIND,id=ID[,mux=on|off][,logfile=FILE][,...]" "make a character device; -chardev help lists them" outside::chardev;
+    "monitor"               "DEV"   "join the monitor to a character device" outside::monitor;
+    "qmp" | "qmp-pretty"    "DEV"   "join a QMP monitor to a character device" outside::monitor;
+    "mon"                   "[chardev=]ID[,mode=readline|control][,pretty=on|off]" "add a monitor" outside::mon;
+    "echr"                  "CODE"  "the byte that begins commands to a multiplexer (default: 1, Ctrl-A)" outside::escape;
+    "nographic"             ""      "no screen; serial port and monitor on the terminal" outside::screen;
+    "display" | "vga" | "vnc" | "audio" "none" "screen, card and sound" outside::screen;
+    "net" | "nic"           "none"  "network cards" outside::network;
+    "rtc"                   "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]" "the real-time clock" clock::rtc;
+    "icount"                "[shift=]N|auto[,align=on|off][,sleep=on|off]" "guest time is the count of instructions, 2^N ns each" clock::icount;
+    "seed"                  "NUMBER" "where random numbers come from with -icount" clock::seed;
+    "S"                     ""      "wait for 'cont' before starting" |g, _| { g.paused = true; Ok(()) };
+    "no-reboot"             ""      "leave instead of rebooting" |g, _| { g.actions.reboot = OnReboot::Shutdown; Ok(()) };
+    "no-shutdown"           ""      "stop instead of leaving when the guest powers off" |g, _| { g.actions.shutdown = OnShutdown::Pause; Ok(()) };
+    "action"                "reboot=|shutdown=|panic=|watchdog=..." "what to do when these happen" action;
+    "loadvm"                "FILE"  "go on from a file that savevm wrote" |g, said| { g.load = Some(machine::readable(said)?); Ok(()) };
+    "pidfile"               "FILE"  "write the process id to a file" |g, said| { g.pidfile = Some(said.value.into()); Ok(()) };
+    "d"                     "ITEM[,...]" "what to log; -d help lists it" log_items;
+    "D"                     "FILE"  "where to log to (default: standard error)" |g, said| { g.log_file = Some(said.value.into()); Ok(()) };
+    "L"                     "DIR"   "accepted: where firmware would be looked for" |_, _| Ok(());
+
+    "bios" | "pflash"       "FILE"  "" firmware;
+    "drive" | "blockdev" | "hda" | "hdb" | "hdc" | "hdd" | "cdrom" | "fda" | "fdb" | "sd" | "mtdblock" "DISK" "" no_disks;
+    "snapshot"              ""      "" no_disks;
+    "netdev"                "KIND"  "" no_network;
+    "gdb"                   "DEV"   "" no_gdb;
+    "s"                     ""      "" no_gdb;
+    "incoming"              "FROM"  "" no_migration;
+    "enable-kvm"            ""      "" machine::kvm;
+    "daemonize" | "preconfig" | "only-migratable" | "mem-prealloc" | "full-screen" | "usb" | "nouserconfig" "" "" not_yet;
+    "dfilter" | "msg" | "object" | "smbios" | "acpitable" | "fw_cfg" | "readconfig" | "numa" | "mem-path" | "overcommit"
+        | "sandbox" | "run-with" | "runas" | "chroot" | "k" | "g" | "spice" | "audiodev" | "usbdevice" | "virtfs" | "fsdev"
+        | "tpmdev" | "trace" | "plugin" | "set" | "add-fd" | "compat" | "watchdog-action" | "iscsi" | "xen-domid" | "option-rom"
+        | "dtb" | "shim" | "semihosting-config" | "device-config" "VALUE" "" not_yet;
+};
+
+/// The row of an option.
+pub fn find(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|r| r.names.contains(&name))
+}
+
+/// What `-help` shows.
+pub fn usage() -> String {
+    let mut text = String::from("usage: reprise [options]\n\n");
+    for row in ROWS.iter().filter(|r| !r.help.is_empty()) {
+        let names: Vec<_> = row.names.iter().map(|n| format!("-{n}")).collect();
+        let space = if row.arg.is_empty() { "" } else { " " };
+        text += &format!("{}{space}{}\n        {}\n", names.join(", "), row.arg, row.help);
+    }
+    text += "\nDuring emulation on a shared terminal:\n";
+    text += "Ctrl-A h  help        Ctrl-A x  leave          Ctrl-A c  console or monitor\n";
+    text
+}
+
+fn help(_: &mut Gathered, _: &mut Said) -> Done {
+    Err(Stop::Text(usage()))
+}
+
+fn version(_: &mut Gathered, _: &mut Said) -> Done {
+    Err(Stop::Text(format!("Reprise emulator version {}\n", env!("CARGO_PKG_VERSION"))))
+}
+
+fn refuse(said: &Said, why: &str) -> Done {
+    Err(said.fault(why).into())
+}
+
+fn firmware(_: &mut Gathered, said: &mut Said) -> Done {
+    refuse(said, "firmware boot is not there yet; -kernel starts a kernel without")
+}
+
+fn no_disks(_: &mut Gathered, said: &mut Said) -> Done {
+    refuse(said, "disks are not there yet; -initrd can carry a root file system")
+}
+
+fn no_network(_: &mut Gathered, said: &mut Said) -> Done {
+    refuse(said, "no network cards yet; -nic none is accepted")
+}
+
+fn no_gdb(_: &mut Gathered, said: &mut Said) -> Done {
+    refuse(said, "the GDB stub is not there yet")
+}
+
+fn no_migration(_: &mut Gathered, said: &mut Said) -> Done {
+    refuse(said, "migration is not there yet; -loadvm goes on from a file")
+}
+
+fn not_yet(_: &mut Gathered, said: &mut Said) -> Done {
+    refuse(said, "not there yet")
+}
+
+fn action(g: &mut Gathered, said: &mut Said) -> Done {
+    let mut words = super::words::Words::new(said.option, said.value, None)?;
+    let reboot = [("reset", OnReboot::Reset), ("shutdown", OnReboot::Shutdown)];
+    let shutdown = [("poweroff", OnShutdown::Poweroff), ("pause", OnShutdown::Pause)];
+    let panic = [
+        ("shutdown", OnPanic::Shutdown),
+        ("pause", OnPanic::Pause),
+        ("exit-failure", OnPanic::ExitFailure),
+        ("none", OnPanic::Nothing),
+    ];
+    let a = &mut g.actions;
+    a.reboot = words.choice("reboot", &reboot)?.unwrap_or(a.reboot);
+    a.shutdown = words.choice("shutdown", &shutdown)?.unwrap_or(a.shutdown);
+    a.panic = words.choice("panic", &panic)?.unwrap_or(a.panic);
+    words.not_yet(&["watchdog"], "no watchdogs yet")?;
+    Ok(words.none_left()?)
+}
+
+fn log_items(g: &mut Gathered, said: &mut Said) -> Done {
+    if said.is_help() {
+        return Err(Stop::Text(log_help()));
+    }
+    g.log_items.clear();
+    for name in split(said.value) {
+        g.log_items.push(log_item(&name).map_err(|text| said.fault(text))?);
+    }
+    Ok(())
+}
+
+/// What `-d help` shows.
+pub fn log_help() -> String {
+    let rows: String = ITEMS.iter().map(|i| format!("{:<15} {}\n", i.1, i.2)).collect();
+    format!("Log items (comma separated):\n{rows}")
+}
+
+/// The log item of this name.
+pub fn log_item(name: &str) -> Result<Item, String> {
+    Item::named(name).ok_or_else(|| {
+        let names: Vec<_> = ITEMS.iter().map(|i| i.1).collect();
+        format!("no log item '{name}': expected some of {}", names.join(", "))
+    })
+}
