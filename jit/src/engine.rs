@@ -4,7 +4,7 @@ use crate::block::{Blocks, Id, NONE};
 use crate::cross::Steps;
 use crate::region::{self, After, Regions};
 use crate::{decode, event, plan};
-use cpu::{Activity, Bus, Core, Interp, Mode};
+use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
 use memory::Ram;
 use std::sync::Arc;
 
@@ -92,6 +92,9 @@ pub struct Engine {
     /// How far each core's TLB follows [`Blocks::protected`].
     seen: Vec<usize>,
     count: Counters,
+    /// Exceptions end the run instead of being delivered, and this is the last.
+    catch: bool,
+    caught: Option<Exception>,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -116,6 +119,8 @@ impl Engine {
             jumps: Box::new([NO_JUMP; JUMPS]),
             seen: Vec::new(),
             count: Counters::default(),
+            catch: false,
+            caught: None,
         })
     }
 
@@ -153,7 +158,7 @@ impl Engine {
                 self.publish();
             }
             if check {
-                if self.attend(&mut s) {
+                if self.attend(&mut s) || self.caught.is_some() {
                     break;
                 }
                 event::pending(&mut s);
@@ -186,14 +191,46 @@ impl Engine {
         self.note_protected(core);
     }
 
+    /// Runs as [`Engine::run`] does, but gives back the first exception, undelivered. For tests.
+    pub fn run_to_fault(&mut self, core: &mut Core, bus: &mut dyn Bus) -> Option<Exception> {
+        self.catch = true;
+        self.run(core, bus);
+        self.catch = false;
+        self.caught.take()
+    }
+
+    /// Makes a region of the code at RIP at once, if that can be. For tests.
+    pub fn compile_now(&mut self, core: &mut Core, bus: &mut dyn Bus) -> bool {
+        let mut s = Interp { c: core, bus };
+        self.attend(&mut s);
+        let Some(id) = self.next(&mut s) else { return false };
+        if self.blocks.all[id as usize].region == NONE && plan::may(s.c.mode) {
+            self.request(s.c, id);
+            self.publish();
+        }
+        self.blocks.all[id as usize].region < region::MAX
+    }
+
+    #[cold]
+    fn fault(&mut self, s: &mut Interp<'_>) {
+        let e = s.c.fault;
+        if self.catch {
+            self.caught = Some(e);
+        } else {
+            event::deliver(s, e);
+        }
+        s.c.refresh();
+    }
+
     /// Executes a block, or as much of it as the budget allows. Gives whether events are to be looked at.
     #[inline]
     fn tier0(&mut self, s: &mut Interp<'_>, id: Id) -> bool {
         let b = &mut self.blocks.all[id as usize];
         b.heat += 1;
         let n = (b.count as i64).min(s.c.left);
-        let ops = &self.blocks.ops[b.first as usize..][..n as usize];
         let end = b.end;
+        let ops = &self.blocks.ops[b.first as usize..][..n as usize];
+        let mut fault = false;
         let wrap = if s.c.mode.long64() { !0 } else { 0xffff_ffff };
         let before = s.c.left;
         let mut rip = s.c.state.rip;
@@ -203,9 +240,7 @@ impl Engine {
             s.c.state.rip = next;
             if (op.run)(s, &op.insn).is_err() {
                 s.c.state.rip = rip;
-                let e = s.c.fault;
-                event::deliver(s, e);
-                check = true;
+                (check, fault) = (true, true);
                 break;
             }
             s.c.left -= 1;
@@ -216,6 +251,9 @@ impl Engine {
             rip = next;
         }
         self.count.tier0 += (before - s.c.left) as u64;
+        if fault {
+            self.fault(s);
+        }
         if end {
             s.c.refresh();
         }
@@ -251,9 +289,7 @@ impl Engine {
                     },
                 },
                 After::Fault => {
-                    let e = s.c.fault;
-                    event::deliver(s, e);
-                    s.c.refresh();
+                    self.fault(s);
                     break (true, false);
                 }
                 After::Event => break (true, false),
@@ -312,9 +348,7 @@ impl Engine {
                 end || s.c.stop
             }
             Err(_) => {
-                let e = s.c.fault;
-                event::deliver(s, e);
-                s.c.refresh();
+                self.fault(s);
                 true
             }
         }
