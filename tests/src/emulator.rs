@@ -370,3 +370,10 @@ impl Column for Native {
 pub fn has(m: iced_x86::Mnemonic) -> bool {
     cpu::rows::number(m) != 0
 }
+impl Drop for Native {
+    fn drop(&mut self) {
+        if std::env::var_os("COUNTERS").is_some() {
+            eprintln!("{:#?}", self.engine.counters());
+        }
+    }
+}
