@@ -128,6 +128,8 @@ pub fn mov(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         return s.raise(Exception::GP0);
     }
     let w = if s.c.mode.long64() { Width::W64 } else { Width::W32 };
+    // The row is that of every MOV; this one ends the block.
+    s.c.stop = true;
     match (i.op[0], i.op[1]) {
         (Opnd::Cr(n), Opnd::Gpr(r)) => {
             let v = gpr(s, r, w);
