@@ -1,6 +1,7 @@
 //! From bytes in RAM to a block.
 
 use crate::block::{Blocks, Id, Op};
+use crate::fast;
 use cpu::decode::decode;
 use cpu::rows::ROWS;
 use cpu::{Core, Insn, Opnd};
@@ -35,7 +36,8 @@ pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
         let bytes = &page[n..room.min(n + 15)];
         let Ok(insn) = decode(bytes, core.mode, &core.features) else { break };
         let row = &ROWS[insn.row as usize];
-        ops.push(Op { run: row.run, insn });
+        let fast = if core.mode.long64() { fast::handler(&insn) } else { None };
+        ops.push(Op { run: fast.unwrap_or(row.run), insn });
         n += insn.len as usize;
         end = ends(&insn);
         if end || leaves(&insn) {

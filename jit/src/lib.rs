@@ -14,6 +14,7 @@ mod cross;
 mod decode;
 mod engine;
 mod event;
+mod fast;
 mod hash;
 mod native;
 mod plan;
