@@ -29,6 +29,8 @@ pub struct Core {
     pub end: u64,
     /// Leave after this instruction: a device wants attention, code was overwritten, or the mode changed.
     pub stop: bool,
+    /// The core waits for another one (PAUSE): a good time for that one's turn.
+    pub yields: bool,
     /// [`Mode::of`] the state, brought up to date by [`Core::refresh`].
     pub mode: Mode,
     /// The exception behind a [`crate::Raised`].
@@ -43,6 +45,8 @@ pub struct Core {
     /// Address line 20 and width of physical addresses, as a mask.
     pub phys_mask: u64,
     pub tlb: Tlb<3>,
+    /// Large pages that have pieces in the TLB.
+    pub large: crate::walk::Large,
 }
 
 impl Core {
@@ -55,6 +59,7 @@ impl Core {
             left: 0,
             end: 0,
             stop: false,
+            yields: false,
             fault: Exception::UD,
             intr: false,
             id,
@@ -62,6 +67,7 @@ impl Core {
             model,
             phys_mask: !0,
             tlb: Tlb::new(ram),
+            large: crate::walk::Large::default(),
         });
         core.refresh();
         core

@@ -2,7 +2,10 @@
 
 use crate::insn::{Insn, NO_REG, Opnd, RIP};
 use crate::{Features, Mode, SegReg, Width, rows};
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, MemorySize, OpKind, Register};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, EncodingKind, Instruction, MemorySize, Mnemonic, OpKind,
+    Register,
+};
 
 /// Why bytes are not an instruction that may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ fn bits(n: &Instruction) -> u8 {
     bit(n.has_lock_prefix(), Insn::LOCK);
     bit(n.has_rep_prefix(), Insn::REP);
     bit(n.has_repne_prefix(), Insn::REPNE);
-    let vex = n.code().encoding() != iced_x86::EncodingKind::Legacy;
+    let vex = n.code().encoding() != EncodingKind::Legacy;
     bit(vex, Insn::VEX);
     if vex {
         let ymm = (0..n.op_count())
@@ -323,12 +326,118 @@ fn condition(c: iced_x86::ConditionCode) -> u8 {
     }
 }
 
-/// The row that this instruction gets in this mode: its own, or one that raises what the mode makes of it.
-fn gate(n: &Instruction, _mode: Mode, features: &Features) -> u16 {
-    if n.cpuid_features().iter().any(|f| !features.has(*f)) {
-        return 0;
+/// What must be switched on before an instruction may run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    None,
+    X87,
+    /// WAIT.
+    Wait,
+    Mmx,
+    Sse,
+    Avx,
+    /// FXSAVE and FXRSTOR.
+    Fx,
+    Xsave,
+    /// XGETBV and XSETBV.
+    Xcr,
+}
+
+fn unit(n: &Instruction) -> Unit {
+    use Mnemonic::*;
+    use iced_x86::CpuidFeature as C;
+    let any = |f: fn(Register) -> bool| {
+        (0..n.op_count()).any(|k| n.op_kind(k) == OpKind::Register && f(n.op_register(k)))
+    };
+    let has = |all: &[C]| n.cpuid_features().iter().any(|f| all.contains(f));
+    if n.code().encoding() != EncodingKind::Legacy {
+        let plain = has(&[C::BMI1, C::BMI2]) && !any(Register::is_vector_register);
+        return if plain { Unit::None } else { Unit::Avx };
     }
-    rows::number(n.mnemonic())
+    match n.mnemonic() {
+        Wait => return Unit::Wait,
+        Fxsave | Fxsave64 | Fxrstor | Fxrstor64 => return Unit::Fx,
+        Xgetbv | Xsetbv => return Unit::Xcr,
+        Ldmxcsr | Stmxcsr => return Unit::Sse,
+        Fisttp => return Unit::X87,
+        _ => {}
+    }
+    if has(&[C::XSAVE, C::XSAVEOPT, C::XSAVEC, C::XSAVES]) {
+        Unit::Xsave
+    } else if has(&[C::FPU, C::FPU287, C::FPU387]) {
+        Unit::X87
+    } else if any(Register::is_vector_register) {
+        Unit::Sse
+    } else if any(Register::is_mm) || has(&[C::MMX]) {
+        Unit::Mmx
+    } else {
+        Unit::None
+    }
+}
+
+/// Encodings that mean something older where a feature is missing: hints, and prefixes that used to be ignored.
+fn older(m: Mnemonic) -> Option<Mnemonic> {
+    use Mnemonic::*;
+    Some(match m {
+        Tzcnt => Bsf,
+        Lzcnt => Bsr,
+        Wbnoinvd => Wbinvd,
+        Endbr32 | Endbr64 | Rdsspd | Rdsspq | Cldemote | Prefetchwt1 | Prefetchw | Prefetch
+        | Prefetchit0 | Prefetchit1 | Pause | Bndmk | Bndcl | Bndcu | Bndcn | Bndmov | Bndldx
+        | Bndstx | Reservednop => Nop,
+        _ => return None,
+    })
+}
+
+/// The row that this instruction gets in this mode: its own, or one that raises what the mode makes of it.
+fn gate(n: &Instruction, mode: Mode, features: &Features) -> u16 {
+    use Mnemonic::*;
+    let (ud, nm, gp) = (0, rows::number(Db), rows::number(Dw));
+    let mut m = n.mnemonic();
+    if matches!(m, Db | Dw | Dd | Dq) {
+        return ud;
+    }
+    // A mnemonic's row means its legacy and VEX forms.
+    if !matches!(n.code().encoding(), EncodingKind::Legacy | EncodingKind::VEX) {
+        return ud;
+    }
+    if n.cpuid_features().iter().any(|f| !features.has(*f)) {
+        match older(m) {
+            Some(o) => m = o,
+            None => return ud,
+        }
+    }
+    let row = rows::number(m);
+    let info = n.op_code();
+    let (real, vm86) = (!mode.has(Mode::PROTECTED), mode.has(Mode::VM86));
+    let vex = info.encoding() != EncodingKind::Legacy;
+    if real && !info.real_mode() || vm86 && !info.virtual8086_mode() || vex && (real || vm86) {
+        return ud;
+    }
+    if row == ud {
+        return ud;
+    }
+    let (em, ts) = (mode.has(Mode::EM), mode.has(Mode::TS));
+    let row = match unit(n) {
+        Unit::X87 | Unit::Fx if em || ts => nm,
+        Unit::Wait if ts && mode.has(Mode::MP) => nm,
+        Unit::Mmx | Unit::Sse if em => ud,
+        Unit::Sse if !mode.has(Mode::SSE) => ud,
+        Unit::Avx if !mode.has(Mode::AVX) => ud,
+        Unit::Xsave | Unit::Xcr if !mode.has(Mode::OSXSAVE) => ud,
+        Unit::Mmx | Unit::Sse | Unit::Avx | Unit::Xsave if ts => nm,
+        _ => row,
+    };
+    if mode.cpl() != 0 && row != ud {
+        // These are undefined there, not forbidden.
+        if matches!(m, Clac | Stac | Monitor | Mwait) {
+            return ud;
+        }
+        if info.must_be_cpl0() && !matches!(m, Sysret | Sysretq | Sysexit | Sysexitq) {
+            return if row == nm { nm } else { gp };
+        }
+    }
+    row
 }
 
 #[cfg(test)]

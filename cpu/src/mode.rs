@@ -8,7 +8,7 @@ pub struct Mode(pub u32);
 
 impl Mode {
     /// Bits 0-1: code size, 0: 16 bits, 1: 32, 2: 64.
-    const SIZE: u32 = 3;
+    pub(crate) const SIZE: u32 = 3;
     /// Bits 2-3: current privilege level.
     const CPL: u32 = 2;
     /// The stack pointer is ESP (outside 64-bit mode).
@@ -24,7 +24,8 @@ impl Mode {
     /// CR4.OSXSAVE and XCR0 let AVX be used.
     pub const AVX: u32 = 1 << 9;
     pub const OSXSAVE: u32 = 1 << 10;
-    /// RFLAGS.TF or an enabled breakpoint: one instruction at a time.
+    /// RFLAGS.TF or RF, an enabled breakpoint, a due debug trap, interrupts held off: one instruction at a time, with
+    /// [`crate::step_with_events`].
     pub const STEP: u32 = 1 << 11;
     /// MXCSR masks all exceptions.
     pub const MASKED: u32 = 1 << 12;
@@ -73,7 +74,8 @@ impl Mode {
         let osxsave = s.cr4 & 1 << 18 != 0;
         bit(osxsave, Self::OSXSAVE);
         bit(osxsave && s.xcr0 & 6 == 6, Self::AVX);
-        bit(s.rflags & flags::TF != 0 || s.dr7 & 0xff != 0, Self::STEP);
+        let watched = s.dr7 & 0xff != 0 || s.pending_debug != 0 || s.shadow != 0;
+        bit(watched || s.rflags & (flags::TF | flags::RF) != 0, Self::STEP);
         bit(s.mxcsr & 0x1f80 == 0x1f80, Self::MASKED);
         bit(s.protected(), Self::PROTECTED);
         bit(s.vm86(), Self::VM86);

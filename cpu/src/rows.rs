@@ -6,10 +6,13 @@
 //! `END` ends the block: control goes elsewhere in a way only the interpreter knows, or the mode may change, or an
 //! interrupt may have become possible.
 
+mod avx;
 mod integer;
+mod sse;
+mod system;
 
 use crate::sem::Big;
-use iced_x86::Mnemonic;
+use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic};
 
 /// A mnemonic and what it means.
 pub struct Row {
@@ -41,7 +44,7 @@ macro_rules! interp_rows {
 use interp_rows;
 
 /// All rows, one family after the other.
-pub static FAMILIES: &[&[Row]] = &[integer::ROWS];
+pub static FAMILIES: &[&[Row]] = &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS];
 
 /// All rows by number. Number 0 is an instruction without a meaning: #UD.
 pub static ROWS: std::sync::LazyLock<Vec<&'static Row>> = std::sync::LazyLock::new(|| {
@@ -62,4 +65,18 @@ static NUMBER: std::sync::LazyLock<Vec<u16>> = std::sync::LazyLock::new(|| {
 /// The number of a mnemonic's row; 0 if it has none.
 pub fn number(m: Mnemonic) -> u16 {
     NUMBER[m as usize]
+}
+
+/// Mnemonics without a row among the legacy and VEX encodings that need any of these features.
+pub fn missing(features: &[CpuidFeature]) -> Vec<Mnemonic> {
+    let mut all: Vec<_> = Code::values()
+        .filter(|c| matches!(c.encoding(), EncodingKind::Legacy | EncodingKind::VEX))
+        .filter(|c| c.op_code().is_instruction())
+        .filter(|c| c.cpuid_features().iter().any(|f| features.contains(f)))
+        .map(|c| c.mnemonic())
+        .filter(|m| number(*m) == 0)
+        .collect();
+    all.sort();
+    all.dedup();
+    all
 }

@@ -15,6 +15,7 @@ pub mod bits;
 pub mod branch;
 pub mod moves;
 pub mod shift;
+pub mod simd;
 
 use crate::exception::Exception;
 use crate::interp::Interp;

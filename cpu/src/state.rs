@@ -157,11 +157,14 @@ state! {
         29 sipi: u16 = 0,
         /// Debug-exception causes (DR6 bits) that are due after this instruction.
         30 pending_debug: u32 = 0,
+        /// Where in RAM the monitored line is; bit 0: an interrupt that is masked ends MWAIT too.
         31 monitor: Option<u64> = None,
         32 smm: bool = false,
         33 smi_pending: bool = false,
         /// The page-directory-pointer entries that PAE paging loads with CR3.
         34 pdpte: [u64; 4] = [0; 4],
+        /// The monitored line as MONITOR saw it.
+        35 monitor_line: [u64; 8] = [0; 8],
     }
 }
 

@@ -8,8 +8,12 @@
 //! The rule of [`crate::sem`] holds here too: whatever can fault comes before the first `set_x`, `set_mm`, `set` and
 //! store. Floating-point words fault (#XM, or #UD without CR4.OSXMMEXCPT) after they have noted their MXCSR flags.
 
+pub mod gather;
 mod interp;
+pub mod mask;
+pub mod mmx;
 pub mod ops;
+pub mod text;
 
 pub use ops::{Conv, F1, F2, F3, Fmt, Form, Lane, Shift, X1, X2, X3};
 

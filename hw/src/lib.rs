@@ -17,5 +17,8 @@ macro_rules! saved {
 
 mod bytes;
 pub mod chipset;
+pub mod input;
+pub mod pci;
+pub mod serial;
 
 pub use bytes::Bytes;

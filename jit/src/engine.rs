@@ -136,7 +136,9 @@ impl Engine {
                     break;
                 }
                 if event::single(&s) {
-                    self.step(&mut s);
+                    self.count.stepped += 1;
+                    cpu::step_with_events(&mut s);
+                    s.c.refresh();
                     continue;
                 }
             }
@@ -188,11 +190,9 @@ impl Engine {
     /// Executes one instruction that no block has. Gives whether events are to be looked at.
     #[cold]
     fn step(&mut self, s: &mut Interp<'_>) -> bool {
-        let shadow = s.c.state.shadow;
         self.count.stepped += 1;
         match self.steps.step(s) {
             Ok(end) => {
-                event::stepped(s, shadow);
                 s.c.refresh();
                 end || s.c.stop
             }

@@ -4,7 +4,8 @@ use crate::clock::{Clock, TSC_HZ};
 use crate::fabric::World;
 use crate::parts::{DeviceId, Parts};
 use device::Reg;
-use hw::{Interrupt, Lapic, Pic};
+use hw::chipset::lapic::{Interrupt, Lapic};
+use hw::chipset::pic::Pic;
 use memory::{Target, Width};
 
 /// The machine as one core sees it.
@@ -58,7 +59,8 @@ impl CoreBus<'_> {
     }
     /// After the APIC base MSR may have changed.
     fn refresh(&mut self) {
-        self.lapic_at = self.lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);
+        self.lapic_at =
+            self.lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);
     }
 }
 
@@ -171,6 +173,6 @@ impl cpu::Bus for CoreBus<'_> {
         self.world.attention
     }
     fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        self.world.log(what)
+        self.world.complain(what)
     }
 }

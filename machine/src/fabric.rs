@@ -1,7 +1,10 @@
 //! The world as devices see it: time, wires, messages, DMA, requests.
 
+use crate::config::{Item, Log};
 use crate::parts::DeviceId;
-use device::{ApicMessage, Cx, Delivery, Dma, DmaFault, Pin, Place, Request, Space, Target as To, Tick};
+use device::{
+    ApicMessage, Cx, Delivery, Dma, DmaFault, Pin, Place, Request, Space, Target as To, Tick,
+};
 use memory::{Entry, Map, Ram, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,8 +33,7 @@ pub struct World {
     /// Something happened that the run loop must look at before a core goes on.
     pub(crate) attention: bool,
     pub random: Random,
-    /// The log of guest errors, and how many more lines it takes.
-    pub complain: Option<Box<dyn FnMut(&str) + Send>>,
+    pub log: Log,
     complaints: u32,
 }
 
@@ -52,7 +54,7 @@ impl World {
             wake_of: BTreeMap::new(),
             attention: false,
             random: Random(seed),
-            complain: None,
+            log: Log::default(),
             complaints: 0,
         }
     }
@@ -74,15 +76,12 @@ impl World {
         self.effects.clear();
         self.orders.clear();
     }
-    pub(crate) fn log(&mut self, what: std::fmt::Arguments<'_>) {
+    /// A line for `-d guest_errors`; a flood of them is cut off.
+    pub(crate) fn complain(&mut self, what: std::fmt::Arguments<'_>) {
         const LINES: u32 = 1000;
-        let Some(out) = &mut self.complain else { return };
-        if self.complaints < LINES {
-            self.complaints += 1;
-            out(&what.to_string());
-            if self.complaints == LINES {
-                out("(more guest errors are not shown)");
-            }
+        self.complaints = self.complaints.saturating_add(1);
+        if self.complaints <= LINES {
+            self.log.line(Item::GuestErrors, what);
         }
     }
     fn map_of(&mut self, space: Space) -> &mut Map {
@@ -169,7 +168,13 @@ impl Cx for Link<'_> {
             }
             if let Some((base, len)) = new {
                 let target = Target::Io { device: me, bank, at: 0 };
-                map.add(Entry { base, len, target, priority: WINDOW, name: format!("device {me} window {bank}") });
+                map.add(Entry {
+                    base,
+                    len,
+                    target,
+                    priority: WINDOW,
+                    name: format!("device {me} window {bank}"),
+                });
             }
             self.world.attention = true;
         }
@@ -178,7 +183,7 @@ impl Cx for Link<'_> {
         self.world.random.next()
     }
     fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        self.world.log(what)
+        self.world.complain(what)
     }
 }
 

@@ -1,13 +1,18 @@
 //! Boards: which parts, where, and joined how; guest time; the loop that runs the cores.
 
 pub mod acpi;
+mod board;
 pub mod boot;
 mod bus;
 mod clock;
 pub mod config;
 mod fabric;
+mod machine;
 mod parts;
+mod saved;
+pub mod text;
 pub mod smbios;
 
 pub use fabric::World;
+pub use machine::{Machine, MachineError, Slice};
 pub use parts::{DeviceId, Parts};

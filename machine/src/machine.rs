@@ -3,12 +3,12 @@
 use crate::board::{self, Board};
 use crate::bus::CoreBus;
 use crate::clock::Clock;
-use crate::config::{Backend, Config, Log, Timebase};
+use crate::config::{Backend, Config};
 use crate::fabric::World;
 use crate::parts::{DeviceId, Parts};
-use cpu::{Activity, Bus, Core, Exception, Interp};
+use cpu::{Activity, Core, Interp};
 use device::{CpuSignal, Input, Request, Tick};
-use hw::Lapic;
+use hw::chipset::lapic::Lapic;
 use jit::Engine;
 use std::time::Duration;
 
@@ -73,9 +73,8 @@ impl Machine {
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.parts.reset(&mut self.world);
         self.a20 = true;
-        for core in &mut self.cores {
-            cpu::event::reset(core);
-            core.phys_mask = !0;
+        for (n, core) in self.cores.iter_mut().enumerate() {
+            power_on(core, n == 0);
         }
         self.turn = 0;
         self.engine.flush();
@@ -132,7 +131,9 @@ impl Machine {
     /// The next core in turn that has something to do.
     fn next_runnable(&mut self) -> Option<usize> {
         let all = self.cores.len();
-        let n = (0..all).map(|k| (self.turn + k) % all).find(|&n| cpu::event::runnable(&self.cores[n]))?;
+        let n = (0..all)
+            .map(|k| (self.turn + k) % all)
+            .find(|&n| cpu::event::runnable(&self.cores[n]))?;
         self.turn = n;
         Some(n)
     }
@@ -225,6 +226,18 @@ impl Machine {
         }
     }
 
+    /// Everything that follows from a state just loaded.
+    pub(crate) fn after_load(&mut self, a20: bool) {
+        self.world.now = self.clock.now(self.count);
+        self.a20 = true;
+        self.set_a20(a20);
+        self.engine.flush();
+        self.parts.forget_outputs(&mut self.world);
+        self.parts.settle_all(&mut self.world);
+        self.obey();
+        self.flush_tlbs();
+    }
+
     fn set_a20(&mut self, on: bool) {
         if self.a20 != on {
             self.a20 = on;
@@ -274,11 +287,12 @@ impl Machine {
     }
 }
 
-/// Kept for the front end's sake: what a run wants logged.
-pub(crate) fn wants_guest_errors(log: &Log) -> bool {
-    log.has(crate::config::Item::GuestErrors)
+/// A core's state after power-on. All but the boot processor wait for a start-up message.
+fn power_on(core: &mut Core, boot: bool) {
+    core.state = cpu::State::default();
+    core.state.gpr[2] = core.model.signature().into();
+    core.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
+    core.intr = false;
+    core.phys_mask = !0;
+    core.refresh();
 }
-
-const _: fn(&mut dyn Bus) = |_| {};
-const _: Exception = Exception::UD;
-const _: Timebase = Timebase::Host;

@@ -2,6 +2,8 @@
 
 use crate::fabric::{Effect, Link, World};
 use device::{Device, Input, Pin, Reg, Tick, Width};
+use hw::chipset::ioapic::IoApic;
+use hw::chipset::lapic::{Lapic, lowest_priority};
 use std::any::Any;
 use std::collections::BTreeMap;
 
@@ -37,10 +39,10 @@ impl Parts {
         let id = DeviceId(self.slots.len() as u32);
         let device: Box<dyn Device> = Box::new(device);
         let any: &dyn Any = &*device;
-        if any.is::<hw::Lapic>() {
+        if any.is::<Lapic>() {
             self.lapics.push(id);
         }
-        if any.is::<hw::IoApic>() {
+        if any.is::<IoApic>() {
             self.ioapics.push(id);
         }
         self.slots.push(Slot { device: Some(device), name: name.into() });
@@ -120,7 +122,7 @@ impl Parts {
                 Effect::Message { from, message } => self.message(world, from, &message),
                 Effect::Eoi(vector) => {
                     for id in self.ioapics.clone() {
-                        self.call_as(world, id, |d: &mut hw::IoApic, cx| d.eoi(vector, cx));
+                        self.call_as(world, id, |d: &mut IoApic, cx| d.eoi(vector, cx));
                     }
                 }
             }
@@ -157,10 +159,11 @@ impl Parts {
     fn message(&mut self, world: &mut World, from: Option<DeviceId>, m: &device::ApicMessage) {
         use device::{Delivery, Target};
         if m.how == Delivery::LowestPriority {
-            let all = self.lapics.iter().enumerate().filter_map(|(n, &id)| Some((n, self.get(id)?)));
-            if let Some(n) = hw::lowest_priority(all, m) {
+            let all =
+                self.lapics.iter().enumerate().filter_map(|(n, &id)| Some((n, self.get(id)?)));
+            if let Some(n) = lowest_priority(all, m) {
                 let id = self.lapics[n];
-                self.call_as(world, id, |d: &mut hw::Lapic, cx| d.accept(m, cx));
+                self.call_as(world, id, |d: &mut Lapic, cx| d.accept(m, cx));
             }
             return;
         }
@@ -169,10 +172,10 @@ impl Parts {
             let hit = match m.to {
                 Target::AllButSender if own => false,
                 Target::Oneself => own,
-                _ => self.get::<hw::Lapic>(id).is_some_and(|l| l.matches(m)),
+                _ => self.get::<Lapic>(id).is_some_and(|l| l.matches(m)),
             };
             if hit {
-                self.call_as(world, id, |d: &mut hw::Lapic, cx| d.accept(m, cx));
+                self.call_as(world, id, |d: &mut Lapic, cx| d.accept(m, cx));
             }
         }
     }
@@ -193,6 +196,13 @@ impl Parts {
     pub fn settle_all(&mut self, world: &mut World) {
         for id in self.ids() {
             self.with(world, id, |d, cx| d.settle(cx));
+        }
+    }
+    /// Gives a device a saved state; its outputs follow at the next [`Parts::settle_all`].
+    pub fn load(&mut self, id: DeviceId, from: &[u8]) -> Result<(), device::Misfit> {
+        match self.slots.get_mut(id.0 as usize).and_then(|s| s.device.as_deref_mut()) {
+            Some(d) => d.load(from),
+            None => Err(device::Misfit::Unfit("no such part".into())),
         }
     }
     /// Forgets all outputs, as before [`Parts::settle_all`] of a state that was loaded.

@@ -1,1 +1,5 @@
-//! migration
+//! Moving and repeating a machine. So far: a whole machine as one file.
+
+pub mod snapshot;
+
+pub use snapshot::{Snapshot, SnapshotError};

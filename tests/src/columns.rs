@@ -43,7 +43,7 @@ pub fn differences(case: &Case, want: &Outcome, got: &Outcome) -> Vec<String> {
     if want == got {
         return Vec::new();
     }
-    let fault = (want.end != End::Done).then_some(want.state.rip);
+    let fault = (want.end != End::Done).then_some(&want.state);
     let loose = policy::ignore(case, fault);
     let mut out = Vec::new();
     if want.end != got.end {
@@ -79,7 +79,8 @@ fn state_differences(out: &mut Vec<String>, ignore: &Ignore, want: &State, got: 
         "r13", "r14", "r15",
     ];
     for i in (0..16).filter(|i| ignore.gpr & (1 << i) == 0) {
-        put(GPR[i], want.gpr[i].into(), got.gpr[i].into());
+        let mask = if ignore.upper & (1 << i) != 0 { u64::from(u32::MAX) } else { u64::MAX };
+        put(GPR[i], (want.gpr[i] & mask).into(), (got.gpr[i] & mask).into());
     }
     put("rip", want.rip.into(), got.rip.into());
     let names = [("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7), ("df", 10), ("of", 11)];

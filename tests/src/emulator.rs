@@ -262,6 +262,22 @@ impl Bus for Nothing {
     fn complain(&mut self, _: std::fmt::Arguments<'_>) {}
 }
 
+impl Machine {
+    /// Runs a case by an engine: `go` executes as many instructions as it is told, or stops with
+    /// an exception that it does not deliver.
+    pub fn run(
+        &mut self,
+        case: &Case,
+        go: impl FnOnce(&mut Machine, usize) -> Option<Exception>,
+    ) -> Outcome {
+        self.load(case);
+        let fault = go(self, case.count);
+        let mut out = self.unload(fault);
+        out.mem = self.changes(case);
+        out
+    }
+}
+
 /// The interpreter, one step at a time.
 pub struct Interpreter(Machine);
 
@@ -281,24 +297,19 @@ impl Column for Interpreter {
     }
 
     fn run(&mut self, case: &Case) -> Outcome {
-        let m = &mut self.0;
-        m.load(case);
-        m.core.set_budget(u64::from(MOST_STEPS) + 1);
-        let (mut left, mut steps, mut fault) = (case.count, 0, None);
-        while left > 0 && steps < MOST_STEPS {
-            let rip = m.core.state.rip;
-            match cpu::step(&mut Interp { c: &mut m.core, bus: &mut m.bus }) {
-                Ok(()) => left -= usize::from(m.core.state.rip != rip),
-                Err(Stopped::Fault(e)) => {
-                    fault = Some(e);
-                    break;
+        self.0.run(case, |m, count| {
+            m.core.set_budget(u64::from(MOST_STEPS) + 1);
+            let (mut left, mut steps) = (count, 0);
+            while left > 0 && steps < MOST_STEPS {
+                let rip = m.core.state.rip;
+                match cpu::step(&mut Interp { c: &mut m.core, bus: &mut m.bus }) {
+                    Ok(()) => left -= usize::from(m.core.state.rip != rip),
+                    Err(Stopped::Fault(e)) => return Some(e),
                 }
+                steps += 1;
             }
-            steps += 1;
-        }
-        let mut out = m.unload(fault);
-        out.mem = m.changes(case);
-        out
+            None
+        })
     }
 }
 

@@ -103,7 +103,8 @@ impl Generator {
         if decoded.rflags_read() & d.undefined != 0 || d.block && policy::only_alone(&decoded) {
             return None;
         }
-        d.undefined = d.undefined & !decoded.rflags_modified() | decoded.rflags_undefined();
+        let defined = if policy::may_keep_flags(&decoded) { 0 } else { decoded.rflags_modified() };
+        d.undefined = d.undefined & !defined | policy::undefined_bits(&decoded);
         self.note_effects(d, &decoded);
         d.case.code.extend(bytes);
         d.case.count += 1;

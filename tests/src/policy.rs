@@ -9,11 +9,17 @@
 //! * SHLD and SHRD of 16 bits by more than 16: the result is undefined.
 //! * The destination and the mask of a gather that faults: which elements above the faulting
 //!   one are there already is the implementation's choice.  SDM 2C, VPGATHERDD.
+//! * The upper halves of RCX, RSI and RDI after a repeated string instruction with 32-bit addresses
+//!   and a count of zero: some processors clear some of them, the manual does not say.
+//! * What a CALL to a non-canonical address has pushed: RSP is as before, but whether the word below
+//!   it has been written differs.
 //!
 //! Everything else is compared bit for bit, the contents of empty x87 registers too.
 
-use crate::case::{AF, Case, FLAGS, OF};
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, RflagsBits};
+use crate::case::{Case, FLAGS, OF, RSP, State};
+use iced_x86::{
+    Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, RflagsBits,
+};
 
 /// What to leave out when the outcomes of a case are compared.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +27,8 @@ pub struct Ignore {
     pub flags: u64,
     /// General registers, by bit.
     pub gpr: u16,
+    /// General registers of which only the low 32 bits count, by bit.
+    pub upper: u16,
     /// Vector registers, by bit.
     pub ymm: u16,
     /// Vector registers of 32-bit floats to compare approximately, by bit.
@@ -31,6 +39,9 @@ pub struct Ignore {
     /// Address and length of memory that is not compared.
     pub mem: Vec<(u64, u64)>,
 }
+
+/// RCX, RSI, RDI.
+const REPEATED: u16 = 1 << 1 | 1 << 6 | 1 << 7;
 
 /// The instructions of a case.
 pub fn instructions(case: &Case) -> impl Iterator<Item = Instruction> {
@@ -55,22 +66,30 @@ pub fn only_alone(i: &Instruction) -> bool {
     is_transcendental(i.mnemonic())
         || is_approximate(i.mnemonic())
         || narrow_double_shift(i)
+        || narrow_repeat(i)
         || environment(i.mnemonic()).is_some()
         || matches!(i.mnemonic(), Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq)
 }
 
-/// The parts of the outcome that two right columns may differ in. `fault`: the address of the
-/// instruction that faulted; it and what follows have left nothing undefined.
-pub fn ignore(case: &Case, fault: Option<u64>) -> Ignore {
+/// The parts of the outcome that two right columns may differ in. `fault`: the state at the
+/// fault; the instruction there and what follows have left nothing undefined.
+pub fn ignore(case: &Case, fault: Option<&State>) -> Ignore {
     let mut out = Ignore::default();
     for i in instructions(case) {
-        if fault == Some(i.ip()) {
+        if let Some(at) = fault.filter(|s| s.rip == i.ip()) {
             if i.is_vsib() {
                 out.ymm |= 1 << i.op0_register().number() | 1 << i.op2_register().number();
             }
+            if i.flow_control() == FlowControl::IndirectCall {
+                out.mem.push((at.gpr[RSP].wrapping_sub(8), 8));
+            }
             break;
         }
-        out.flags = out.flags & !flag_mask(i.rflags_modified()) | undefined_flags(case, &i);
+        if narrow_repeat(&i) && case.state.gpr[1] as u32 == 0 {
+            out.upper |= REPEATED;
+        }
+        let defined = if may_keep_flags(&i) { 0 } else { flag_mask(i.rflags_modified()) };
+        out.flags = out.flags & !defined | undefined_flags(case, &i);
         if is_approximate(i.mnemonic()) {
             out.approximate |= 1 << i.op0_register().number();
         }
@@ -100,26 +119,55 @@ pub fn ignore(case: &Case, fault: Option<u64>) -> Ignore {
     out
 }
 
-/// Undefined flags of an instruction. With a count in CL, iced-x86 must assume any count.
+/// Whether the flags can stay as they were, for a count of zero in a register.
+pub fn may_keep_flags(i: &Instruction) -> bool {
+    i.has_rep_prefix() || i.has_repne_prefix() || shifts_by_cl(i)
+}
+
+fn is_rotate(m: Mnemonic) -> bool {
+    matches!(m, Mnemonic::Rcl | Mnemonic::Rcr | Mnemonic::Rol | Mnemonic::Ror)
+}
+
+fn is_shift(m: Mnemonic) -> bool {
+    use Mnemonic::*;
+    matches!(m, Shl | Sal | Shr | Sar | Shld | Shrd) || is_rotate(m)
+}
+
+fn shifts_by_cl(i: &Instruction) -> bool {
+    is_shift(i.mnemonic()) && i.op_kind(i.op_count() - 1) == OpKind::Register
+}
+
+fn shift_is_wide(i: &Instruction) -> bool {
+    i.op0_register().is_gpr64() || i.memory_size().size() == 8
+}
+
+/// The flags (iced-x86's bits) that an instruction leaves undefined, not knowing the registers.
+pub fn undefined_bits(i: &Instruction) -> u32 {
+    let bits = i.rflags_undefined();
+    if !is_rotate(i.mnemonic()) || shifts_by_cl(i) {
+        return bits;
+    }
+    // Also where the count is a multiple of the 9 or 17 bits that RCL and RCR go round.
+    let count = i.immediate(1) & if shift_is_wide(i) { 63 } else { 31 };
+    bits | if count > 1 { RflagsBits::OF } else { 0 }
+}
+
+/// Undefined flags of an instruction, the count in CL taken into account where it is known.
 fn undefined_flags(case: &Case, i: &Instruction) -> u64 {
-    let mask = flag_mask(i.rflags_undefined());
-    let by_cl = i.op_count() > 0
-        && i.op_kind(i.op_count() - 1) == OpKind::Register
-        && i.op_register(i.op_count() - 1) == iced_x86::Register::CL;
-    if !by_cl || case.count != 1 {
+    let mask = flag_mask(undefined_bits(i));
+    if !shifts_by_cl(i) || case.count != 1 {
         return mask;
     }
-    let wide = i.op0_register().is_gpr64() || i.memory_size().size() == 8;
-    match case.state.gpr[1] & if wide { 63 } else { 31 } {
+    match case.state.gpr[1] & if shift_is_wide(i) { 63 } else { 31 } {
         0 => 0,
-        1 => mask & !OF & if mask & AF != 0 { !0 } else { 0 },
+        1 => mask & !OF,
         _ => mask,
     }
 }
 
 /// iced-x86's flag bits as those of RFLAGS.
 pub fn flag_mask(bits: u32) -> u64 {
-    use crate::case::{CF, DF, PF, SF, ZF};
+    use crate::case::{AF, CF, DF, PF, SF, ZF};
     [
         (RflagsBits::OF, OF),
         (RflagsBits::SF, SF),
@@ -146,6 +194,12 @@ fn is_approximate(m: Mnemonic) -> bool {
 
 fn narrow_double_shift(i: &Instruction) -> bool {
     matches!(i.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) && (i.op1_register().is_gpr16())
+}
+
+/// A repeated string instruction with 32-bit addresses.
+fn narrow_repeat(i: &Instruction) -> bool {
+    (i.has_rep_prefix() || i.has_repne_prefix())
+        && i.op_kinds().any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI))
 }
 
 /// Where the 32-bit x87 environment holds the pointers: offset and length.

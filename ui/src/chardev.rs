@@ -11,11 +11,10 @@ mod socket;
 mod stream;
 mod telnet;
 pub mod terminal;
-#[cfg(test)]
-mod test;
 
 pub use open::open;
 pub use outbox::Outbox;
+pub(crate) use stream::spawn;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;

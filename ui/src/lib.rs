@@ -2,4 +2,12 @@
 
 pub mod chardev;
 pub mod guest;
+pub mod log;
+pub mod monitor;
+pub mod mux;
 pub mod options;
+pub mod program;
+pub mod session;
+mod signals;
+pub mod vm;
+pub mod whole;

@@ -1,13 +1,18 @@
 //! Moves and transfers that touch segment, control or debug registers, and nested ENTER.
 
 use crate::sem::operand::{gpr, set_gpr};
-use crate::{Access, Insn, Interp, Raised, SegReg, Sem};
+use crate::{Access, Insn, Interp, Opnd, Raised, SegReg, Sem};
 
-pub use super::gate::ud as mov;
-pub use super::gate::ud as push_seg;
-pub use super::gate::ud as pop_seg;
-pub use super::gate::ud as jmp_far;
-pub use super::gate::ud as call_far;
+pub use super::far::{call as call_far, jmp as jmp_far};
+pub use super::segment::{pop as pop_seg, push as push_seg};
+
+/// MOV with a segment, control or debug register.
+pub fn mov(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
+    match (i.op[0], i.op[1]) {
+        (Opnd::Seg(_), _) | (_, Opnd::Seg(_)) => super::segment::mov(s, i),
+        _ => super::control::mov(s, i),
+    }
+}
 
 /// ENTER with a nesting level: copies the frame pointers of the enclosing frames.  SDM 2A.
 pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
@@ -19,17 +24,17 @@ pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let la = s.linear(SegReg::Ss, low, n, Access::Write)?;
     s.probe(la, n, Access::Write)?;
     let frame = sp.wrapping_sub(n) & m;
-    // Read all before anything is written, and check the far end of what is written.
-    let mut frames = [0; 31];
+    // Whatever can fault comes before the first write; a frame that is read may be one just pushed.
     for k in 1..level {
-        frames[k as usize] = s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
+        s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
     }
     let end = s.linear(SegReg::Ss, sp.wrapping_sub(n * (level + 1)) & m, n, Access::Write)?;
     s.probe(end, n, Access::Write)?;
     let old = gpr(s, 5, w);
     s.store(SegReg::Ss, w, frame, old)?;
     for k in 1..level {
-        s.store(SegReg::Ss, w, frame.wrapping_sub(k * n) & m, frames[k as usize])?;
+        let outer = s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
+        s.store(SegReg::Ss, w, frame.wrapping_sub(k * n) & m, outer)?;
     }
     s.store(SegReg::Ss, w, frame.wrapping_sub(level * n) & m, frame & w.mask())?;
     set_gpr(s, 5, w, frame & w.mask());

@@ -82,18 +82,36 @@ pub fn xadd<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     Ok(())
 }
 
-/// CMPXCHG: a mismatch writes the old value back, as the manual says.
+/// CMPXCHG. Memory is written either way; a register only on a match.
 #[inline(always)]
 pub fn cmpxchg<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     let w = i.w;
     let (want, new) = (gpr(s, 0, w), read(s, i, 1)?);
     let mut old = want;
-    update(s, i, 0, |s, v| {
-        old = v;
-        let same = s.op2(Op2::Eq, w, v, want);
-        Ok(s.pick(same, new, v))
-    })?;
-    // The accumulator is written only on a mismatch: a 32-bit write would clear the upper half otherwise.
+    if i.op[0] == Opnd::Mem {
+        update(s, i, 0, |s, v| {
+            old = v;
+            let same = s.op2(Op2::Eq, w, v, want);
+            Ok(s.pick(same, new, v))
+        })?;
+    } else {
+        old = read(s, i, 0)?;
+        let same = s.op2(Op2::Eq, w, old, want);
+        match i.op[0] {
+            // Without a match even the upper half of a 32-bit register stays.
+            Opnd::Gpr(r) if w == Width::W32 => {
+                let whole = s.get(Var::Gpr(r));
+                let v = s.pick(same, new, whole);
+                s.set(Var::Gpr(r), v);
+            }
+            _ => {
+                let v = s.pick(same, new, old);
+                write(s, i, 0, v)?;
+            }
+        }
+    }
+    // The accumulator is written only on a mismatch: a 32-bit write would clear the upper half otherwise. Where it is the
+    // destination as well, a match has just written it.
     let (same, whole) = (s.op2(Op2::Eq, w, old, want), s.get(Var::Gpr(0)));
     let merged = match w {
         Width::W64 | Width::W32 => old,
@@ -103,7 +121,6 @@ pub fn cmpxchg<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
             s.op2(Op2::Or, Width::W64, rest, old)
         }
     };
-    // With the accumulator as destination, a match has just written it.
     let v = s.pick(same, whole, merged);
     s.set(Var::Gpr(0), v);
     let r = s.op2(Op2::Sub, w, want, old);
@@ -230,7 +247,8 @@ pub fn enter<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     let low = s.op2(Op2::Sub, i.sw, sp, room);
     // The new top of the stack must be writable.
     s.rmw(SegReg::Ss, w, low, false, |_, v| Ok(v))?;
-    set_gpr(s, 5, w, sp);
+    let frame = s.op1(Op1::Zext, w, sp);
+    set_gpr(s, 5, w, frame);
     set_gpr(s, 4, i.sw, low);
     Ok(())
 }

@@ -63,6 +63,8 @@ pub enum Input {
     Nmi,
     /// Time of day in seconds since 1970, as an answer to [`Request::TimeOfDay`].
     TimeOfDay(i64),
+    /// For one part of a device that has several, such as a function on a bus: see [`Request::From`].
+    To(u16, Box<Input>),
 }
 
 /// What a device may ask of the world outside. An answer, where there is one, comes back as an [`Input`].
@@ -94,6 +96,8 @@ pub enum Request {
     Tone(Option<u32>),
     /// Ask for the time of day.
     TimeOfDay,
+    /// One part of a device asks; answers go back as [`Input::To`] with the same number.
+    From(u16, Box<Request>),
 }
 
 /// What one CPU can be told by the interrupt fabric.

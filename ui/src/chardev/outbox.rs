@@ -37,12 +37,7 @@ struct State {
 impl Outbox {
     /// A queue without a peer. A patient one loses nothing at exit, as long as the other end is there.
     pub fn new(patient: bool) -> Outbox {
-        Outbox {
-            state: Mutex::default(),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-            patient,
-        }
+        Outbox { state: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new(), patient }
     }
 
     /// Our own threads do not panic while they hold this; if one did, the bytes are still good.

@@ -72,7 +72,9 @@ impl Listener {
                     }
                     std::fs::remove_file(path)?;
                 }
-                Listener::Unix(UnixListener::bind(path)?)
+                let listener = UnixListener::bind(path)?;
+                super::terminal::remove_at_exit(path.clone());
+                Listener::Unix(listener)
             }
             Address::Tcp { host, port } => {
                 let host = if host.is_empty() { "0.0.0.0" } else { host };
@@ -124,18 +126,14 @@ pub fn filename(socket: &Socket, port: Option<u16>) -> String {
     }
 }
 
-/// Starts it; returns what it is called. Whatever is wrong at the start is told here.
-pub fn start(
-    id: &str,
-    socket: &Socket,
-    outbox: &Arc<Outbox>,
-    inlet: Inlet,
-) -> io::Result<String> {
-    let mut line = Line { socket: socket.clone(), outbox: outbox.clone(), inlet };
+/// Starts it; returns what it is called. Whatever is wrong at the start is told here, and a first connection is
+/// complete before the machine can say anything.
+pub fn start(id: &str, socket: &Socket, outbox: &Arc<Outbox>, inlet: Inlet) -> io::Result<String> {
+    let line = Line { socket: socket.clone(), outbox: outbox.clone(), inlet };
     if !socket.server {
         let first = match (Stream::connect(socket), socket.reconnect) {
             (Err(e), None) => return Err(e),
-            (first, _) => first.ok(),
+            (first, _) => first.ok().and_then(|s| line.attach(s)),
         };
         spawn("socket", id, move || line.call(first))?;
         return Ok(filename(socket, None));
@@ -145,7 +143,7 @@ pub fn start(
     let first = match socket.wait {
         true => {
             eprintln!("reprise: info: waiting for connection on: disconnected:{name}");
-            Some(listener.accept(socket)?)
+            line.attach(listener.accept(socket)?)
         }
         false => None,
     };
@@ -160,33 +158,39 @@ struct Line {
     inlet: Inlet,
 }
 
+/// A connection that the outbox already writes to.
+struct Attached {
+    stream: Stream,
+    generation: u64,
+}
+
 impl Line {
-    fn serve(&mut self, listener: &Listener, mut first: Option<Stream>) {
+    fn serve(&self, listener: &Listener, mut first: Option<Attached>) {
         loop {
             let next = match first.take() {
-                Some(s) => Ok(s),
-                None => listener.accept(&self.socket),
-            };
-            match next {
-                Ok(stream) => {
-                    if !self.talk(stream) {
-                        return;
+                Some(s) => Some(s),
+                None => match listener.accept(&self.socket) {
+                    Ok(stream) => self.attach(stream),
+                    // Out of descriptors, or a client that left in between: others may come.
+                    Err(_) => {
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                        None
                     }
-                }
-                // Out of descriptors, or a client that left in between: others may come.
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(100)),
+                },
+            };
+            if let Some(attached) = next
+                && !self.talk(attached)
+            {
+                return;
             }
         }
     }
 
-    fn call(&mut self, mut first: Option<Stream>) {
+    fn call(&self, mut first: Option<Attached>) {
         loop {
-            let next = match first.take() {
-                Some(s) => Ok(s),
-                None => Stream::connect(&self.socket),
-            };
-            if let Ok(stream) = next
-                && !self.talk(stream)
+            let connect = || self.attach(Stream::connect(&self.socket).ok()?);
+            if let Some(attached) = first.take().or_else(connect)
+                && !self.talk(attached)
             {
                 return;
             }
@@ -195,27 +199,32 @@ impl Line {
         }
     }
 
-    /// From the first byte to the last of one connection. False when the main thread is gone.
-    fn talk(&mut self, mut stream: Stream) -> bool {
-        let Ok(mut out) = stream.try_clone() else { return true };
+    /// Output goes to this stream from now on.
+    fn attach(&self, stream: Stream) -> Option<Attached> {
+        let mut out = stream.try_clone().ok()?;
         let telnet = self.socket.telnet;
-        if telnet && self.socket.server && out.write_all(telnet::GREETING).is_err() {
-            return true;
+        if telnet && self.socket.server {
+            out.write_all(telnet::GREETING).ok()?;
         }
         let peer: Box<dyn Write + Send> =
             if telnet { Box::new(telnet::Writer(out)) } else { Box::new(out) };
-        let generation = self.outbox.connect(peer);
+        Some(Attached { stream, generation: self.outbox.connect(peer) })
+    }
+
+    /// From the first byte to the last of one connection. False when the main thread is gone.
+    fn talk(&self, mut attached: Attached) -> bool {
         if !self.inlet.opened() {
             return false;
         }
+        let telnet = self.socket.telnet;
         let mut filter = telnet::Filter::default();
         let pieces = |bytes: &[u8]| -> Vec<Piece> {
             if telnet { filter.pieces(bytes) } else { plain(bytes) }
         };
-        let alive = read_all(&mut stream, &self.inlet, pieces);
+        let alive = read_all(&mut attached.stream, &self.inlet, pieces);
         // A client may say all it has to say, close that way, and still wait for the answers.
         self.outbox.drain();
-        self.outbox.disconnect(generation);
+        self.outbox.disconnect(attached.generation);
         alive && self.inlet.closed()
     }
 }

@@ -29,9 +29,8 @@ pub fn raw(before: &Termios, signals: bool) -> Termios {
             | InputModes::IXON,
     );
     t.output_modes.insert(OutputModes::OPOST);
-    t.local_modes.remove(
-        LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::IEXTEN,
-    );
+    t.local_modes
+        .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::IEXTEN);
     if !signals {
         t.local_modes.remove(LocalModes::ISIG);
     }

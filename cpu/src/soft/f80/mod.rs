@@ -35,6 +35,9 @@ pub use log::{exp2m1, ylog2, ylog2p1};
 pub use partial::{Remainder, extract, rem, round_to_int, scale};
 pub use trig::{atan, cos, sin, sincos, tan};
 
+#[cfg(test)]
+mod test;
+
 use super::wide::shr_jam128;
 
 /// A register of the FPU: 64 bits of significand with an explicit integer bit, then exponent and sign.
@@ -134,6 +137,12 @@ impl Env {
     #[inline(always)]
     pub const fn aborted(&self) -> bool {
         self.flags & !self.masks & flag::BEFORE != 0
+    }
+
+    /// The same for loads: an unmasked denormal operand is noted but the push is done (SDM vol. 1, 8.5.2).
+    #[inline(always)]
+    pub const fn load_aborted(&self) -> bool {
+        self.flags & !self.masks & flag::IE != 0
     }
 
     /// The same for stores to memory, which an unmasked overflow or underflow stops too.

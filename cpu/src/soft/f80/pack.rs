@@ -65,7 +65,10 @@ fn round_pack_to(p: u32, sign: bool, exp: i32, hi: u64, lo: u64, env: &mut Env) 
     match rounded_exp + WRAP {
         e @ 1.. => F80::new(sign, e, rounded),
         // Massive underflow, which only FSCALE reaches.
-        _ => F80::zero(sign),
+        _ => {
+            env.raise(flag::PE);
+            F80::zero(sign)
+        }
     }
 }
 
@@ -91,7 +94,11 @@ fn overflow(p: u32, sign: bool, exp: i32, sig: u64, inexact: bool, env: &mut Env
         return match exp - WRAP {
             e if e < EXP_MAX => F80::new(sign, e, sig),
             // Massive overflow, which only FSCALE reaches.
-            _ => F80::infinity(sign),
+            _ => {
+                env.raise(flag::PE);
+                env.c1 = true;
+                F80::infinity(sign)
+            }
         };
     }
     let _ = inexact;

@@ -29,7 +29,7 @@ pub fn rem(a: F80, b: F80, nearest: bool, env: &mut Env) -> Remainder {
     }
     let x = Finite::of(a);
     if b.class() == Class::Infinity {
-        return done(round_pack_full(x.sign, x.exp, x.sig, 0, env), 0);
+        return done(canonical(a), 0);
     }
     let y = Finite::of(b);
     let d = x.exp - y.exp;
@@ -61,6 +61,11 @@ pub fn rem(a: F80, b: F80, nearest: bool, env: &mut Env) -> Remainder {
         return done(F80::zero(x.sign), (q & 7) as u8);
     }
     done(exact(sign, y.exp - unit, rest as u64, env), (q & 7) as u8)
+}
+
+/// The same number; a pseudo-denormal gets the exponent it stands for.
+fn canonical(a: F80) -> F80 {
+    F80 { sign_exp: a.sign_exp | (a.exp() == 0 && a.sig & TOP != 0) as u16, ..a }
 }
 
 /// `(x << n) / y`: the low 64 bits of the quotient and the remainder; `n` is below 64, `x` and `y` are normalized.
@@ -125,7 +130,7 @@ pub fn scale(a: F80, b: F80, env: &mut Env) -> F80 {
     // Beyond this every result is as far out of range, wrapped or not.
     const FAR: u64 = 0x2_0000;
     let by = match cb {
-        Class::Zero => 0,
+        Class::Zero => return canonical(a),
         _ => match convert::integral(Finite::of(b), Round::Zero) {
             Some((size, ..)) => size.min(FAR) as i32,
             None => FAR as i32,

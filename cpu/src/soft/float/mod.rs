@@ -20,6 +20,9 @@ pub use convert::{
 };
 pub use fma::{fma, fma_as};
 
+#[cfg(test)]
+mod test;
+
 use super::wide::shr_jam64;
 
 /// An interchange format.

@@ -1,0 +1,47 @@
+//! PCI: configuration space, the host bridge's bus, and the chips that boards are made of.
+
+mod config;
+pub mod i440fx;
+pub mod q35;
+mod root;
+pub mod smbus;
+pub mod testdev;
+
+pub use config::{Bar, Config, Ids, Pam, ROM};
+pub use root::{Chipset, ECAM, Root};
+
+use device::{Cx, Device, Misfit, state};
+
+/// A function on the bus.
+///
+/// As a [`Device`], its banks 0 to 5 are its BARs and 6 its ROM; the bus maps them. From bank 8 on it maps its own. Its
+/// output pins are ISA interrupt lines, for parts that have such; INTx is [`Config::set_intx`].
+pub trait Function: Device {
+    fn config(&self) -> &Config;
+    fn config_mut(&mut self) -> &mut Config;
+    /// Software wrote to configuration space, and `config` has taken it. Not for BARs.
+    fn config_written(&mut self, _cx: &mut dyn Cx) {}
+}
+
+state! {
+    /// A function as it is saved: configuration space, then what else it has.
+    pub struct Saved { 1 config: crate::Bytes = crate::Bytes::default(), 2 rest: crate::Bytes = crate::Bytes::default() }
+}
+
+/// Saves a function.
+pub fn save(config: &Config, rest: Vec<u8>) -> Vec<u8> {
+    Saved { config: crate::Bytes(config.bytes().to_vec()), rest: crate::Bytes(rest) }.save()
+}
+
+/// Loads a function: `rest` takes its other state, and may refuse it.
+pub fn load(
+    config: &mut Config,
+    from: &[u8],
+    rest: impl FnOnce(&[u8]) -> Result<(), Misfit>,
+) -> Result<(), Misfit> {
+    let saved = Saved::load(from)?;
+    config.check(&saved.config.0)?;
+    rest(&saved.rest.0)?;
+    config.set_bytes(saved.config.0);
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Serial lines.
+
+pub mod uart16550;

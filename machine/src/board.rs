@@ -1,0 +1,211 @@
+//! Which parts a board has, where they are, and how they are joined.
+
+pub(crate) mod pc;
+mod start;
+
+pub(crate) use start::start;
+
+use crate::MachineError;
+use crate::boot::{self, Layout};
+use crate::clock::{Clock, TSC_HZ};
+use crate::config::{Backend, Chipset, Config, Kind, RtcBase, Setting};
+use crate::fabric::World;
+use crate::machine::Machine;
+use crate::parts::{DeviceId, Parts};
+use cpu::Core;
+use cpu::big::cpuid::Model;
+use device::{Device, Pin, Space};
+use memory::{Entry, Ram, Target};
+use std::sync::Arc;
+
+/// What of a board the run loop and the loaders ask for.
+pub struct Board {
+    pub layout: Layout,
+    pub pic: Option<DeviceId>,
+    pub ioapic: DeviceId,
+    pub rtc: DeviceId,
+    pub keyboard: Option<DeviceId>,
+    /// The host bridge, with the chipset's power management.
+    pub pci: DeviceId,
+    /// Which device each character back end is joined to.
+    pub backends: Vec<(Backend, DeviceId)>,
+}
+
+/// Where a register window is.
+pub(crate) struct Window {
+    space: Space,
+    base: u64,
+    len: u64,
+}
+/// A window of I/O ports.
+pub(crate) fn ports(base: u16, len: u64) -> Window {
+    Window { space: Space::Io, base: base.into(), len }
+}
+/// A window of memory.
+pub(crate) fn mmio(base: u64, len: u64) -> Window {
+    Window { space: Space::Memory, base, len }
+}
+
+/// A board while it is put together.
+pub(crate) struct Builder {
+    pub parts: Parts,
+    pub world: World,
+    pub backends: Vec<(Backend, DeviceId)>,
+}
+
+impl Builder {
+    /// Adds a part with its fixed windows; the n-th is bank n.
+    pub fn part(&mut self, name: &str, device: impl Device, windows: &[Window]) -> DeviceId {
+        let id = self.parts.add(name, device);
+        for (bank, w) in windows.iter().enumerate() {
+            let target = Target::Io { device: id.0, bank: bank as u16, at: 0 };
+            let entry = Entry { base: w.base, len: w.len, target, priority: 1, name: name.into() };
+            match w.space {
+                Space::Memory => self.world.memory.add(entry),
+                Space::Io => self.world.ports.add(entry),
+            }
+        }
+        id
+    }
+    pub fn backend(&mut self, backend: Option<Backend>, id: DeviceId) {
+        self.backends.extend(backend.map(|b| (b, id)));
+    }
+}
+
+/// ISA interrupt lines: each goes to the 8259 pair and to the I/O APIC, where line 0 arrives at pin 2.
+pub(crate) struct IsaLines {
+    pub pic: DeviceId,
+    pub ioapic: DeviceId,
+}
+impl IsaLines {
+    pub fn join(&self, b: &mut Builder, from: DeviceId, pin: Pin, irq: u16) {
+        b.parts.join((from, pin), (self.pic, Pin(irq)));
+        b.parts.join((from, pin), (self.ioapic, Pin(if irq == 0 { 2 } else { irq })));
+    }
+}
+
+/// Builds a machine; its cores and memory are as after power-on, with a kernel loaded if one was asked for.
+pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
+    let layout = layout(&config);
+    let ram = Arc::new(Ram::new(layout.ram_low + layout.ram_high)?);
+    let seed = seed(&config);
+    let mut world = World::new(ram.clone(), seed);
+    world.log = config.log.clone();
+    map_ram(&mut world, &layout);
+    let mut b = Builder { parts: Parts::default(), world, backends: Vec::new() };
+    let model = Arc::new(model(&config)?);
+    let board = pc::wire(&mut b, &config, layout, &model)?;
+    let engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
+    let cores = (0..config.topology.cpus).map(|n| {
+        let id = board.layout.apic_ids[n as usize];
+        Core::new(id, ram.clone(), model.clone())
+    });
+    let mut machine = Machine {
+        cores: cores.collect(),
+        clock: Clock::new(config.time),
+        board,
+        world: b.world,
+        parts: b.parts,
+        engine,
+        count: 0,
+        turn: 0,
+        running: false,
+        map_version: 0,
+        a20: true,
+        config,
+    };
+    machine.reset()?;
+    Ok(machine)
+}
+
+fn layout(config: &Config) -> Layout {
+    let board = match config.board.chipset {
+        Chipset::Pc => boot::Board::Pc,
+        Chipset::Q35 => boot::Board::Q35,
+    };
+    let t = &config.topology;
+    let mut l = Layout::new(board, config.ram, t.cpus);
+    l.topology = boot::Topology { sockets: t.sockets, cores: t.cores * t.dies, threads: t.threads };
+    l.apic_ids = l.topology.apic_ids();
+    l.apic_ids.truncate(t.cpus as usize);
+    l.com = [config.serial[0].is_some(), config.serial[1].is_some()];
+    l.ps2 = config.board.i8042;
+    l.uuid = config.uuid;
+    if !config.board.hpet {
+        l.hpet = None;
+    }
+    l.pvpanic = config.devices.iter().find_map(|d| match d.kind {
+        Kind::Pvpanic { ioport, .. } => Some(ioport),
+        _ => None,
+    });
+    l
+}
+
+/// RAM from 0, with the hole below 1 MiB left to video memory, and from 4 GiB.
+fn map_ram(world: &mut World, l: &Layout) {
+    let mut add = |base, len, offset, name: &str| {
+        let target = Target::Ram { offset };
+        world.memory.add(Entry { base, len, target, priority: 0, name: name.into() });
+    };
+    let low = l.ram_low.min(0xA_0000);
+    add(0, low, 0, "ram below 640 KiB");
+    if l.ram_low > 0xC_0000 {
+        add(0xC_0000, l.ram_low - 0xC_0000, 0xC_0000, "ram below 4 GiB");
+    }
+    add(boot::layout::FOUR_GB, l.ram_high, l.ram_low, "ram above 4 GiB");
+}
+
+/// The CPU model that the options name.
+fn model(config: &Config) -> Result<Model, MachineError> {
+    let mut text = config.cpu.model.clone().unwrap_or_else(|| "qemu64".into());
+    for (name, setting) in &config.cpu.features {
+        text += &match setting {
+            Setting::On => format!(",{name}=on"),
+            Setting::Off => format!(",{name}=off"),
+            Setting::Is(v) => format!(",{name}={v}"),
+        };
+    }
+    let t = &config.topology;
+    let mut model = Model::parse(&text).map_err(|e| MachineError::Option(format!("-cpu {e}")))?;
+    model.set_topology(t.sockets, t.cores * t.dies, t.threads);
+    model.set_tsc_hz(TSC_HZ);
+    Ok(model)
+}
+
+fn engine_config(config: &Config) -> jit::Config {
+    let mut c = jit::Config::default();
+    if let Some(bytes) = config.accel.code_cache {
+        c.code_bytes = usize::try_from(bytes).unwrap_or(c.code_bytes).clamp(1 << 20, 2 << 30);
+    }
+    if config.accel.one_instruction {
+        c.threshold = u32::MAX;
+    }
+    c
+}
+
+/// What RDRAND and the like come from: the `-seed`, a fixed number when time is the instruction count, else the host.
+fn seed(config: &Config) -> u64 {
+    match (config.seed, config.time) {
+        (Some(seed), _) => seed ^ 0x9E37_79B9_7F4A_7C15,
+        (None, crate::config::Timebase::Count { .. }) => 0x9E37_79B9_7F4A_7C15,
+        (None, crate::config::Timebase::Host) => host_entropy(),
+    }
+}
+fn host_entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds its hash maps from the host's entropy.
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// Seconds since 1970 at power-on. When time is the instruction count, the host's clock may not show.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn unix_time(config: &Config) -> i64 {
+    match (config.rtc.base, config.time) {
+        (RtcBase::At(t), _) => t,
+        (_, crate::config::Timebase::Count { .. }) => 1_750_000_000,
+        _ => {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            since.map_or(0, |d| d.as_secs() as i64)
+        }
+    }
+}

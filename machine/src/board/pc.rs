@@ -1,0 +1,211 @@
+//! The parts that both boards have, and the chipset of each.
+
+use super::{Board, Builder, IsaLines, mmio, ports, unix_time};
+use crate::MachineError;
+use crate::boot::Layout;
+use crate::clock::TSC_HZ;
+use crate::config::{Backend, Chipset, Config, Kind};
+use crate::parts::DeviceId;
+use cpu::big::cpuid::Model;
+use device::Pin;
+use hw::chipset::{debug, dma8237, fw_cfg, hpet, ioapic, lapic, pic, pit, port92, rtc};
+use hw::input::i8042;
+use hw::pci;
+use hw::serial::uart16550;
+
+/// COM1 to COM4: port and interrupt line.
+const COM: [(u16, u16); 4] = [(0x3F8, 4), (0x2F8, 3), (0x3E8, 4), (0x2E8, 3)];
+/// I/O APIC pins that HPET timers may be routed to.
+const HPET_ROUTES: u32 = 0xFF_0104;
+
+/// Adds and joins all parts.
+pub(crate) fn wire(
+    b: &mut Builder,
+    config: &Config,
+    layout: Layout,
+    model: &Model,
+) -> Result<Board, MachineError> {
+    let pic = b.part("i8259", pic::Pic::new(), &[ports(0x20, 2), ports(0xA0, 2), ports(0x4D0, 2)]);
+    let ioapic = b.part("ioapic", ioapic::IoApic::new(), &[mmio(layout.io_apic.into(), 0x1000)]);
+    let isa = IsaLines { pic, ioapic };
+    for (n, &id) in layout.apic_ids.iter().enumerate() {
+        let config = lapic::Config {
+            cpu: n as u32,
+            id,
+            bsp: n == 0,
+            phys_bits: model.phys_bits(),
+            x2apic: model.has("x2apic"),
+            tsc_hz: TSC_HZ,
+        };
+        let lapic = b.part("lapic", lapic::Lapic::new(config), &[]);
+        if n == 0 {
+            b.parts.join((pic, pic::INTR), (lapic, lapic::LINT0));
+        }
+    }
+    let pit = b.part("pit", pit::Pit::new(), &[ports(0x40, 4), ports(0x61, 1)]);
+    let mut clock = rtc::Rtc::new(unix_time(config));
+    clock.set_memory(layout.ram_low, layout.ram_high);
+    let rtc = b.part("rtc", clock, &[ports(0x70, 2)]);
+    match layout.hpet {
+        Some(at) => {
+            // The PIT's and the clock's interrupts pass through it: it replaces them in legacy mode.
+            let hpet = b.part("hpet", hpet::Hpet::new(HPET_ROUTES), &[mmio(at.into(), 0x400)]);
+            b.parts.join((pit, pit::IRQ0), (hpet, hpet::PIT));
+            b.parts.join((rtc, rtc::IRQ8), (hpet, hpet::RTC));
+            b.parts.join((hpet, hpet::LEGACY), (pit, pit::OFF));
+            isa.join(b, hpet, Pin(0), 0);
+            isa.join(b, hpet, Pin(8), 8);
+            for n in (2..24).filter(|n| *n != 8) {
+                b.parts.join((hpet, Pin(n)), (ioapic, Pin(n)));
+            }
+        }
+        None => {
+            isa.join(b, pit, pit::IRQ0, 0);
+            isa.join(b, rtc, rtc::IRQ8, 8);
+        }
+    }
+    for (n, (at, irq)) in COM.into_iter().enumerate() {
+        if let Some(backend) = config.serial[n] {
+            serial(b, &isa, at, irq, Some(backend));
+        }
+    }
+    let keyboard = config.board.i8042.then(|| {
+        let id = b.part("i8042", i8042::I8042::new(), &[ports(0x60, 1), ports(0x64, 1)]);
+        isa.join(b, id, i8042::IRQ1, 1);
+        isa.join(b, id, i8042::IRQ12, 12);
+        id
+    });
+    b.part("port92", port92::Port92::new(), &[ports(0x92, 1)]);
+    let dma = [ports(0, 0x10), ports(0xC0, 0x20), ports(0x80, 0x10)];
+    b.part("i8257", dma8237::Dma8237::new(), &dma);
+    b.part("fw_cfg", firmware_config(config, &layout), &[ports(0x510, 12)]);
+    let pci = pci_bus(b, config, &isa)?;
+    for spec in &config.devices {
+        asked_for(b, &isa, &spec.kind);
+    }
+    Ok(Board {
+        layout,
+        pic: Some(pic),
+        ioapic,
+        rtc,
+        keyboard,
+        pci,
+        backends: std::mem::take(&mut b.backends),
+    })
+}
+
+fn serial(b: &mut Builder, isa: &IsaLines, at: u16, irq: u16, backend: Option<Backend>) {
+    let id = b.part("isa-serial", uart16550::Uart::new(true), &[ports(at, 8)]);
+    isa.join(b, id, uart16550::IRQ, irq);
+    b.backend(backend, id);
+}
+
+/// A `-device` that stands on the ISA bus.
+fn asked_for(b: &mut Builder, isa: &IsaLines, kind: &Kind) {
+    match *kind {
+        Kind::IsaDebugExit { iobase, iosize } => {
+            b.part("isa-debug-exit", debug::DebugExit, &[ports(iobase, iosize.into())]);
+        }
+        Kind::Pvpanic { ioport, .. } => {
+            b.part("pvpanic", debug::PvPanic, &[ports(ioport, 1)]);
+        }
+        Kind::IsaDebugcon { iobase, backend, .. } => {
+            let id = b.part("isa-debugcon", debug::DebugCon, &[ports(iobase, 1)]);
+            b.backend(backend, id);
+        }
+        Kind::PcTestdev => {
+            let windows = [
+                ports(0xE0, 4),
+                ports(0xE4, 4),
+                ports(0xE8, 4),
+                ports(0x2000, 24),
+                mmio(0xFF00_0000, 0x1_0000),
+            ];
+            let id = b.part("pc-testdev", debug::TestDev::new(), &windows);
+            for n in 0..24 {
+                match n {
+                    0..16 => isa.join(b, id, Pin(n), n),
+                    _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
+                }
+            }
+        }
+        Kind::IsaSerial { index, iobase, irq, backend } => {
+            let (at, line) = COM[index.unwrap_or(0) as usize % COM.len()];
+            serial(b, isa, iobase.unwrap_or(at), irq.map_or(line, u16::from), backend);
+        }
+        // It is on the PCI bus already.
+        Kind::PciTestdev { .. } => {}
+    }
+}
+
+/// The host bridge with the chipset's functions and those asked for.
+fn pci_bus(b: &mut Builder, config: &Config, isa: &IsaLines) -> Result<DeviceId, MachineError> {
+    let q35 = config.board.chipset == Chipset::Q35;
+    let mut root = pci::Root::new(if q35 { pci::Chipset::Q35 } else { pci::Chipset::I440fx });
+    if q35 {
+        root.add(0, 0, pci::q35::Mch::default());
+        root.add(0x1F, 0, pci::q35::Ich9Lpc::new(false));
+        root.add(0x1F, 3, pci::smbus::Ich9Smbus::default());
+    } else {
+        root.add(0, 0, pci::i440fx::I440fx::default());
+        root.add(1, 0, pci::i440fx::Piix3::default());
+        root.add(1, 3, pci::i440fx::Piix4Pm::new(false));
+    }
+    for spec in &config.devices {
+        let Kind::PciTestdev { addr, .. } = spec.kind else { continue };
+        let (slot, function) = match addr {
+            Some(a) => (a.slot, a.function),
+            None => (root.free_device().unwrap_or(0), 0),
+        };
+        if !root.is_free(slot, function) {
+            let text = format!("-device pci-testdev: PCI slot {slot:02x}.{function} is taken");
+            return Err(MachineError::Option(text));
+        }
+        root.add(slot, function, pci::testdev::TestDev::default());
+    }
+    let id = b.part("pci", root, &[ports(0xCF8, 8)]);
+    for n in 0..24 {
+        match n {
+            0..16 => isa.join(b, id, Pin(n), n),
+            _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
+        }
+    }
+    Ok(id)
+}
+
+/// What firmware and Linux's `qemu_fw_cfg` read of the machine.
+fn firmware_config(config: &Config, layout: &Layout) -> fw_cfg::FwCfg {
+    let mut f = fw_cfg::FwCfg::new();
+    f.add(fw_cfg::UUID, config.uuid);
+    f.add_u64(fw_cfg::RAM_SIZE, layout.ram_low + layout.ram_high);
+    f.add_u16(fw_cfg::NOGRAPHIC, 1);
+    f.add_u16(fw_cfg::NB_CPUS, config.topology.cpus as u16);
+    f.add_u16(fw_cfg::MAX_CPUS, config.topology.cpus as u16);
+    f
+}
+
+/// Configuration that firmware would have done before a kernel that starts without one: `(function, register, bytes)`.
+#[rustfmt::skip]
+pub(crate) fn pci_setup(chipset: Chipset) -> &'static [(u8, u16, &'static [u8])] {
+    const LPC: u8 = 0x1F << 3;
+    match chipset {
+        Chipset::Q35 => &[
+            // PCIEXBAR: the window of the layout, 256 buses, enabled.
+            (0, 0x64, &[0, 0, 0, 0]),
+            (0, 0x60, &[1, 0, 0, 0xB0]),
+            // PM ports at 0x600, SCI on line 9.
+            (LPC, 0x40, &[0x01, 0x06, 0, 0]),
+            (LPC, 0x44, &[0x80]),
+            (LPC, 0x60, &[10, 10, 11, 11]),
+            (LPC, 0x68, &[10, 10, 11, 11]),
+            (LPC, 0xF0, &[0x01, 0xC0, 0xD1, 0xFE]),
+        ],
+        Chipset::Pc => &[
+            (1 << 3, 0x60, &[10, 10, 11, 11]),
+            (1 << 3 | 3, 0x40, &[0x01, 0x06, 0, 0]),
+            (1 << 3 | 3, 0x80, &[0x01]),
+            (1 << 3 | 3, 0x90, &[0x01, 0x07, 0, 0]),
+            (1 << 3 | 3, 0xD2, &[0x09]),
+        ],
+    }
+}

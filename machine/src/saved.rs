@@ -1,0 +1,129 @@
+//! The whole machine to a stream and back, and its fingerprint.
+
+use crate::machine::Machine;
+use cpu::State;
+use migration::snapshot;
+use state::{Misfit, state};
+use std::io::{Read, Write};
+
+state! {
+    /// What of the machine belongs to no part.
+    struct Rest {
+        1 board: String = String::new(),
+        2 ram: u64 = 0,
+        3 cores: u32 = 0,
+        /// Instructions retired by all cores.
+        4 count: u64 = 0,
+        /// Guest time in nanoseconds.
+        5 now: u64 = 0,
+        6 turn: u32 = 0,
+        7 random: u64 = 0,
+        8 a20: bool = true,
+    }
+}
+
+impl Machine {
+    fn rest(&self) -> Rest {
+        Rest {
+            board: format!("{:?}", self.config.board.chipset),
+            ram: self.config.ram,
+            cores: self.cores.len() as u32,
+            count: self.count,
+            now: self.now(),
+            turn: self.turn as u32,
+            random: self.world.random.0,
+            a20: self.a20,
+        }
+    }
+    /// Every part's state under its name.
+    fn sections(&mut self) -> Vec<(String, Vec<u8>)> {
+        let mut all = vec![("machine".to_string(), self.rest().save())];
+        for (n, core) in self.cores.iter_mut().enumerate() {
+            core.state.settle();
+            all.push((format!("core {n}"), core.state.save()));
+        }
+        for id in self.parts.ids() {
+            if let Some(d) = self.parts.peek(id) {
+                all.push((format!("part {} {}", id.0, self.parts.name(id)), d.save()));
+            }
+        }
+        all
+    }
+
+    /// Writes all that a guest can see.
+    pub fn save(&mut self, to: &mut dyn Write) -> std::io::Result<()> {
+        let sections = self.sections();
+        snapshot::write(to, &sections, &self.world.ram)
+    }
+
+    /// A fingerprint of registers, devices and RAM. Host time is no part of it where time is the instruction count.
+    pub fn hash(&mut self) -> u128 {
+        let sections = self.sections();
+        snapshot::hash(&sections, &self.world.ram)
+    }
+
+    /// Takes a saved machine of the same kind. On an error nothing has changed.
+    pub fn load(&mut self, from: &mut dyn Read) -> Result<(), String> {
+        let s = snapshot::Snapshot::read(from, self.world.ram.len()).map_err(|e| e.to_string())?;
+        let section = |name: &str| {
+            s.section(name).ok_or_else(|| format!("it has no part '{name}' that this machine has"))
+        };
+        let text = |e: Misfit| e.to_string();
+        let rest = Rest::load(section("machine")?).map_err(text)?;
+        let mine = self.rest();
+        if (&rest.board, rest.ram, rest.cores) != (&mine.board, mine.ram, mine.cores) {
+            return Err(format!(
+                "it is a {} with {} CPUs and {} MiB; this machine is a {} with {} CPUs and {} MiB",
+                rest.board, rest.cores, rest.ram >> 20, mine.board, mine.cores, mine.ram >> 20
+            ));
+        }
+        let mut cores = Vec::new();
+        for n in 0..self.cores.len() {
+            cores.push(State::load(section(&format!("core {n}"))?).map_err(text)?);
+        }
+        self.load_parts(section)?;
+        for (core, state) in self.cores.iter_mut().zip(cores) {
+            core.state = state;
+            core.intr = false;
+            core.refresh();
+        }
+        s.fill(&self.world.ram);
+        self.count = rest.count;
+        self.turn = rest.turn as usize % self.cores.len();
+        self.world.random.0 = rest.random;
+        self.clock.load(rest.now, rest.count);
+        self.after_load(rest.a20);
+        Ok(())
+    }
+
+    /// Loads every device, or puts back those already loaded if one refuses.
+    fn load_parts<'a>(
+        &mut self,
+        section: impl Fn(&str) -> Result<&'a [u8], String>,
+    ) -> Result<(), String> {
+        let mut undo = Vec::new();
+        let mut result = Ok(());
+        for id in self.parts.ids() {
+            let name = format!("part {} {}", id.0, self.parts.name(id));
+            let old = self.parts.peek(id).map(|d| d.save()).unwrap_or_default();
+            let new = match section(&name) {
+                Ok(bytes) => bytes,
+                Err(e) => {
+                    result = Err(e);
+                    break;
+                }
+            };
+            if let Err(e) = self.parts.load(id, new) {
+                result = Err(format!("{name}: {e}"));
+                break;
+            }
+            undo.push((id, old));
+        }
+        if result.is_err() {
+            for (id, old) in undo {
+                let _ = self.parts.load(id, &old);
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,10 @@
+//! What users and programs say to a running machine.
+
+pub mod editor;
+pub mod examine;
+pub mod expression;
+pub mod hmp;
+mod hmp_info;
+pub mod keys;
+pub mod qmp;
+mod qmp_commands;

@@ -1,0 +1,88 @@
+//! From the command line to the exit status.
+
+use crate::chardev::{self, terminal};
+use crate::guest::Guest;
+use crate::log::Target;
+use crate::options::{self, Catalog, Fault, Options, Stop};
+use crate::session::{Session, open_chardevs};
+use crate::signals::Signals;
+use crate::vm::Vm;
+use crossbeam_channel::unbounded;
+use machine::config::Config;
+
+/// Makes the machine of a configuration, or says why it cannot.
+pub type Build = fn(&Config) -> Result<Box<dyn Guest>, String>;
+
+/// Runs the program; returns its exit status.
+pub fn run(args: impl Iterator<Item = std::ffi::OsString>, catalog: &Catalog, build: Build) -> i32 {
+    let mut words = Vec::new();
+    for arg in args {
+        match arg.into_string() {
+            Ok(word) => words.push(word),
+            Err(arg) => {
+                eprintln!("reprise: {}: is not UTF-8", arg.to_string_lossy());
+                return 1;
+            }
+        }
+    }
+    let mut options = match options::parse(&words, catalog) {
+        Ok(options) => options,
+        Err(Stop::Text(text)) => {
+            print(&text);
+            return 0;
+        }
+        Err(Stop::Fault(fault)) => {
+            eprintln!("reprise: {fault}");
+            return 1;
+        }
+    };
+    terminal::restore_on_panic();
+    let status = start(&mut options, build).unwrap_or_else(|fault| {
+        terminal::restore();
+        eprintln!("reprise: {fault}");
+        1
+    });
+    terminal::clean_up();
+    status
+}
+
+/// Prints to a standard output that may be closed already.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
+    let target = Target::default();
+    if let Some(path) = &options.log_file {
+        let told = |e| format!("cannot write '{}': {}", path.display(), options::reason(&e));
+        target.set_file(path).map_err(|e| Fault::new("-D", told(e)))?;
+    }
+    options.config.log = target.log();
+    options.config.log.choose(&options.log_items);
+    let (inbox, events) = unbounded();
+    let signals = Signals::listen(inbox.clone())
+        .map_err(|e| Fault::new("signals", format!("cannot listen: {e}")))?;
+    if let Some(path) = &options.pidfile {
+        let told = |e| format!("cannot write '{}': {}", path.display(), options::reason(&e));
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|e| Fault::new("-pidfile", told(e)))?;
+        terminal::remove_at_exit(path.clone());
+    }
+    for warning in &options.warnings {
+        eprintln!("reprise: warning: {warning}");
+    }
+    let guest = build(&options.config).map_err(|text| Fault::new("machine", text))?;
+    let chardevs = open_chardevs(options, &inbox)?;
+    signals.running(chardevs.iter().filter_map(chardev::Chardev::outbox).collect());
+    let vm = Vm::new(guest, options, target);
+    let mut session = Session::new(vm, options, chardevs, events);
+    if let Some(path) = &options.load {
+        let loaded = session.vm.load(&path.to_string_lossy());
+        loaded.map_err(|text| Fault::new("-loadvm", text))?;
+    }
+    if !options.paused {
+        session.vm.cont().map_err(|text| Fault::new("-S", text))?;
+    }
+    Ok(session.run())
+}

@@ -1,0 +1,99 @@
+//! A [`machine::Machine`] as the front end's [`Guest`].
+
+use crate::guest::{CodeWidth, DeviceId, Guest, Slice, Unmapped};
+use device::{Input, Request, Width};
+use machine::config::{Backend, Config};
+use machine::{Machine, text};
+use std::io;
+
+/// The machine, and why it cannot go on if it cannot.
+struct Whole(Machine, Option<String>);
+
+/// Builds the machine that the options describe.
+pub fn build(config: &Config) -> Result<Box<dyn Guest>, String> {
+    let m = Machine::new(config.clone()).map_err(|e| e.to_string())?;
+    Ok(Box::new(Whole(m, None)))
+}
+
+fn width(size: u8) -> Width {
+    Width::of_bytes(size.into()).unwrap_or(Width::W8)
+}
+
+impl Guest for Whole {
+    fn run_slice(&mut self) -> Slice {
+        if let Some(why) = self.1.take() {
+            return Slice::Failed(why);
+        }
+        match self.0.run_slice() {
+            machine::Slice::Ran => Slice::Ran,
+            machine::Slice::Idle { until } => Slice::Idle { until },
+            machine::Slice::Stuck => Slice::Stuck,
+        }
+    }
+    fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
+        self.0.take_requests().into_iter().map(|(id, r)| (DeviceId(id.0), r)).collect()
+    }
+    fn input(&mut self, to: DeviceId, what: Input) {
+        self.0.input(machine::DeviceId(to.0), what)
+    }
+    fn device_of(&self, backend: Backend) -> Option<DeviceId> {
+        self.0.device_of(backend).map(|id| DeviceId(id.0))
+    }
+    fn set_running(&mut self, running: bool) {
+        self.0.set_running(running)
+    }
+    fn reset(&mut self) {
+        self.1 = self.0.reset().err().map(|e| e.to_string());
+    }
+    fn power_button(&mut self) {
+        self.0.input(self.0.board.pci, Input::PowerButton)
+    }
+    fn nmi(&mut self) {
+        self.0.nmi()
+    }
+    fn key(&mut self, code: u8, down: bool) {
+        if let Some(id) = self.0.board.keyboard {
+            self.0.input(id, Input::Key { code, down })
+        }
+    }
+    fn cpus(&self) -> u32 {
+        self.0.cores.len() as u32
+    }
+    fn halted(&self, cpu: u32) -> bool {
+        self.0.cores.get(cpu as usize).is_some_and(|c| c.activity() != cpu::Activity::Running)
+    }
+    fn registers(&self, cpu: u32) -> String {
+        self.0.cores.get(cpu as usize).map(|c| text::registers(c)).unwrap_or_default()
+    }
+    fn register(&self, cpu: u32, name: &str) -> Option<u64> {
+        text::register(self.0.cores.get(cpu as usize)?, name)
+    }
+    fn code_width(&self, cpu: u32) -> CodeWidth {
+        match self.0.code_bits(cpu as usize) {
+            16 => CodeWidth::Bits16,
+            32 => CodeWidth::Bits32,
+            _ => CodeWidth::Bits64,
+        }
+    }
+    fn read_virtual(&mut self, cpu: u32, at: u64, into: &mut [u8]) -> Result<(), Unmapped> {
+        self.0.read_virtual(cpu as usize, at, into).ok_or(Unmapped(at))
+    }
+    fn read_physical(&mut self, at: u64, into: &mut [u8]) -> Result<(), Unmapped> {
+        self.0.read_physical(at, into).ok_or(Unmapped(at))
+    }
+    fn read_port(&mut self, port: u16, size: u8) -> u32 {
+        self.0.with_core(0, |s| s.bus.port_read(s.c.retired(), port, width(size))) as u32
+    }
+    fn write_port(&mut self, port: u16, size: u8, value: u32) {
+        self.0.with_core(0, |s| s.bus.port_write(s.c.retired(), port, width(size), value.into()))
+    }
+    fn describe(&mut self, cpu: u32, what: &str) -> Option<String> {
+        self.0.describe(cpu as usize, what)
+    }
+    fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
+        self.0.save(to)
+    }
+    fn load(&mut self, from: &mut dyn io::Read) -> Result<(), String> {
+        self.0.load(from)
+    }
+}
