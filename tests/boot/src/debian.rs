@@ -20,7 +20,7 @@ const KERNEL: &str = "linux-image-cloud-amd64";
 const BUSYBOX: &str = "busybox-static";
 
 /// What the shell shows when it waits.
-pub const PROMPT: &str = "~ # ";
+pub const PROMPT: &str = "/root # ";
 
 /// From the cache, or downloaded. `say` is told what takes a while.
 pub fn get(say: &mut dyn FnMut(&str)) -> Result<Debian> {
@@ -43,14 +43,10 @@ pub fn get(say: &mut dyn FnMut(&str)) -> Result<Debian> {
 /// A file system with busybox, a shell on the console, and `more` programs in /bin.
 pub fn initramfs(busybox: &[u8], more: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Archive::default();
-    for dir in ["bin", "dev", "etc", "proc", "root", "sbin", "sys", "tmp"] {
+    for dir in ["bin", "dev", "etc", "proc", "root", "sys", "tmp"] {
         archive = archive.directory(dir);
     }
     archive = archive.character_device("dev/console", 5, 1).program("bin/busybox", busybox);
-    for (name, flags) in [("poweroff", "-f"), ("reboot", "-f"), ("halt", "-f")] {
-        let script = format!("#!/bin/busybox sh\nsync\nexec /bin/busybox {name} {flags}\n");
-        archive = archive.program(&format!("sbin/{name}"), script.as_bytes());
-    }
     for (name, content) in more {
         archive = archive.program(&format!("bin/{name}"), content);
     }

@@ -46,7 +46,7 @@ fn guest(board: &str) -> Result<Machine> {
 }
 
 fn debian<const CPUS: u32>() -> Result<Machine> {
-    Ok(linux::machine("q35", CPUS)?.append("console=ttyS0 panic=-1 run=seq,9999|md5sum;poweroff"))
+    Ok(linux::machine("q35", CPUS)?.append("console=ttyS0 panic=-1 run=seq,9999|md5sum;poweroff,-f"))
 }
 
 fn counted(machine: Machine) -> Machine {

@@ -108,7 +108,7 @@ impl Guest {
     /// One boot, all workloads.
     fn run(&self, command: &[String], names: &[String], runs: &mut Runs) -> Result<()> {
         let line = format!(
-            "console=ttyS0 panic=-1 quiet run=echo,bench,end,boot,-;workloads,{};poweroff",
+            "console=ttyS0 panic=-1 quiet run=echo,bench,end,boot,-;workloads,{};poweroff,-f",
             names.join(",")
         );
         let machine = Machine::new("q35")?.program(command).args(split(OPTIONS));
