@@ -1,7 +1,7 @@
 //! Which lines of a Linux log are complaints.
 //!
 //! `kernel-log.allow` lists those that Debian's kernel prints on a good machine, too: it was written by a run under
-//! QEMU, and a new one is made by `REPRISE=qemu-system-x86_64 cargo test -p boot-tests -- --record`.
+//! QEMU, and a new one is made by `REPRISE=qemu-system-x86_64 cargo test -p boot-tests --test boot -- --record`.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const WORDS: &[&str] = &[
     "error",
     "fail",
     "oops",
-    "panic",
+    "kernel panic",
     "lockup",
     "stall",
     "unstable",

@@ -1,4 +1,4 @@
-//! `cargo test -p boot-tests [-- [--family NAME] WORDS]`: the tests whose names contain one of WORDS, or all. `--list`
+//! `cargo test -p boot-tests --test boot [-- [--family NAME] WORDS]`: the tests whose names contain one of WORDS, or all. `--list`
 //! names them; `--record` prints what Debian's kernel complains of on this emulator, for `kernel-log.allow`.
 
 mod bad_input;

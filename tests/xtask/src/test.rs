@@ -27,13 +27,13 @@ struct Part {
 #[rustfmt::skip]
 const PARTS: &[Part] = &[
     Part { name: "units",     counts: true,  words: "test -p state -p memory -p device -p cpu -p hw -p migration" },
-    Part { name: "engine",    counts: true,  words: "test --release -p jit -p machine -p ui -p tests -p xtask" },
+    Part { name: "engine",    counts: true,  words: "test --release -p jit -p machine -p ui -p tests -p xtask -p boot-tests --lib --bins" },
     Part { name: "rows",      counts: false, words: "xtask rows --missing" },
     Part { name: "columns",   counts: false, words: "run --release -p tests --bin columns -- --seed 1 --runs 2000000 --columns native,interp,jit" },
-    Part { name: "options",   counts: true,  words: "test --release -p boot-tests -- --family bad-input" },
-    Part { name: "guest",     counts: true,  words: "test --release -p boot-tests -- --family guest" },
-    Part { name: "linux",     counts: true,  words: "test --release -p boot-tests -- --family linux" },
-    Part { name: "repeat",    counts: true,  words: "test --release -p boot-tests -- --family repeat" },
+    Part { name: "options",   counts: true,  words: "test --release -p boot-tests --test boot -- --family bad-input" },
+    Part { name: "guest",     counts: true,  words: "test --release -p boot-tests --test boot -- --family guest" },
+    Part { name: "linux",     counts: true,  words: "test --release -p boot-tests --test boot -- --family linux" },
+    Part { name: "repeat",    counts: true,  words: "test --release -p boot-tests --test boot -- --family repeat" },
     Part { name: "demo",      counts: false, words: "xtask demo --batch" },
 ];
 
