@@ -18,3 +18,5 @@ pub mod syscall;
 pub mod table;
 pub mod task;
 pub mod xsave;
+
+pub use crate::x87;

@@ -26,6 +26,7 @@ mod step;
 pub mod testing;
 pub mod vector;
 mod walk;
+pub mod x87;
 
 pub use bus::Bus;
 pub use core::{Activity, Core};

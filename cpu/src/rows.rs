@@ -10,6 +10,7 @@ mod avx;
 mod integer;
 mod sse;
 mod system;
+mod x87;
 
 use crate::sem::Big;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic};
@@ -44,7 +45,8 @@ macro_rules! interp_rows {
 use interp_rows;
 
 /// All rows, one family after the other.
-pub static FAMILIES: &[&[Row]] = &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS];
+pub static FAMILIES: &[&[Row]] =
+    &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS, x87::ROWS];
 
 /// All rows by number. Number 0 is an instruction without a meaning: #UD.
 pub static ROWS: std::sync::LazyLock<Vec<&'static Row>> = std::sync::LazyLock::new(|| {

@@ -138,7 +138,7 @@ impl Chardev {
         if let Some(log) = &mut self.log
             && let Err(e) = log.write_all(bytes)
         {
-            eprintln!("reprise: -chardev: {}: log file: {e}", self.id);
+            crate::log::tell(format_args!("-chardev: {}: log file: {e}", self.id));
             self.log = None;
         }
         match &self.sink {

@@ -43,7 +43,8 @@ pub trait Guest {
     /// What devices asked of the world since the last call, in order. Those for the machine itself (CPU signals, A20)
     /// never come here.
     fn take_requests(&mut self) -> Vec<(DeviceId, Request)>;
-    /// Something for a device from outside.
+    /// Something for a device from outside. Of [`Input::Bytes`] it gets no more than it last said that it has room for
+    /// with [`Request::Accept`], and one byte before it has said anything.
     fn input(&mut self, to: DeviceId, what: Input);
     /// Which device a character back end is joined to.
     fn device_of(&self, backend: Backend) -> Option<DeviceId>;

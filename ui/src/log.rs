@@ -1,10 +1,16 @@
 //! Where log lines go: standard error, or a file that a monitor may change.
 
 use machine::config::Log;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+
+/// Says something to the user. Nobody may be listening, which is no reason to stop.
+pub fn tell(what: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_all(format!("reprise: {what}\n").as_bytes());
+}
 
 /// The place that log lines go to.
 #[derive(Clone, Default)]

@@ -1,6 +1,6 @@
 //! From the command line to the exit status.
 
-use crate::chardev::{self, terminal};
+use crate::chardev::{Chardev, Outbox, terminal};
 use crate::guest::Guest;
 use crate::log::Target;
 use crate::options::{self, Catalog, Fault, Options, Stop};
@@ -9,6 +9,7 @@ use crate::signals::Signals;
 use crate::vm::Vm;
 use crossbeam_channel::unbounded;
 use machine::config::Config;
+use std::sync::Arc;
 
 /// Makes the machine of a configuration, or says why it cannot.
 pub type Build = fn(&Config) -> Result<Box<dyn Guest>, String>;
@@ -20,7 +21,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>, catalog: &Catalog, bu
         match arg.into_string() {
             Ok(word) => words.push(word),
             Err(arg) => {
-                eprintln!("reprise: {}: is not UTF-8", arg.to_string_lossy());
+                crate::log::tell(format_args!("{}: is not UTF-8", arg.to_string_lossy()));
                 return 1;
             }
         }
@@ -32,18 +33,38 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>, catalog: &Catalog, bu
             return 0;
         }
         Err(Stop::Fault(fault)) => {
-            eprintln!("reprise: {fault}");
+            crate::log::tell(format_args!("{fault}"));
             return 1;
         }
     };
     terminal::restore_on_panic();
-    let status = start(&mut options, build).unwrap_or_else(|fault| {
+    let _clean_up = CleanUp;
+    start(&mut options, build).unwrap_or_else(|fault| {
         terminal::restore();
-        eprintln!("reprise: {fault}");
+        crate::log::tell(format_args!("{fault}"));
         1
-    });
-    terminal::clean_up();
-    status
+    })
+}
+
+/// Puts the host back as it was on the way out, even if that is a panic.
+struct CleanUp;
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        terminal::clean_up();
+    }
+}
+
+/// Lets what the machine said get out on the way out, even if that is a panic.
+struct LastWords(Vec<Arc<Outbox>>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.iter().for_each(|o| o.hurry());
+        }
+        self.0.iter().for_each(|o| o.drain());
+    }
 }
 
 /// Prints to a standard output that may be closed already.
@@ -70,11 +91,13 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
         terminal::remove_at_exit(path.clone());
     }
     for warning in &options.warnings {
-        eprintln!("reprise: warning: {warning}");
+        crate::log::tell(format_args!("warning: {warning}"));
     }
     let guest = build(&options.config).map_err(|text| Fault::new("machine", text))?;
     let chardevs = open_chardevs(options, &inbox)?;
-    signals.running(chardevs.iter().filter_map(chardev::Chardev::outbox).collect());
+    let outboxes: Vec<_> = chardevs.iter().filter_map(Chardev::outbox).collect();
+    signals.running(outboxes.clone());
+    let _last_words = LastWords(outboxes);
     let vm = Vm::new(guest, options, target);
     let mut session = Session::new(vm, options, chardevs, events);
     if let Some(path) = &options.load {

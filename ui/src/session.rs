@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// A reader is let on while no more than this waits for a device.
 const ENOUGH: usize = 4096;
+/// The same where commands to a multiplexer may follow, which a machine that hangs must not hold up.
+const ENOUGH_SHARED: usize = 1 << 20;
 
 /// One end of a character device that is ours.
 struct Front {
@@ -191,6 +193,8 @@ impl Session {
         let any = !requests.is_empty();
         // Bytes that follow each other go out together.
         let mut sending: Option<(DeviceId, Vec<u8>)> = None;
+        // Of several words about a device's room only the last still holds.
+        let mut rooms: Vec<(DeviceId, usize)> = Vec::new();
         for (id, what) in requests {
             match (&mut sending, what) {
                 (Some((to, bytes)), Request::Send(more)) if *to == id => bytes.extend(more),
@@ -199,19 +203,23 @@ impl Session {
                         self.send(to, &bytes);
                     }
                 }
+                (_, Request::Accept(n)) => {
+                    rooms.retain(|r| r.0 != id);
+                    rooms.push((id, n));
+                }
                 (last, what) => {
                     if let Some((to, bytes)) = last.take() {
                         self.send(to, &bytes);
                     }
-                    match what {
-                        Request::Accept(n) => self.accept(id, n),
-                        what => self.vm.request(id, what),
-                    }
+                    self.vm.request(id, what);
                 }
             }
         }
         if let Some((to, bytes)) = sending {
             self.send(to, &bytes);
+        }
+        for (id, n) in rooms {
+            self.accept(id, n);
         }
         any
     }
@@ -264,8 +272,9 @@ impl Session {
 
     /// Lets the reader of a character device go on, unless very much is waiting already.
     fn let_on(&mut self, port: usize) {
+        let enough = if self.ports[port].mux.is_some() { ENOUGH_SHARED } else { ENOUGH };
         let full = |f: &usize| match &self.fronts[*f].kind {
-            Kind::Device { pending, .. } => pending.len() >= ENOUGH,
+            Kind::Device { pending, .. } => pending.len() >= enough,
             _ => false,
         };
         let full = self.ports[port].fronts.iter().any(full);
@@ -295,7 +304,7 @@ impl Session {
             Event::Opened { chardev } => self.opened(chardev),
             Event::Closed { chardev } => self.closed(chardev),
             Event::Signal { number, pid } => {
-                eprintln!("reprise: terminating on signal {number} from pid {pid}");
+                crate::log::tell(format_args!("terminating on signal {number} from pid {pid}"));
                 self.vm.shut_down(Cause::HostSignal);
             }
         }

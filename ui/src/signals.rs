@@ -58,7 +58,7 @@ fn tell(stage: &Mutex<Stage>, inbox: &Sender<Event>, number: i32, pid: i32) {
         }
         Stage::Starting => {
             terminal::clean_up();
-            eprintln!("reprise: terminating on signal {number} from pid {pid}");
+            crate::log::tell(format_args!("terminating on signal {number} from pid {pid}"));
             std::process::exit(0);
         }
         Stage::Ending => {}

@@ -196,7 +196,7 @@ impl Vm {
 
     /// The emulator cannot go on with this machine.
     pub fn fail(&mut self, why: &str) {
-        eprintln!("reprise: {why}");
+        crate::log::tell(format_args!("{why}"));
         self.halt(Status::InternalError);
     }
 
@@ -206,7 +206,9 @@ impl Vm {
             Request::Reset => self.reset(Cause::GuestReset),
             Request::PowerOff => self.shut_down(Cause::GuestShutdown),
             Request::Suspend => {
-                eprintln!("reprise: the guest sleeps (ACPI S3), and waking it up is not there yet");
+                crate::log::tell(format_args!(
+                    "the guest sleeps (ACPI S3), and waking it up is not there yet"
+                ));
                 self.halt(Status::Suspended);
                 self.notify("SUSPEND", None);
             }

@@ -17,7 +17,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use ui::options::Catalog;
 
-const TESTS: &[(&str, fn(&Path))] = &[
+type Test = fn(&Path);
+
+const TESTS: &[(&str, Test)] = &[
     ("the_terminal_is_as_before_however_it_ends", terminal_is_restored),
     ("on_stdio_alone_signals_still_work", stdio_keeps_signals),
     ("no_input_is_no_reason_to_spin_or_leave", no_input),

@@ -87,7 +87,7 @@ fn expect(from: &mut impl Read, what: &str) -> String {
             }
         }
     }
-    String::from_utf8(all).unwrap()
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 /// A QMP client.
@@ -228,14 +228,54 @@ fn a_client_that_comes_back_is_greeted_again() {
 #[test]
 fn what_the_guest_does_becomes_events_and_an_exit_status() {
     #[rustfmt::skip]
-    let rows: &[(&str, &[u8], &[(&str, Option<Value>)], i32)] = &[
+    type Events<'a> = &'a [(&'a str, Option<Value>)];
+    let rows: &[(&str, &[u8], Events, i32)] = &[
         ("", b"P", &[("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-shutdown"})))], 0),
         ("", b"E", &[("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-shutdown"})))], 33),
-        ("", b"RP", &[("RESET", Some(json!({"guest": true, "reason": "guest-reset"}))), ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-shutdown"})))], 0),
-        ("-no-reboot", b"R", &[("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-reset"})))], 0),
-        ("", b"!", &[("GUEST_PANICKED", Some(json!({"action": "poweroff"}))), ("STOP", None), ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-panic"})))], 0),
-        ("-action panic=exit-failure", b"!", &[("GUEST_PANICKED", Some(json!({"action": "poweroff"}))), ("STOP", None), ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-panic"})))], 1),
-        ("-action panic=none", b"!P", &[("GUEST_PANICKED", Some(json!({"action": "run"}))), ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-shutdown"})))], 0),
+        (
+            "",
+            b"RP",
+            &[
+                ("RESET", Some(json!({"guest": true, "reason": "guest-reset"}))),
+                ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-shutdown"}))),
+            ],
+            0,
+        ),
+        (
+            "-no-reboot",
+            b"R",
+            &[("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-reset"})))],
+            0,
+        ),
+        (
+            "",
+            b"!",
+            &[
+                ("GUEST_PANICKED", Some(json!({"action": "poweroff"}))),
+                ("STOP", None),
+                ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-panic"}))),
+            ],
+            0,
+        ),
+        (
+            "-action panic=exit-failure",
+            b"!",
+            &[
+                ("GUEST_PANICKED", Some(json!({"action": "poweroff"}))),
+                ("STOP", None),
+                ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-panic"}))),
+            ],
+            1,
+        ),
+        (
+            "-action panic=none",
+            b"!P",
+            &[
+                ("GUEST_PANICKED", Some(json!({"action": "run"}))),
+                ("SHUTDOWN", Some(json!({"guest": true, "reason": "guest-shutdown"}))),
+            ],
+            0,
+        ),
     ];
     for (n, (options, bytes, events, status)) in rows.iter().enumerate() {
         let vm = start(
@@ -417,5 +457,143 @@ fn files_pipes_and_logs_are_written() {
     assert_eq!(labels.collect::<Vec<_>>(), ["f", "compat_monitor0", "serial1"], "{info}");
     c.ask("quit");
     assert_eq!(std::fs::read_to_string(dir.join("log")).unwrap(), want);
+    assert_eq!(vm.end(), 0);
+}
+
+/// Numbers that look random and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % sides
+    }
+}
+
+#[test]
+fn nonsense_is_answered_and_never_ends_the_session() {
+    let vm = start(
+        "nonsense",
+        "-smp 2 -serial mon:unix:@/mon,server,nowait -qmp unix:@/qmp,server,nowait",
+    );
+    // Commands that would write files, or end the session as they should, are not rolled.
+    let words: &[&str] = &[
+        "x",
+        "xp",
+        "p",
+        "print",
+        "info",
+        "registers",
+        "-a",
+        "sendkey",
+        "ctrl-a-",
+        "i",
+        "o",
+        "cpu",
+        "log",
+        "int",
+        "/",
+        "/4294967296xg",
+        "/3i",
+        "/z",
+        "/wx",
+        "$rip",
+        "$",
+        "-1",
+        "0xffffffffffffffff",
+        "(",
+        ")",
+        "+",
+        "*",
+        "/0",
+        "%0",
+        "~",
+        "'",
+        "'a",
+        "\t",
+        "\x1b[A",
+        "\x1b[D",
+        "\x1b[3~",
+        "\x17",
+        "\x15",
+        "\x7f",
+        "\u{e9}",
+        "\x01c",
+        "\x01b",
+        "\x01t",
+        "help",
+        "nmi",
+        "stop",
+        "c",
+        "system_reset",
+        "1",
+        "65535",
+        "\"",
+    ];
+    let mut dice = Dice(1);
+    let mut s = vm.connect("mon");
+    let mut out = s.try_clone().unwrap();
+    let reader =
+        std::thread::spawn(move || expect(&mut BufReader::new(&mut out), "\n4886718345\r\n"));
+    s.write_all(b"\x01c").unwrap();
+    let mut switched = 1;
+    for _ in 0..3000 {
+        let mut line = String::new();
+        for _ in 0..dice.roll(6) {
+            line += words[dice.roll(words.len())];
+            line += if dice.roll(3) > 0 { " " } else { "" };
+        }
+        switched += line.matches("\x01c").count();
+        s.write_all(format!("{line}\r").as_bytes()).unwrap();
+    }
+    if switched % 2 == 0 {
+        s.write_all(b"\x01c").unwrap();
+    }
+    s.write_all(b"...\r\x15\x0b\rp 0x123456789\r").unwrap();
+    let said = reader.join().unwrap();
+    for sign in ["unknown command", "unknown register", "invalid char in format", "info lapic"] {
+        assert!(said.contains(sign), "{sign}");
+    }
+    let pieces: &[&str] = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"execute\"",
+        ":",
+        ",",
+        "\"query-status\"",
+        "\"arguments\"",
+        "\"id\"",
+        "1",
+        "null",
+        "1e999",
+        "\"\\ud800\"",
+        "\n",
+        " ",
+        "\u{e9}",
+        "{\"execute\":\"send-key\",\"arguments\":{\"keys\":[{}]}}",
+        "{\"execute\":\"pmemsave\",\"arguments\":{\"val\":-1}}",
+        "{\"execute\":\"ringbuf-read\"}",
+    ];
+    let mut c = qmp(&vm);
+    c.ask("qmp_capabilities");
+    let mut q = c.0.get_ref().try_clone().unwrap();
+    let answers = std::thread::spawn(move || {
+        loop {
+            let answer = c.read();
+            if answer["id"] == "the end" {
+                return answer;
+            }
+        }
+    });
+    for _ in 0..3000 {
+        let line: String = (0..dice.roll(9)).map(|_| pieces[dice.roll(pieces.len())]).collect();
+        q.write_all(line.as_bytes()).unwrap();
+    }
+    q.write_all("[".repeat(100_000).as_bytes()).unwrap();
+    // Whatever is open now, a line that can only be wrong ends it.
+    q.write_all(b"\n}}}\n\"}\n{\"execute\":\"quit\",\"id\":\"the end\"}\n").unwrap();
+    assert_eq!(answers.join().unwrap()["return"], json!({}));
     assert_eq!(vm.end(), 0);
 }

@@ -28,7 +28,8 @@ pub fn open(n: usize, spec: &options::Chardev, inbox: &Sender<Event>) -> Result<
             c.connected = false;
             let inlet = c.inlet(n, inbox);
             pty::start(&c.id, link.as_deref(), &outbox, inlet).map(|path| {
-                println!("char device redirected to {path} (label {})", c.id);
+                let text = format!("char device redirected to {path} (label {})\n", c.id);
+                let _ = io::Write::write_all(&mut io::stdout(), text.as_bytes());
                 format!("pty:{path}")
             })
         }

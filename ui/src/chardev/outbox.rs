@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// So many bytes may be on their way before the main thread has to wait.
 const ROOM: usize = 1 << 20;
+/// So long it waits for a peer that must not hold the machine up.
+const MOMENT: Duration = Duration::from_millis(250);
 /// So many go out in one write.
 const CHUNK: usize = 1 << 16;
 
@@ -17,7 +19,7 @@ pub struct Outbox {
     filled: Condvar,
     /// Something changed that the main thread may wait for.
     emptied: Condvar,
-    /// Whether [`Outbox::drain`] waits however long the other end takes.
+    /// Whether the other end may take as long as it likes.
     patient: bool,
 }
 
@@ -30,6 +32,8 @@ struct State {
     has_peer: bool,
     /// Counts peers, so that the end of an old one does not remove the next.
     generation: u64,
+    /// The peer has let us wait too long; until it takes something again it is not waited for.
+    stalled: bool,
     /// The process is about to end: never wait.
     hurry: bool,
 }
@@ -51,6 +55,7 @@ impl Outbox {
         s.bytes.clear();
         s.peer = Some(peer);
         s.has_peer = true;
+        s.stalled = false;
         s.generation += 1;
         self.filled.notify_all();
         s.generation
@@ -67,11 +72,19 @@ impl Outbox {
         }
     }
 
-    /// Puts bytes in the queue; waits while it is full and there is a peer.
+    /// Puts bytes in the queue. While it is full, waits for a patient peer as long as it takes; another has a moment, and
+    /// then misses what there is no room for.
     pub fn push(&self, bytes: &[u8]) {
         let mut s = self.lock();
-        while s.has_peer && !s.hurry && s.bytes.len() >= ROOM {
-            s = self.emptied.wait(s).unwrap_or_else(|e| e.into_inner());
+        let give_up = Instant::now() + MOMENT;
+        while s.has_peer && !s.hurry && !s.stalled && s.bytes.len() >= ROOM {
+            if self.patient {
+                s = self.emptied.wait(s).unwrap_or_else(|e| e.into_inner());
+                continue;
+            }
+            let left = give_up.saturating_duration_since(Instant::now());
+            s.stalled = left.is_zero();
+            s = self.emptied.wait_timeout(s, left).unwrap_or_else(|e| e.into_inner()).0;
         }
         if s.has_peer && s.bytes.len() < ROOM {
             s.bytes.extend(bytes);
@@ -128,6 +141,7 @@ impl Outbox {
             let done = peer.write_all(&chunk).and_then(|()| peer.flush());
             let mut s = self.lock();
             s.writing = 0;
+            s.stalled = false;
             if s.generation == generation && s.has_peer {
                 match done {
                     Ok(()) => s.peer = Some(peer),
@@ -187,6 +201,28 @@ mod test {
         drop(go);
         full.join().unwrap();
         outbox.drain();
+    }
+
+    #[test]
+    fn a_stalled_peer_holds_up_the_machine_for_a_moment_only() {
+        let outbox = Arc::new(Outbox::new(false));
+        let writer = outbox.clone();
+        std::thread::spawn(move || writer.write_all());
+        let ((out, seen), (go, gate)) = (mpsc::channel(), mpsc::channel());
+        outbox.connect(Box::new(Slow(out, gate)));
+        let before = Instant::now();
+        for _ in 0..100 {
+            outbox.push(&[0; ROOM / 10]);
+        }
+        let took = before.elapsed();
+        assert!(took >= MOMENT && took < 10 * MOMENT, "{took:?}");
+        // It takes something again: all that there was room for is there.
+        for _ in 0..2 * ROOM / 1000 {
+            go.send(()).unwrap();
+        }
+        outbox.drain();
+        let all: usize = seen.try_iter().map(|b| b.len()).sum();
+        assert!((ROOM..2 * ROOM).contains(&all), "{all}");
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub fn start(id: &str, socket: &Socket, outbox: &Arc<Outbox>, inlet: Inlet) -> i
     let name = filename(socket, listener.port());
     let first = match socket.wait {
         true => {
-            eprintln!("reprise: info: waiting for connection on: disconnected:{name}");
+            crate::log::tell(format_args!("info: waiting for connection on: disconnected:{name}"));
             line.attach(listener.accept(socket)?)
         }
         false => None,

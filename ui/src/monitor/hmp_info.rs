@@ -37,16 +37,15 @@ pub fn info(h: &mut Hmp, vm: &mut Vm, args: &str) -> Result<String, String> {
     if name.is_empty() {
         return Ok(list());
     }
-    let Some(topic) = TOPICS.iter().find(|t| t.0 == name) else {
-        return Err(format!("unknown command: 'info {name}'"));
-    };
-    match topic.2 {
-        Some(answer) => answer(h, vm, rest.trim()),
-        None => match vm.guest.describe(h.cpu, name) {
-            Some(text) if text.is_empty() || text.ends_with('\n') => Ok(text),
-            Some(text) => Ok(text + "\n"),
-            None => Err(format!("info {name}: this machine has nothing to say about it")),
-        },
+    let topic = TOPICS.iter().find(|t| t.0 == name);
+    if let Some((_, _, Some(answer))) = topic {
+        return answer(h, vm, rest.trim());
+    }
+    match (vm.guest.describe(h.cpu, name), topic) {
+        (Some(text), _) if text.is_empty() || text.ends_with('\n') => Ok(text),
+        (Some(text), _) => Ok(text + "\n"),
+        (None, Some(_)) => Err(format!("info {name}: this machine has nothing to say about it")),
+        (None, None) => Err(format!("unknown command: 'info {name}'")),
     }
 }
 

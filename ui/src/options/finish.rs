@@ -105,6 +105,11 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
         g.config.devices.push(DeviceSpec { id: None, kind: wanted.kind });
     }
     g.config.globals.retain(|global| !device::knows(&global.driver));
+    for global in &g.config.globals {
+        // QEMU only warns, too: such lines are often meant for several kinds of machine.
+        let (driver, property) = (&global.driver, &global.property);
+        warnings.push(format!("-global: {driver}.{property} is nothing that can be set here"));
+    }
     bootable?;
     Ok(Options {
         config: g.config,
@@ -152,7 +157,8 @@ fn add_defaults(g: &mut Gathered, warnings: &mut Vec<String>) {
         monitor: shared,
     };
     let no_serial = g.serials.is_empty() && !g.devices.iter().any(|d| d.names("isa-serial"));
-    let no_monitor = !g.said_monitor;
+    let shared = |f: &Front| matches!(f, Front::Own { monitor: true, .. });
+    let no_monitor = !g.said_monitor && !g.serials.iter().chain(&g.debugcons).any(shared);
     match (g.nographic, no_serial, no_monitor) {
         (true, true, true) => g.serials.push(stdio("serial0", true)),
         (true, true, false) => g.serials.push(stdio("serial0", false)),

@@ -186,9 +186,11 @@ pub fn accel(g: &mut Gathered, said: &mut Said) -> Done {
     if name != "tcg" {
         return Ok(());
     }
-    let mut accel = Accel::default();
-    accel.code_cache = words.number("tb-size", 0..=1 << 20)?.filter(|n| *n != 0).map(|n| n * MIB);
-    accel.one_instruction = words.on_off("one-insn-per-tb")?.unwrap_or(false);
+    let megabytes = words.number("tb-size", 0..=1 << 20)?.filter(|n| *n != 0);
+    let accel = Accel {
+        code_cache: megabytes.map(|n| n * MIB),
+        one_instruction: words.on_off("one-insn-per-tb")?.unwrap_or(false),
+    };
     words.choice("thread", &[("single", ())])?;
     if words.on_off("split-wx")? == Some(true) {
         return Err(said.fault("split-wx=on: not there yet").into());

@@ -120,7 +120,10 @@ fn short(option: &str, label: &str, text: &str) -> Result<Front, Fault> {
             _ => Err(Fault::new(option, format!("'{text}': nothing a monitor could share"))),
         };
     }
-    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+    let (kind, rest) = match text {
+        "/dev/null" => ("null", ""),
+        text => text.split_once(':').unwrap_or((text, "")),
+    };
     let path = || match rest {
         "" => Err(Fault::new(option, format!("'{text}': expected {kind}:PATH"))),
         path => Ok(path.into()),
@@ -269,8 +272,19 @@ pub fn network(_: &mut Gathered, said: &mut Said) -> Done {
     only(said, &["none"], "no network cards yet")
 }
 
+/// Options about the host that may ask for nothing in particular.
+pub fn host(_: &mut Gathered, said: &mut Said) -> Done {
+    let mut words = Words::new(said.option, said.value, None)?;
+    for key in ["mem-lock", "cpu-pm", "timestamp", "guest-name"] {
+        if words.on_off(key)? == Some(true) {
+            return Err(said.fault(format!("{key}=on: not there yet")).into());
+        }
+    }
+    Ok(words.none_left()?)
+}
+
 /// Takes the few values that ask for what is so anyway.
-fn only(said: &Said, fine: &[&str], why: &str) -> Done {
+pub fn only(said: &Said, fine: &[&str], why: &str) -> Done {
     if fine.contains(&said.value) {
         return Ok(());
     }

@@ -56,6 +56,8 @@ const ROWS: &[Row] = rows! {
     "nographic"             ""      "no screen; serial port and monitor on the terminal" outside::screen;
     "display" | "vga" | "vnc" | "audio" "none" "screen, card and sound" outside::screen;
     "net" | "nic"           "none"  "network cards" outside::network;
+    "overcommit" | "msg"    "PROP=off" "accepted when it asks for nothing" outside::host;
+    "sandbox"               "off"   "accepted: there is none" |_, said| outside::only(said, &["off"], "no sandbox yet");
     "rtc"                   "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]" "the real-time clock" clock::rtc;
     "icount"                "[shift=]N|auto[,align=on|off][,sleep=on|off]" "guest time is the count of instructions, 2^N ns each" clock::icount;
     "seed"                  "NUMBER" "where random numbers come from with -icount" clock::seed;
@@ -78,8 +80,8 @@ const ROWS: &[Row] = rows! {
     "incoming"              "FROM"  "" no_migration;
     "enable-kvm"            ""      "" machine::kvm;
     "daemonize" | "preconfig" | "only-migratable" | "mem-prealloc" | "full-screen" | "usb" | "nouserconfig" "" "" not_yet;
-    "dfilter" | "msg" | "object" | "smbios" | "acpitable" | "fw_cfg" | "readconfig" | "numa" | "mem-path" | "overcommit"
-        | "sandbox" | "run-with" | "runas" | "chroot" | "k" | "g" | "spice" | "audiodev" | "usbdevice" | "virtfs" | "fsdev"
+    "dfilter" | "object" | "smbios" | "acpitable" | "fw_cfg" | "readconfig" | "numa" | "mem-path"
+        | "run-with" | "runas" | "chroot" | "k" | "g" | "spice" | "audiodev" | "usbdevice" | "virtfs" | "fsdev"
         | "tpmdev" | "trace" | "plugin" | "set" | "add-fd" | "compat" | "watchdog-action" | "iscsi" | "xen-domid" | "option-rom"
         | "dtb" | "shim" | "semihosting-config" | "device-config" "VALUE" "" not_yet;
 };

@@ -104,6 +104,9 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-mon foo,pretty=on", "-mon: pretty= is for mode=control only"),
         ("-monitor mon:stdio", "-monitor: 'mon:stdio': a monitor already"),
         ("-parallel stdio", "-parallel: 'stdio': no parallel ports yet; expected none"),
+        ("-msg timestamp=on", "-msg: timestamp=on: not there yet"),
+        ("-sandbox on", "-sandbox: 'on': no sandbox yet; expected off"),
+        ("-serial /dev/ttyS0", "-serial: '/dev/ttyS0' is not a character device: expected stdio, null, none, pty, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, chardev:ID or mon:one of these"),
         ("-echr x", "-echr: 'x': expected a number from 0 to 255"),
     ];
     for (line, want) in rows {
@@ -215,6 +218,10 @@ fn fronts_are_joined_to_backends() {
     assert_eq!(o.config.serial, [None, Some(Backend(0)), None, None]);
     assert_eq!(o.monitors, [readline(0)]);
 
+    let o = good("-nographic -serial mon:stdio -serial null");
+    assert_eq!(kinds(&o)[0], ("serial0".into(), stdio(false), true));
+    assert_eq!(o.monitors, [readline(0)]);
+
     let o = good(
         "-chardev stdio,id=c,mux=on,signal=off,logfile=/l -serial chardev:c -mon chardev=c \
          -qmp unix:/q,server,nowait -device isa-debugcon,chardev=c,iobase=0x402",
@@ -248,6 +255,8 @@ fn devices_take_properties_and_globals() {
         ]
     );
     assert_eq!(o.config.globals.len(), 1);
+    let warning = "-global: ICH9-LPC.disable_s3 is nothing that can be set here";
+    assert!(o.warnings.contains(&warning.to_string()), "{:?}", o.warnings);
 }
 
 #[test]
@@ -265,6 +274,30 @@ fn sockets_are_read_in_both_forms() {
     let d = socket("-chardev socket,id=a,path=/x,reconnect=2");
     assert_eq!(d.reconnect, Some(std::time::Duration::from_secs(2)));
     assert!(!d.server && !d.wait);
+}
+
+/// How other projects start QEMU.
+#[test]
+fn well_known_lines_are_accepted() {
+    for line in [
+        // kvm-unit-tests
+        "-nodefaults -device pc-testdev -device isa-debug-exit,iobase=0xf4,iosize=0x4 -vnc none \
+         -serial stdio -device pci-testdev -machine accel=tcg -smp 1 -cpu max",
+        // kernel tests
+        "-nographic -no-reboot -m 512 -nic none -append console=ttyS0~panic=-1",
+        "-nographic -serial mon:stdio -monitor none -M q35 -smp 4,sockets=1,cores=2,threads=2",
+        "-display none -serial file:/dev/null -monitor /dev/null -net none -no-user-config",
+        // libvirt
+        "-name guest=a,debug-threads=on -S -machine pc-q35-9.2,usb=off,vmport=off,dump-guest-core=off \
+         -accel tcg -m size=1048576k -overcommit mem-lock=off -smp 2,sockets=2,cores=1,threads=1 \
+         -uuid 00112233-4455-6677-8899-aabbccddeeff -no-user-config -nodefaults \
+         -chardev socket,id=charmonitor,path=/m,server=on,wait=off \
+         -mon chardev=charmonitor,id=monitor,mode=control -rtc base=utc,driftfix=slew -no-shutdown \
+         -boot strict=on -sandbox off -msg timestamp=off \
+         -chardev pty,id=charserial0 -device isa-serial,chardev=charserial0,id=serial0,index=0",
+    ] {
+        good(line);
+    }
 }
 
 #[test]

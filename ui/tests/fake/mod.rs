@@ -17,9 +17,12 @@ pub struct Fake {
     running: bool,
     booted: bool,
     slices: u64,
-    /// How many bytes the serial port takes at once.
-    fifo: usize,
+    /// What the serial ports hold that the guest has not read yet.
+    fifo: Vec<(DeviceId, u8)>,
 }
+
+/// How many bytes a serial port holds.
+const FIFO: usize = 16;
 
 impl Fake {
     pub fn new(config: &Config, diary: Diary) -> Fake {
@@ -33,7 +36,7 @@ impl Fake {
             running: false,
             booted: false,
             slices: 0,
-            fifo: 1,
+            fifo: Vec::new(),
         }
     }
 
@@ -43,6 +46,10 @@ impl Fake {
 
     fn ask(&mut self, id: DeviceId, what: Request) {
         self.requests.push((id, what));
+    }
+
+    fn room(&self, id: DeviceId) -> usize {
+        FIFO - self.fifo.iter().filter(|f| f.0 == id).count()
     }
 
     /// What the guest's program does with a byte from the serial port.
@@ -69,7 +76,14 @@ impl Guest for Fake {
         assert!(self.running);
         self.slices += 1;
         self.config.log.line(Item::Exec, format_args!("slice {}", self.slices));
-        Slice::Idle { until: None }
+        // The guest reads a few bytes and is then busy with something else.
+        let n = self.fifo.len().min(5);
+        let read: Vec<_> = self.fifo.drain(..n).collect();
+        for (id, b) in &read {
+            self.byte(*id, *b);
+            self.ask(*id, Request::Accept(self.room(*id)));
+        }
+        if read.is_empty() { Slice::Idle { until: None } } else { Slice::Ran }
     }
 
     fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
@@ -79,12 +93,10 @@ impl Guest for Fake {
     fn input(&mut self, to: DeviceId, what: Input) {
         match what {
             Input::Bytes(bytes) => {
-                assert!(bytes.len() <= self.fifo, "more than there is room for: {bytes:?}");
-                for b in bytes {
-                    self.byte(to, b);
-                }
-                self.fifo = self.fifo % 16 + 1;
-                self.ask(to, Request::Accept(self.fifo));
+                let room = self.room(to);
+                assert!(bytes.len() <= room, "room for {room}, not {bytes:?}");
+                self.fifo.extend(bytes.into_iter().map(|b| (to, b)));
+                self.ask(to, Request::Accept(self.room(to)));
             }
             Input::TimeOfDay(t) => self.note(format!("time {}", t > 1_700_000_000)),
             Input::Carrier(_) => {}

@@ -111,14 +111,14 @@ pub fn ylog2p1(y: F80, x: F80, env: &mut Env) -> F80 {
         return x;
     }
     let sign = y.sign() != x.sign();
-    if x.sign() && x.exp() >= BIAS && cx == Class::Normal {
-        // -1 or less, far outside of what the manual defines: processors leave the operand.
-        return inexact(x, env);
-    }
     match (cy, cx) {
         (Class::Infinity, _) | (_, Class::Infinity) => return F80::infinity(sign),
         (Class::Zero, _) | (_, Class::Zero) => return F80::zero(sign),
         _ => {}
+    }
+    if x.sign() && x.exp() >= BIAS && cx == Class::Normal {
+        // -1 or less, far outside of what the manual defines: processors leave the operand.
+        return inexact(x, env);
     }
     let x = Finite::of(x);
     let y = Wide::from(Finite::of(y));
