@@ -105,7 +105,7 @@ fn divide(times: u64) -> u64 {
         let (a, b) = (random.next(), random.next());
         let wide = u128::from(a) * u128::from(b);
         let by = random.next() >> (a & 63) | 1;
-        hash = hash.rotate_left(5) ^ (wide >> 32) as u64 ^ a / by ^ a % by;
+        hash = hash.rotate_left(5) ^ (wide >> 32) as u64 ^ (a / by) ^ (a % by);
         hash ^= u64::from(b.count_ones()) << (b.leading_zeros() & 31);
         hash ^= ((b as i32) / (by as i32 | 1)).wrapping_mul(b as i32 >> 3) as u64;
     }
@@ -134,7 +134,7 @@ fn bytes(times: u64) -> u64 {
         for byte in text {
             crc ^= u32::from(byte);
             for _ in 0..8 {
-                crc = crc >> 1 ^ if crc & 1 != 0 { 0xEDB8_8320 } else { 0 };
+                crc = (crc >> 1) ^ if crc & 1 != 0 { 0xEDB8_8320 } else { 0 };
             }
         }
     }

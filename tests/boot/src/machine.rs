@@ -73,7 +73,6 @@ struct Stream {
 }
 
 impl Stream {
-    #[expect(clippy::disallowed_methods, reason = "a pipe is read while the test waits for words")]
     fn of(mut from: impl Read + Send + 'static) -> Arc<Stream> {
         let stream = Arc::new(Stream::default());
         let to = stream.clone();
@@ -246,7 +245,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|w| w == what)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has to give up some time")]
+/// The host's clock: a test has to give up some time.
 pub fn now() -> Instant {
     Instant::now()
 }

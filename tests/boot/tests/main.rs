@@ -19,7 +19,9 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-const FAMILIES: &[(&str, fn() -> Vec<Test>)] = &[
+type Family = fn() -> Vec<Test>;
+
+const FAMILIES: &[(&str, Family)] = &[
     ("bad-input", bad_input::tests),
     ("guest", guest::tests),
     ("linux", linux::tests),

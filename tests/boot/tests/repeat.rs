@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 const COUNTED: [&str; 2] = ["-icount", "shift=0,sleep=off"];
 const FIXED_CLOCK: [&str; 2] = ["-rtc", "base=2026-01-02T03:04:05,clock=vm"];
 
+type Make = fn() -> Result<Machine>;
+
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for board in ["q35", "pc"] {
@@ -20,7 +22,7 @@ pub fn tests() -> Vec<Test> {
             .push(add("a saved test guest goes on the same in a new process", |b| saved(guest(b))));
     }
     for cpus in [1, 4] {
-        let add = |name: &str, run: fn(fn() -> Result<Machine>) -> Result<()>| {
+        let add = |name: &str, run: fn(Make) -> Result<()>| {
             let machine = if cpus == 1 { debian::<1> } else { debian::<4> };
             let name = format!("{name} with -smp {cpus}");
             Test::new(name, move || ours().and_then(|()| run(machine)))
@@ -46,7 +48,8 @@ fn guest(board: &str) -> Result<Machine> {
 }
 
 fn debian<const CPUS: u32>() -> Result<Machine> {
-    Ok(linux::machine("q35", CPUS)?.append("console=ttyS0 panic=-1 run=seq,9999|md5sum;poweroff,-f"))
+    Ok(linux::machine("q35", CPUS)?
+        .append("console=ttyS0 panic=-1 run=seq,9999|md5sum;poweroff,-f"))
 }
 
 fn counted(machine: Machine) -> Machine {
