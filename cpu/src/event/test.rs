@@ -332,6 +332,24 @@ fn syscall_and_sysret() {
 }
 
 #[test]
+fn sysret_with_tf_traps_at_once_and_gs_keeps_its_base() {
+    let mut b = long(0);
+    gate(&mut b, 1, 14, 8, 0x3000, 0, 0);
+    b.core.state.msr.star = 0x0013_0008 << 32;
+    (b.core.state.gpr[1], b.core.state.gpr[11]) = (0x1002, 0x302);
+    b.core.state.seg[5].base = 0x1234_5678_9abc;
+    b.put(0x1000, &[0x48, 0x0f, 0x07]);
+    assert_eq!(step_with_events(&mut b.interp()), Boundary::Retired);
+    assert_eq!(step_with_events(&mut b.interp()), Boundary::Took(Event::Debug));
+    assert_eq!((b.core.state.rip, stack(&b, 8)), (0x3000, [0x1002, 0x23]));
+    // IRET to privilege 3 takes the kernel's GS away, not its base.
+    b.put(0x3000, &[0x48, 0xcf]);
+    assert_eq!(step_with_events(&mut b.interp()), Boundary::Retired);
+    let gs = b.core.state.seg[5];
+    assert_eq!((gs.sel, gs.attr, gs.base), (0, 0, 0x1234_5678_9abc));
+}
+
+#[test]
 fn segment_loads_are_checked() {
     use crate::SegReg::*;
     #[rustfmt::skip]
