@@ -338,6 +338,9 @@ fn sysret_with_tf_traps_at_once_and_gs_keeps_its_base() {
     b.core.state.msr.star = 0x0013_0008 << 32;
     (b.core.state.gpr[1], b.core.state.gpr[11]) = (0x1002, 0x302);
     b.core.state.seg[5].base = 0x1234_5678_9abc;
+    // SYSRET wants user code after user data.
+    b.put_u64(0x6e018, 0x00cf_f300_0000_ffff);
+    b.put_u64(0x6e020, 0x00af_fb00_0000_ffff);
     b.put(0x1000, &[0x48, 0x0f, 0x07]);
     assert_eq!(step_with_events(&mut b.interp()), Boundary::Retired);
     assert_eq!(step_with_events(&mut b.interp()), Boundary::Took(Event::Debug));
