@@ -170,7 +170,10 @@ fn application_processors_wait_for_a_startup_message() {
     let mut b = Bench::new();
     power_on(&mut b.core, false);
     assert!(!runnable(&b.core));
+    // INIT and the message may both have come before it looks.
+    b.core.state.init_pending = true;
     b.core.state.sipi = 0x19a;
+    assert_eq!(pending(&mut b.interp()), Some(Event::Init));
     assert_eq!(pending(&mut b.interp()), Some(Event::Startup));
     let s = &b.core.state;
     assert_eq!((s.seg[1].sel, s.seg[1].base, s.rip), (0x9a00, 0x9a000, 0));
@@ -338,6 +341,9 @@ fn sysret_with_tf_traps_at_once_and_gs_keeps_its_base() {
     b.core.state.msr.star = 0x0013_0008 << 32;
     (b.core.state.gpr[1], b.core.state.gpr[11]) = (0x1002, 0x302);
     b.core.state.seg[5].base = 0x1234_5678_9abc;
+    // SYSRET wants user code after user data.
+    b.put_u64(0x6e018, 0x00cf_f300_0000_ffff);
+    b.put_u64(0x6e020, 0x00af_fb00_0000_ffff);
     b.put(0x1000, &[0x48, 0x0f, 0x07]);
     assert_eq!(step_with_events(&mut b.interp()), Boundary::Retired);
     assert_eq!(step_with_events(&mut b.interp()), Boundary::Took(Event::Debug));
