@@ -213,11 +213,20 @@ pub fn convert(op: Conv, form: Form, a: Y, mxcsr: u32) -> (Y, Outcome) {
             Conv::F32ToF64 => (64, soft::convert::<F32, F64>(word(32, n) as u32, env_ref)),
             Conv::F64ToF32 => (32, soft::convert::<F64, F32>(word(64, n), env_ref) as u64),
             Conv::F16ToF32 => (32, soft::widen_half(word(16, n) as u16, env_ref) as u64),
-            Conv::F32ToF16(imm) => (16, soft::to_half(word(32, n) as u32, imm, env_ref) as u64),
+            Conv::F32ToF16(imm) => (16, half(word(32, n) as u32, imm, env_ref)),
         };
         set_word(&mut r, to, n, v);
     }
     done(r, &env)
+}
+
+/// Of a denormal operand Intel's processors also note inexactness if underflow is unmasked, even for an exact result.
+fn half(x: u32, imm: u8, env: &mut Env) -> u64 {
+    let denormal = matches!(x & 0x7fff_ffff, 1..0x80_0000);
+    if denormal && !env.daz && env.masks & soft::flag::UE == 0 {
+        env.flags |= soft::flag::PE;
+    }
+    soft::to_half(x, imm, env) as u64
 }
 
 fn int32<F: Format>(x: u64, trunc: bool, env: &mut Env) -> u64 {
