@@ -45,8 +45,7 @@ macro_rules! interp_rows {
 use interp_rows;
 
 /// All rows, one family after the other.
-pub static FAMILIES: &[&[Row]] =
-    &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS, x87::ROWS];
+pub static FAMILIES: &[&[Row]] = &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS, x87::ROWS];
 
 /// All rows by number. Number 0 is an instruction without a meaning: #UD.
 pub static ROWS: std::sync::LazyLock<Vec<&'static Row>> = std::sync::LazyLock::new(|| {
