@@ -83,9 +83,13 @@ impl Core {
         self.end = self.retired() + insns;
         self.left = insns as i64;
     }
-    /// Works the mode out again, after anything it depends on has changed.
+    /// Works the mode out again, after anything it depends on has changed. What was decoded for another mode ends here.
     pub fn refresh(&mut self) {
-        self.mode = Mode::of(&self.state);
+        let mode = Mode::of(&self.state);
+        if self.mode != mode {
+            self.mode = mode;
+            self.stop = true;
+        }
     }
     pub fn activity(&self) -> Activity {
         match self.state.activity {

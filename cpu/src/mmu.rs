@@ -246,6 +246,10 @@ impl Interp<'_> {
                 if ram.code_was_written() {
                     self.c.stop = true;
                 }
+                // Now that the page is dirty, or no longer code, the next write may go straight there.
+                if !ram.write_is_watched(at) && !self.watched(la) {
+                    self.c.tlb.insert(set, la, info);
+                }
             }
             None => {
                 self.bus.write(self.c.retired(), info.phys | within, w, v & w.mask());

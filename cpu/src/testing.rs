@@ -124,11 +124,43 @@ impl Bench {
         s.gpr[4] = 0x8000;
         self.core.refresh();
     }
+    /// A descriptor table at 0x6e000 that agrees with the flat segments: 8 code and 0x10 data, 0x18 and 0x20 for
+    /// privilege 3, 0x28 the other code size, 0x30 a 16-bit data segment.
+    pub fn table(&mut self) {
+        let code = if self.core.state.long() { 0x00af } else { 0x00cf } << 48;
+        let other = if self.core.state.long() { 0x00cf } else { 0x008f } << 48;
+        let all = [
+            0,
+            code | 0x9b00_0000_ffff,
+            0x00cf_9300_0000_ffff,
+            code | 0xfb00_0000_ffff,
+            0x00cf_f300_0000_ffff,
+            other | 0x9b00_0000_ffff,
+            0x0000_9300_0000_ffff,
+        ];
+        for (n, d) in all.into_iter().enumerate() {
+            self.put_u64(0x6e000 + 8 * n as u64, d);
+        }
+        (self.core.state.gdtr.base, self.core.state.gdtr.limit) = (0x6e000, 0xfff);
+    }
+    /// A task state at 0x6f000 with stacks below 0xa000 and no ports allowed.
+    fn task(&mut self) {
+        self.core.state.tr = Segment { sel: 0x38, attr: 0x8b00, limit: 0x67, base: 0x6f000 };
+        self.put(0x6f000, &[0; 0x68]);
+        self.put(0x6f066, &[0x68, 0]);
+        let long = self.core.state.long();
+        if long {
+            (0..10).for_each(|n| self.put_u64(0x6f004 + 8 * n, 0xa000 + 0x100 * n));
+        } else {
+            (0..3).for_each(|n| self.put_u64(0x6f004 + 8 * n, 0x10 << 32 | 0xa000));
+        }
+    }
     /// Flat 32-bit protected mode at privilege `cpl`, without paging.
     pub fn flat32(&mut self, ip: u64, cpl: u8) {
         let s = &mut self.core.state;
         s.cr0 |= 1;
         flat(s, Segment::BIG, cpl, ip);
+        self.task();
         self.core.refresh();
     }
     /// 64-bit mode at privilege `cpl`, with one GiB mapped to itself, for everybody, by tables at 0x70000.
@@ -141,6 +173,7 @@ impl Bench {
         s.cr4 |= 0x20;
         s.msr.efer = 0xd01;
         flat(s, Segment::LONG, cpl, ip);
+        self.task();
         self.core.refresh();
     }
 }
@@ -154,20 +187,16 @@ impl Default for Bench {
 /// Flat segments: code of a size (`Segment::BIG` or `LONG`) at 8, data at 0x10 (0x1b and 0x23 at privilege 3).
 fn flat(s: &mut crate::State, size: u32, cpl: u8, ip: u64) {
     let dpl = (cpl as u32) << 13;
-    let sel = if cpl == 3 { 0x18 } else { 0 };
     let all = Segment { sel: 0, attr: Segment::GRANULAR | dpl, limit: u32::MAX, base: 0 };
     for n in 0..6 {
         s.seg[n] = Segment {
-            sel: sel + 0x10 * (cpl != 3) as u16 + 0x8 * (cpl == 3) as u16 | cpl as u16,
+            sel: if cpl == 3 { 0x23 } else { 0x10 },
             attr: all.attr | 0x9300 | Segment::BIG,
             ..all
         };
     }
-    s.seg[1] = Segment {
-        sel: (if cpl == 3 { 0x18 } else { 8 }) | cpl as u16,
-        attr: all.attr | 0x9b00 | size,
-        ..all
-    };
+    s.seg[1] =
+        Segment { sel: if cpl == 3 { 0x1b } else { 8 }, attr: all.attr | 0x9b00 | size, ..all };
     s.cpl = cpl;
     s.rip = ip;
     s.gpr[4] = 0x9000;

@@ -22,3 +22,11 @@ pub mod pci;
 pub mod serial;
 
 pub use bytes::Bytes;
+pub use chipset::debug::{DebugCon, DebugExit, PvPanic, TestDev};
+pub use chipset::{
+    dma8237::Dma8237, fw_cfg::FwCfg, hpet::Hpet, ioapic::IoApic, lapic::Lapic, pic::Pic, pit::Pit,
+    port92::Port92, rtc::Rtc,
+};
+pub use input::i8042::I8042;
+pub use pci::{Chipset, Function, Root};
+pub use serial::uart16550::Uart;

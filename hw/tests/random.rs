@@ -132,7 +132,18 @@ fn step(case: &Case, d: &mut dyn Device, b: &mut Bench, r: &mut Random) {
         13 => d.wire(Pin(r.below(case.pins.into()) as u16), r.below(2) == 0, b),
         14 => d.input(input(r), b),
         15 | 16 => b.now = (b.now + r.below(10_000_000)).min(END),
-        17 if b.wake.is_some_and(|at| at <= END) => b.run_to_wake(d),
+        17 if b.wake.is_some_and(|at| at <= END) => {
+            b.run_to_wake(d);
+            // A board wakes whom the time has come for, until there is nobody left.
+            let again = b.wake.is_some_and(|at| at <= b.now);
+            assert!(
+                !again,
+                "{}: woken at {}, it wants to be woken at {:?}",
+                d.name(),
+                b.now,
+                b.wake
+            );
+        }
         18 if r.below(20) == 0 => b.now = (b.now + (1 << r.below(61))).min(END),
         19 if r.below(200) == 0 => {
             d.reset();

@@ -34,8 +34,12 @@ pub struct Block {
     pub end: bool,
     /// Executions in tier 0.
     pub heat: u32,
-    /// Number of its region; [`NONE`] if it has none.
+    /// Number of the region that starts here; [`NONE`] if there is none.
     pub region: u32,
+    /// Regions it is part of.
+    pub users: Vec<u32>,
+    /// Tells it from other blocks that had its number.
+    pub serial: u64,
     /// Where its bytes are in [`Blocks::bytes`].
     text: u32,
 }
@@ -70,6 +74,7 @@ pub struct Blocks {
     pub protected: Vec<u64>,
     /// Blocks dropped since power-on.
     pub dropped: u64,
+    serial: u64,
 }
 
 /// Ops beyond which everything is forgotten and begun anew.
@@ -86,6 +91,7 @@ impl Blocks {
             free: Vec::new(),
             protected: Vec::new(),
             dropped: 0,
+            serial: 0,
         }
     }
 
@@ -94,8 +100,9 @@ impl Blocks {
         for &page in self.pages.keys() {
             ram.clear_flags(page, CODE);
         }
-        let (protected, dropped) = (std::mem::take(&mut self.protected), self.dropped);
-        *self = Blocks { protected, dropped, ..Blocks::new() };
+        let protected = std::mem::take(&mut self.protected);
+        let (dropped, serial) = (self.dropped, self.serial);
+        *self = Blocks { protected, dropped, serial, ..Blocks::new() };
     }
 
     /// Whether it is time to begin anew.
@@ -126,6 +133,7 @@ impl Blocks {
         end: bool,
         core: &mut Core,
     ) -> Id {
+        self.serial += 1;
         let block = Block {
             at,
             mode,
@@ -135,6 +143,8 @@ impl Blocks {
             end,
             heat: 0,
             region: NONE,
+            users: Vec::new(),
+            serial: self.serial,
             text: self.bytes.len() as u32,
         };
         self.ops.extend_from_slice(ops);
@@ -228,8 +238,6 @@ impl Blocks {
 
 fn drop_block(b: &mut Block, index: &mut Map<(u64, u32), Id>, regions: &mut Vec<u32>) {
     index.remove(&(b.at, b.mode.0));
-    if b.region != NONE {
-        regions.push(b.region);
-    }
+    regions.append(&mut b.users);
     (b.at, b.region, b.count) = (u64::MAX, NONE, 0);
 }

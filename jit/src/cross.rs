@@ -63,6 +63,6 @@ impl Steps {
             return Err(e);
         }
         s.c.left -= 1;
-        Ok(row.end)
+        Ok(crate::decode::ends(&insn))
     }
 }

@@ -1,9 +1,10 @@
 //! From bytes in RAM to a block.
 
 use crate::block::{Blocks, Id, Op};
+use crate::fast;
 use cpu::decode::decode;
 use cpu::rows::ROWS;
-use cpu::{Core, Insn};
+use cpu::{Core, Insn, Opnd};
 use iced_x86::FlowControl;
 use memory::PAGE;
 
@@ -13,6 +14,15 @@ pub const MAX_BLOCK: usize = 64;
 /// Whether control may go elsewhere after this instruction.
 pub fn leaves(i: &Insn) -> bool {
     !matches!(i.iced().flow_control(), FlowControl::Next) || i.bits & (Insn::REP | Insn::REPNE) != 0
+}
+
+/// Whether the mode, the address space, or what is due may change: the row says so, or a system register is written.
+pub fn ends(i: &Insn) -> bool {
+    let code = i.iced();
+    ROWS[i.row as usize].end
+        || i.op.iter().any(|o| matches!(o, Opnd::Seg(_) | Opnd::Cr(_) | Opnd::Dr(_) | Opnd::Far))
+        || code.is_jmp_far_indirect()
+        || code.is_call_far_indirect()
 }
 
 /// Decodes the block at RAM offset `at` in the core's mode and keeps it. `None`: its first instruction crosses the page.
@@ -26,9 +36,10 @@ pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
         let bytes = &page[n..room.min(n + 15)];
         let Ok(insn) = decode(bytes, core.mode, &core.features) else { break };
         let row = &ROWS[insn.row as usize];
-        ops.push(Op { run: row.run, insn });
+        let fast = if core.mode.long64() { fast::handler(&insn) } else { None };
+        ops.push(Op { run: fast.unwrap_or(row.run), insn });
         n += insn.len as usize;
-        end = row.end;
+        end = ends(&insn);
         if end || leaves(&insn) {
             break;
         }
@@ -38,4 +49,14 @@ pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
     }
     let mode = core.mode;
     Some(blocks.add(at, mode, &ops, &page[..n], end, core))
+}
+
+/// Whether this is a string instruction, which ends its block only because it may have to run again.
+pub fn is_string(i: &Insn) -> bool {
+    use iced_x86::Mnemonic::*;
+    matches!(
+        i.iced().mnemonic(),
+        Movsb | Movsw | Movsq | Stosb | Stosw | Stosd | Stosq | Lodsb | Lodsw | Lodsd | Lodsq
+            | Scasb | Scasw | Scasd | Scasq | Cmpsb | Cmpsw | Cmpsq
+    )
 }

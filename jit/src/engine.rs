@@ -2,8 +2,9 @@
 
 use crate::block::{Blocks, Id, NONE};
 use crate::cross::Steps;
-use crate::{decode, event};
-use cpu::{Activity, Bus, Core, Interp, Mode};
+use crate::region::{self, After, Regions};
+use crate::{decode, event, plan};
+use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
 use memory::Ram;
 use std::sync::Arc;
 
@@ -48,6 +49,18 @@ pub struct Counters {
     /// Instructions executed block by block, and one at a time.
     pub tier0: u64,
     pub stepped: u64,
+    /// Instructions executed in native code.
+    pub native: u64,
+    /// Times native code left an instruction to tier 0.
+    pub side_exits: u64,
+    /// Regions compiled, thrown away, and those that could not be.
+    pub regions: u64,
+    pub regions_dropped: u64,
+    pub regions_failed: u64,
+    /// Instructions in compiled regions, their bytes of native code, and the time that took.
+    pub region_insns: u64,
+    pub code_bytes: u64,
+    pub compile_nanos: u64,
     /// Blocks dropped because their bytes changed.
     pub dropped: u64,
     /// Writes to pages with code.
@@ -74,10 +87,14 @@ pub struct Engine {
     config: Config,
     blocks: Blocks,
     steps: Steps,
+    regions: Regions,
     jumps: Box<[Jump; JUMPS]>,
     /// How far each core's TLB follows [`Blocks::protected`].
     seen: Vec<usize>,
     count: Counters,
+    /// Exceptions end the run instead of being delivered, and this is the last.
+    catch: bool,
+    caught: Option<Exception>,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -98,15 +115,19 @@ impl Engine {
             config,
             blocks: Blocks::new(),
             steps: Steps::new(),
+            regions: Regions::new(&config)?,
             jumps: Box::new([NO_JUMP; JUMPS]),
             seen: Vec::new(),
             count: Counters::default(),
+            catch: false,
+            caught: None,
         })
     }
 
     /// Forgets everything.
     pub fn flush(&mut self) {
         self.blocks.clear(&self.ram);
+        self.regions.clear();
         self.jumps.fill(NO_JUMP);
         self.count.flushes += 1;
     }
@@ -116,6 +137,12 @@ impl Engine {
             blocks: self.blocks.len() as u64,
             ops: self.blocks.ops.len() as u64,
             dropped: self.blocks.dropped,
+            regions: self.regions.made,
+            regions_dropped: self.regions.dropped,
+            regions_failed: self.regions.failed,
+            region_insns: self.regions.insns,
+            code_bytes: self.regions.bytes,
+            compile_nanos: self.regions.nanos,
             ..self.count
         }
     }
@@ -125,10 +152,13 @@ impl Engine {
         self.catch_up(core);
         core.refresh();
         let mut s = Interp { c: core, bus };
-        let mut check = true;
+        let (mut check, mut plain) = (true, false);
         while s.c.left > 0 {
+            if self.regions.ready() {
+                self.publish();
+            }
             if check {
-                if self.attend(&mut s) {
+                if self.attend(&mut s) || self.caught.is_some() {
                     break;
                 }
                 event::pending(&mut s);
@@ -146,9 +176,50 @@ impl Engine {
                 check = self.step(&mut s);
                 continue;
             };
+            let b = &self.blocks.all[id as usize];
+            let (region, hot) = (b.region, b.heat >= self.config.threshold);
+            if region < region::MAX && !std::mem::take(&mut plain) {
+                (check, plain) = self.native(&mut s, region);
+                continue;
+            }
+            plain = false;
+            if hot && region == NONE && plan::may(s.c.mode) {
+                self.request(s.c, id);
+            }
             check = self.tier0(&mut s, id);
         }
         self.note_protected(core);
+    }
+
+    /// Runs as [`Engine::run`] does, but gives back the first exception, undelivered. For tests.
+    pub fn run_to_fault(&mut self, core: &mut Core, bus: &mut dyn Bus) -> Option<Exception> {
+        self.catch = true;
+        self.run(core, bus);
+        self.catch = false;
+        self.caught.take()
+    }
+
+    /// Makes a region of the code at RIP at once, if that can be. For tests.
+    pub fn compile_now(&mut self, core: &mut Core, bus: &mut dyn Bus) -> bool {
+        let mut s = Interp { c: core, bus };
+        self.attend(&mut s);
+        let Some(id) = self.next(&mut s) else { return false };
+        if self.blocks.all[id as usize].region == NONE && plan::may(s.c.mode) {
+            self.request(s.c, id);
+            self.publish();
+        }
+        self.blocks.all[id as usize].region < region::MAX
+    }
+
+    #[cold]
+    fn fault(&mut self, s: &mut Interp<'_>) {
+        let e = s.c.fault;
+        if self.catch {
+            self.caught = Some(e);
+        } else {
+            event::deliver(s, e);
+        }
+        s.c.refresh();
     }
 
     /// Executes a block, or as much of it as the budget allows. Gives whether events are to be looked at.
@@ -157,8 +228,9 @@ impl Engine {
         let b = &mut self.blocks.all[id as usize];
         b.heat += 1;
         let n = (b.count as i64).min(s.c.left);
-        let ops = &self.blocks.ops[b.first as usize..][..n as usize];
         let end = b.end;
+        let ops = &self.blocks.ops[b.first as usize..][..n as usize];
+        let mut fault = false;
         let wrap = if s.c.mode.long64() { !0 } else { 0xffff_ffff };
         let before = s.c.left;
         let mut rip = s.c.state.rip;
@@ -168,9 +240,7 @@ impl Engine {
             s.c.state.rip = next;
             if (op.run)(s, &op.insn).is_err() {
                 s.c.state.rip = rip;
-                let e = s.c.fault;
-                event::deliver(s, e);
-                check = true;
+                (check, fault) = (true, true);
                 break;
             }
             s.c.left -= 1;
@@ -181,10 +251,91 @@ impl Engine {
             rip = next;
         }
         self.count.tier0 += (before - s.c.left) as u64;
+        if fault {
+            self.fault(s);
+        }
         if end {
             s.c.refresh();
         }
         check
+    }
+
+    /// Executes a region and those that follow it. Gives whether events are to be looked at, and whether the block at RIP must
+    /// be executed by tier 0.
+    #[inline]
+    fn native(&mut self, s: &mut Interp<'_>, mut region: u32) -> (bool, bool) {
+        let before = s.c.left;
+        if !plan::far_from_hole(s.c.mode, s.c.state.rip) {
+            return (false, true);
+        }
+        let out = loop {
+            match self.regions.run(region, s) {
+                After::Side => {
+                    self.count.side_exits += 1;
+                    break (false, true);
+                }
+                After::Jump => match self.region_at(s) {
+                    Some(next) => region = next,
+                    None => break (false, false),
+                },
+                After::Link(link) => match self.regions.linked(region, link) {
+                    Some(next) => region = next,
+                    None => match self.region_at(s) {
+                        Some(next) => {
+                            self.regions.link(region, link, next);
+                            region = next;
+                        }
+                        None => break (false, false),
+                    },
+                },
+                After::Fault => {
+                    self.fault(s);
+                    break (true, false);
+                }
+                After::Event => break (true, false),
+            }
+        };
+        self.count.native += (before - s.c.left) as u64;
+        out
+    }
+
+    /// The region at RIP, if there is one that may be entered.
+    #[inline]
+    fn region_at(&mut self, s: &mut Interp<'_>) -> Option<u32> {
+        let id = self.next(s)?;
+        let region = self.blocks.all[id as usize].region;
+        (region < region::MAX && plan::far_from_hole(s.c.mode, s.c.state.rip)).then_some(region)
+    }
+
+    /// Asks for a region that starts with block `id`, which is about to run.
+    #[cold]
+    fn request(&mut self, core: &Core, id: Id) {
+        let again = self.config.threshold / 2;
+        if !self.regions.room() {
+            self.blocks.all[id as usize].heat = again;
+            return;
+        }
+        let state = match plan::plan(&self.blocks, core, id, self.config.max_region_insns) {
+            Some(p) => match self.regions.submit(p) {
+                Ok(()) => region::ASKED,
+                Err(_) => {
+                    self.blocks.all[id as usize].heat = again;
+                    NONE
+                }
+            },
+            None => region::NEVER,
+        };
+        self.blocks.all[id as usize].region = state;
+    }
+
+    /// Puts finished regions in their places.
+    #[cold]
+    fn publish(&mut self) {
+        while let Some(done) = self.regions.take() {
+            if !self.regions.install(done, &mut self.blocks) {
+                self.flush();
+            }
+        }
     }
 
     /// Executes one instruction that no block has. Gives whether events are to be looked at.
@@ -197,9 +348,7 @@ impl Engine {
                 end || s.c.stop
             }
             Err(_) => {
-                let e = s.c.fault;
-                event::deliver(s, e);
-                s.c.refresh();
+                self.fault(s);
                 true
             }
         }
@@ -274,7 +423,9 @@ impl Engine {
     fn code_written(&mut self, now: u64) {
         let writes = self.ram.take_code_writes();
         self.count.code_writes += writes.len() as u64;
-        let _regions = self.blocks.written(&self.ram, &writes, now);
+        for region in self.blocks.written(&self.ram, &writes, now) {
+            self.regions.drop(region, &mut self.blocks);
+        }
     }
 
     /// Makes the core's TLB know which pages became code while other cores ran.

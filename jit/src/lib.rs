@@ -6,11 +6,20 @@
 //!
 //! One [`Engine`] serves all cores of a machine, in turn, on one thread.
 
+mod arena;
 mod block;
+mod clif;
+mod compile;
 mod cross;
 mod decode;
 mod engine;
 mod event;
+mod fast;
 mod hash;
+mod native;
+mod plan;
+mod region;
+mod softmmu;
+mod words;
 
 pub use engine::{Config, Counters, Engine, JitError};

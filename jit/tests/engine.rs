@@ -19,7 +19,41 @@ fn oracle(code: &[u8], insns: u64) -> String {
     for _ in 0..insns {
         cpu::step(&mut s).unwrap();
     }
+    assert_eq!(g.core.left, 0);
     g.state()
+}
+
+/// Those that only tests want.
+fn odd() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("self-modifying", programs::self_modifying()),
+        ("across pages", programs::across_pages()),
+        ("device", programs::device()),
+        ("mixture", programs::mixture()),
+    ]
+}
+
+#[test]
+fn odd_programs_end_in_the_same_state_in_every_tier() {
+    for (name, code) in odd() {
+        for insns in [1000, 60_001] {
+            let want = oracle(&code, insns);
+            for threshold in [0, 1, 50, u32::MAX] {
+                let mut g = Guest::new(&code, config(threshold));
+                let mut left = insns;
+                while left > 0 {
+                    g.run(left.min(777));
+                    left -= left.min(777);
+                }
+                assert_eq!(g.state(), want, "{name}, threshold {threshold}");
+                let n = g.engine.counters();
+                // Code that is overwritten all the time is not compiled.
+                let compiled = threshold != u32::MAX && insns > 1000 && name != "self-modifying";
+                assert!(n.native > 0 || !compiled, "{name} {threshold}: {n:?}");
+                assert!(n.native == 0 || threshold != u32::MAX, "{name}: {n:?}");
+            }
+        }
+    }
 }
 
 #[test]

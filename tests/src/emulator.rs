@@ -313,7 +313,67 @@ impl Column for Interpreter {
     }
 }
 
+/// Native code: each case is compiled before it runs.
+pub struct Native {
+    machine: Machine,
+    engine: jit::Engine,
+}
+
+impl Native {
+    pub fn new() -> Result<Native, String> {
+        let machine = Machine::new()?;
+        let config = jit::Config {
+            threshold: 0,
+            background: false,
+            code_bytes: 8 << 20,
+            ..jit::Config::default()
+        };
+        let engine = jit::Engine::new(machine.ram.clone(), config).map_err(|e| e.to_string())?;
+        Ok(Native { machine, engine })
+    }
+}
+
+impl Column for Native {
+    fn name(&self) -> &'static str {
+        "jit"
+    }
+
+    fn run(&mut self, case: &Case) -> Outcome {
+        let engine = &mut self.engine;
+        self.machine.run(case, |m, count| {
+            engine.flush();
+            let repeats = crate::policy::instructions(case)
+                .any(|i| i.has_rep_prefix() || i.has_repne_prefix());
+            if !repeats {
+                engine.compile_now(&mut m.core, &mut m.bus);
+                m.core.set_budget(count as u64);
+                return engine.run_to_fault(&mut m.core, &mut m.bus);
+            }
+            // A round of a repeated instruction counts as one: go on until it is done.
+            let (mut left, mut steps) = (count, 0);
+            while left > 0 && steps < MOST_STEPS {
+                let rip = m.core.state.rip;
+                engine.compile_now(&mut m.core, &mut m.bus);
+                m.core.set_budget(1);
+                if let Some(e) = engine.run_to_fault(&mut m.core, &mut m.bus) {
+                    return Some(e);
+                }
+                left -= usize::from(m.core.state.rip != rip);
+                steps += 1;
+            }
+            None
+        })
+    }
+}
+
 /// Whether the emulator has a meaning for the instruction.
 pub fn has(m: iced_x86::Mnemonic) -> bool {
     cpu::rows::number(m) != 0
+}
+impl Drop for Native {
+    fn drop(&mut self) {
+        if std::env::var_os("COUNTERS").is_some() {
+            eprintln!("{:#?}", self.engine.counters());
+        }
+    }
 }

@@ -128,6 +128,8 @@ pub fn mov(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         return s.raise(Exception::GP0);
     }
     let w = if s.c.mode.long64() { Width::W64 } else { Width::W32 };
+    // The row is that of every MOV; this one ends the block.
+    s.c.stop = true;
     match (i.op[0], i.op[1]) {
         (Opnd::Cr(n), Opnd::Gpr(r)) => {
             let v = gpr(s, r, w);
@@ -238,7 +240,7 @@ pub fn invpcid(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let pcide = s.c.state.cr4 & cr4::PCIDE != 0;
     let wrong = kind > 3
         || kind < 2 && (pcid >> 12 != 0 || !pcide && pcid != 0)
-        || kind == 0 && !canonical(address, s.la57());
+        || kind == 0 && !canonical(address, s.c.model.offers(Feature::La57));
     if wrong {
         return s.raise(Exception::GP0);
     }

@@ -175,6 +175,11 @@ impl Model {
     }
 }
 
+/// What `-cpu help` prints.
+pub fn help() -> String {
+    Model::help()
+}
+
 /// Properties of QEMU's that change nothing here.
 const IGNORED: &[&str] = &[
     "migratable",

@@ -135,26 +135,31 @@ fn neighbours<F: Format>(
     }
 }
 
-/// DPPS, DPPD: the high bits of `imm` choose products, the low ones where the sum goes. The order of the additions is the
-/// manual's; an unmasked exception of the products keeps the sums from being made.  SDM 2, DPPS.
+/// DPPS, DPPD: the high bits of `imm` choose products, the low ones where the sum goes. Every lane adds its neighbour, then
+/// the lane two away, so that of several NaNs not all lanes take the same; an unmasked exception of one step keeps the
+/// next from being made.  SDM 2, DPPS.
 fn dot<F: Format>(form: Form, imm: u8, a: &Y, b: &Y, r: &mut Y, env: &mut Env) {
     let half = 128 / bits::<F>();
     let zero = F::narrow(0);
-    for base in (0..count(form, bits::<F>())).step_by(half) {
-        let mut p = [zero; 4];
-        for (k, p) in p.iter_mut().enumerate().take(half) {
-            if imm >> (4 + k) & 1 != 0 {
-                *p = soft::mul::<F>(get::<F>(a, base + k), get::<F>(b, base + k), env);
-            }
+    let lanes = count(form, bits::<F>());
+    let mut v = [zero; 8];
+    for (n, v) in v.iter_mut().enumerate().take(lanes) {
+        if imm >> (4 + n % half) & 1 != 0 {
+            *v = soft::mul::<F>(get::<F>(a, n), get::<F>(b, n), env);
         }
-        let mut sum = soft::add::<F>(p[0], p[1], env);
-        if half == 4 {
-            let other = soft::add::<F>(p[2], p[3], env);
-            sum = soft::add::<F>(sum, other, env);
+    }
+    let mut by = 1;
+    while by < half && !env.finish().1 {
+        let old = v;
+        for (n, v) in v.iter_mut().enumerate().take(lanes) {
+            // Of two NaNs DPPS prefers the neighbour in its first step, as measured on Intel's processors.
+            let (p, q) = if half == 4 && by == 1 { (n ^ 1, n) } else { (n, n ^ by) };
+            *v = soft::add::<F>(old[p], old[q], env);
         }
-        for k in 0..half {
-            set::<F>(r, base + k, if imm >> k & 1 != 0 { sum } else { zero });
-        }
+        by *= 2;
+    }
+    for (n, v) in v.into_iter().enumerate().take(lanes) {
+        set::<F>(r, n, if imm >> (n % half) & 1 != 0 { v } else { zero });
     }
 }
 

@@ -33,7 +33,7 @@ state! {
         1 config: Config = Config(0x30),
         2 comparator: u64 = u64::MAX,
         3 period: u64 = 0,
-        /// The count of its next match.
+        /// Its next match, in counts since the time `since`: these never come round.
         4 due: Option<u64> = None,
     }
 }
@@ -42,26 +42,24 @@ impl Timer {
     fn mask(&self) -> u64 {
         if self.config.force_32() { u32::MAX.into() } else { u64::MAX }
     }
-    /// Works out the next match, from this count on.
-    fn aim(&mut self, count: u64) {
+    /// Works out the next match, from this count on, so many counts after the start.
+    fn aim(&mut self, count: u64, gone: u64) {
         let ahead = self.comparator.wrapping_sub(count) & self.mask();
-        self.due = count.checked_add(ahead);
+        self.due = gone.checked_add(ahead);
     }
-    /// Whether it matched until this count. However often, that is one interrupt.
-    fn advance(&mut self, count: u64) -> bool {
-        let Some(due) = self.due.filter(|due| *due <= count) else { return false };
+    /// Whether it matched until so many counts after the start, when the count was `first`. However often, that is one
+    /// interrupt.
+    fn advance(&mut self, gone: u64, first: u64) -> bool {
+        let Some(due) = self.due.filter(|due| *due <= gone) else { return false };
         let step = match (self.config.periodic(), self.mask()) {
             (true, mask) => self.period & mask,
             (false, mask) => mask.wrapping_add(1),
         };
-        self.due = match step {
-            0 => None,
-            n => {
-                ((count - due) / n).checked_add(1).and_then(|k| k.checked_mul(n)?.checked_add(due))
-            }
-        };
+        let next =
+            |step: u64| due.checked_add(((gone - due) / step).checked_add(1)?.checked_mul(step)?);
+        self.due = if step == 0 { None } else { next(step) };
         if let (true, Some(due)) = (self.config.periodic(), self.due) {
-            self.comparator = due & self.mask();
+            self.comparator = first.wrapping_add(due) & self.mask();
         }
         true
     }
@@ -112,9 +110,12 @@ impl Hpet {
     fn legacy(&self) -> bool {
         self.s.config & 2 != 0
     }
+    /// Counts since the start.
+    fn gone(&self, now: Tick) -> u64 {
+        if self.running() { now.saturating_sub(self.s.since) / PERIOD } else { 0 }
+    }
     fn count(&self, now: Tick) -> u64 {
-        let gone = if self.running() { now.saturating_sub(self.s.since) / PERIOD } else { 0 };
-        self.s.count.wrapping_add(gone)
+        self.s.count.wrapping_add(self.gone(now))
     }
     fn line(&self, n: usize) -> u16 {
         match n {
@@ -127,9 +128,9 @@ impl Hpet {
         if !self.running() {
             return;
         }
-        let count = self.count(cx.now());
+        let gone = self.gone(cx.now());
         for n in 0..3 {
-            if !self.s.timers[n].advance(count) {
+            if !self.s.timers[n].advance(gone, self.s.count) {
                 continue;
             }
             let c = self.s.timers[n].config;
@@ -143,8 +144,11 @@ impl Hpet {
         }
     }
     fn aim(&mut self, now: Tick) {
-        let (running, count) = (self.running(), self.count(now));
-        self.s.timers.iter_mut().for_each(|t| if running { t.aim(count) } else { t.due = None });
+        let (running, count, gone) = (self.running(), self.count(now), self.gone(now));
+        self.s
+            .timers
+            .iter_mut()
+            .for_each(|t| if running { t.aim(count, gone) } else { t.due = None });
     }
     fn read_reg(&self, at: u64, now: Tick) -> u64 {
         match at {
@@ -186,7 +190,7 @@ impl Hpet {
             0x100..0x160 => {
                 let n = (at as usize - 0x100) / 0x20;
                 let count = self.count(now);
-                let running = self.running();
+                let (running, gone) = (self.running(), self.gone(now));
                 if at & 0x1F == 0 {
                     self.release(cx);
                 }
@@ -204,7 +208,7 @@ impl Hpet {
                     _ => return,
                 }
                 if running {
-                    self.s.timers[n].aim(count);
+                    self.s.timers[n].aim(count, gone);
                 }
             }
             _ => {}
@@ -223,6 +227,10 @@ impl Device for Hpet {
         "hpet"
     }
     fn read(&mut self, at: Reg, w: Width, cx: &mut dyn Cx) -> u64 {
+        // Looking at the clock changes nothing.
+        if at.at & 0x3F8 == 0xF0 {
+            return join(at.at & 0x3FF, w, 8, |at| self.read_reg(at, cx.now()));
+        }
         self.advance(cx);
         let value = join(at.at & 0x3FF, w, 8, |at| self.read_reg(at, cx.now()));
         self.settle(cx);
@@ -246,8 +254,7 @@ impl Device for Hpet {
         self.settle(cx);
     }
     fn reset(&mut self) {
-        let State { pit, rtc, .. } = self.s;
-        self.s = State { pit, rtc, ..State::default() };
+        self.s = State::default();
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
         let mut lines = 0u32;
@@ -264,9 +271,9 @@ impl Device for Hpet {
         cx.irq(LEGACY, self.legacy());
         let watched = |t: &&Timer| t.config.enabled();
         let due = self.s.timers.iter().filter(watched).filter_map(|t| t.due).min();
-        let at = due.filter(|_| self.running()).and_then(|due| {
-            due.saturating_sub(self.s.count).checked_mul(PERIOD)?.checked_add(self.s.since)
-        });
+        let at = due
+            .filter(|_| self.running())
+            .and_then(|due| due.checked_mul(PERIOD)?.checked_add(self.s.since));
         cx.wake_at(at);
     }
     saved!();

@@ -138,7 +138,7 @@ impl Device for IoApic {
         }
     }
     fn reset(&mut self) {
-        self.s = State { pins: self.s.pins, ..State::default() };
+        self.s = State::default();
     }
     saved!();
     fn describe(&self) -> String {

@@ -212,8 +212,7 @@ impl Device for Pic {
         self.settle(cx);
     }
     fn reset(&mut self) {
-        let keep = |c: &Chip| Chip { lines: c.lines, ..Chip::default() };
-        self.s = State { master: keep(&self.s.master), slave: keep(&self.s.slave) };
+        self.s = State::default();
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
         let slave = self.s.slave.wanted(false).is_some();

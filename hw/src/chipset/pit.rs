@@ -187,7 +187,7 @@ fn from_bcd(v: u16) -> u32 {
     (0..4).rev().fold(0, |sum, i| sum * 10 + u32::from(v >> (4 * i) & 0xF))
 }
 fn to_bcd(v: u64) -> u16 {
-    (v % 10 | v / 10 % 10 << 4 | v / 100 % 10 << 8 | v / 1000 % 10 << 12) as u16
+    [1000, 100, 10, 1].iter().fold(0, |out, place| out << 4 | (v / place % 10) as u16)
 }
 
 state! {
@@ -216,7 +216,7 @@ impl Pit {
         match (at.bank, at.at) {
             (0, n @ 0..3) => self.s.channels[n as usize].read(now),
             (1, 0) => {
-                let refresh = ((now / REFRESH & 1) as u8) << 4;
+                let refresh = ((now / REFRESH % 2) as u8) << 4;
                 let out = (self.s.channels[2].output(now) as u8) << 5;
                 self.s.port61 | refresh | out
             }
@@ -229,7 +229,8 @@ impl Pit {
         match (at.bank, at.at) {
             (0, n @ 0..3) => channels[n as usize].write(value, now),
             (0, 3) if value >> 6 == 3 => {
-                for (_, c) in channels.iter_mut().enumerate().filter(|(n, _)| value & 2 << n != 0) {
+                for (_, c) in channels.iter_mut().enumerate().filter(|(n, _)| value & (2 << n) != 0)
+                {
                     if value & 0x20 == 0 {
                         c.latch(now);
                     }
@@ -278,7 +279,7 @@ impl Device for Pit {
         }
     }
     fn reset(&mut self) {
-        self.s = State { off: self.s.off, ..State::default() };
+        self.s = State::default();
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
         let now = cx.now();

@@ -4,6 +4,7 @@
 //! it (ICH9's LPC bridge, PIIX4's function 3), not a device of its own. Sleep types are those of QEMU's tables: 0 is soft
 //! off, 1 suspend to RAM, 2 suspend to disk.
 
+use super::tco;
 use device::*;
 
 /// The timer's clocks in a second.
@@ -39,8 +40,8 @@ state! {
         8 smi_status: u32 = 0,
         /// The SMI command port and the status port beside it.
         9 apm: [u8; 2] = [0; 2],
-        /// ICH9's watchdog registers: kept, not obeyed.
-        10 tco: [u16; 16] = [0; 16],
+        /// ICH9's watchdog.
+        11 tco: tco::State = tco::State::default(),
     }
 }
 
@@ -79,18 +80,20 @@ impl Pm {
             self.s.status = self.s.status.with_timer(true);
             self.s.toggles = toggles;
         }
+        self.s.tco.advance(now);
     }
     /// The level of the system control interrupt.
     pub fn sci(&self) -> bool {
         let gpe = self.s.gpe_status & self.s.gpe_enable != 0;
         self.s.status.0 & self.s.enable.0 & 0x0721 != 0 || gpe
     }
-    /// When the timer's status will be set, where that is an interrupt.
+    /// When the timer's status will be set, where that is an interrupt, or the watchdog's time is up.
     pub fn next(&self) -> Option<Tick> {
         let wanted = self.s.enable.timer() && !self.s.status.timer();
-        let clocks = u128::from(self.s.toggles.checked_add(1)?) << 23;
+        let clocks = u128::from(self.s.toggles.saturating_add(1)) << 23;
         let at = (clocks * u128::from(SECOND)).div_ceil(HZ.into());
-        u64::try_from(at).ok().filter(|_| wanted)
+        let timer = u64::try_from(at).ok().filter(|_| wanted);
+        timer.into_iter().chain(self.s.tco.next()).min()
     }
     pub fn wake(&mut self, now: Tick) {
         self.advance(now);
@@ -128,7 +131,7 @@ impl Pm {
             (0x28..0x30, Chip::Ich9) => half(s.gpe_enable, (at - 0x28) / 2),
             (0x30..0x34, Chip::Ich9) => half(s.smi_enable.into(), (at - 0x30) / 2),
             (0x34..0x38, Chip::Ich9) => half(s.smi_status.into(), (at - 0x34) / 2),
-            (0x60..0x80, Chip::Ich9) => s.tco[(at as usize - 0x60) / 2],
+            (0x60..0x80, Chip::Ich9) => s.tco.read(at - 0x60, now),
             _ => 0,
         }
     }
@@ -162,12 +165,7 @@ impl Pm {
                 s.smi_enable = s.smi_enable & !(mask as u32) | v as u32;
             }
             (0x34..0x38, Chip::Ich9) => s.smi_status &= !(wide((at - 0x34) / 2).1 as u32),
-            // Watchdog status bits are cleared by ones.
-            (0x64 | 0x66, Chip::Ich9) => s.tco[(at as usize - 0x60) / 2] &= !v,
-            (0x60..0x80, Chip::Ich9) => {
-                let reg = &mut s.tco[(at as usize - 0x60) / 2];
-                *reg = *reg & !mask | v;
-            }
+            (0x60..0x80, Chip::Ich9) => s.tco.write(at - 0x60, mask, v, cx.now()),
             _ => {}
         }
     }
@@ -207,6 +205,9 @@ impl Pm {
         let (enable, disable) = self.acpi_commands();
         let sci = command == enable || command != disable && self.s.control.sci();
         self.s.control = self.s.control.with_sci(sci);
+        if self.chip == Chip::Piix4 && (command == enable || command == disable) {
+            return;
+        }
         let wanted = GLOBAL_SMI | APM_SMI;
         if self.smm && (self.chip == Chip::Piix4 || self.s.smi_enable & wanted == wanted) {
             self.s.smi_status |= APM_SMI;
@@ -239,7 +240,7 @@ mod test {
     fn the_timer_has_24_bits_at_its_frequency() {
         let (mut pm, _) = world();
         assert_eq!(pm.read(8, W32, SECOND), HZ);
-        assert_eq!(pm.read(8, W32, 10 * SECOND), HZ * 10 & 0xFF_FFFF);
+        assert_eq!(pm.read(8, W32, 10 * SECOND), (HZ * 10) & 0xFF_FFFF);
         assert_eq!(pm.read(9, W8, SECOND), HZ >> 8 & 0xFF);
     }
 

@@ -7,11 +7,10 @@ state! {
     pub struct State { 1 value: u8 = 0 }
 }
 
-/// Bank 0 is the one port.
+/// Bank 0 is the one port. The gate has other users, and its state is the board's: it hears of changes.
 #[derive(Default)]
 pub struct Port92 {
     s: State,
-    told: Option<bool>,
 }
 
 impl Port92 {
@@ -31,23 +30,18 @@ impl Device for Port92 {
         if at.at != 0 {
             return;
         }
-        // Only the rise of bit 0 resets.
-        let reset = value as u8 & !self.s.value & 1 != 0;
+        let changed = value as u8 ^ self.s.value;
         self.s.value = value as u8;
-        self.settle(cx);
-        if reset {
+        if changed & 2 != 0 {
+            cx.ask(Request::A20(value & 2 != 0));
+        }
+        // Only the rise of bit 0 resets.
+        if changed & value as u8 & 1 != 0 {
             cx.ask(Request::Reset);
         }
     }
     fn reset(&mut self) {
         self.s = State::default();
-    }
-    fn settle(&mut self, cx: &mut dyn Cx) {
-        // Nothing to say before the guest has used it: the gate has other users.
-        let on = self.s.value & 2 != 0;
-        if self.told.replace(on).is_some_and(|told| told != on) || on && self.told.is_none() {
-            cx.ask(Request::A20(on));
-        }
     }
     saved!();
     fn describe(&self) -> String {
@@ -63,7 +57,6 @@ mod test {
     #[test]
     fn it_opens_a20_and_resets() {
         let (mut d, mut b) = (Port92::new(), Bench::default());
-        d.settle(&mut b);
         d.write(Reg { bank: 0, at: 0 }, W8, 2, &mut b);
         d.write(Reg { bank: 0, at: 0 }, W8, 2, &mut b);
         assert_eq!(d.read(Reg { bank: 0, at: 0 }, W8, &mut b), 2);

@@ -57,7 +57,6 @@ pub struct I8042 {
     s: State,
     keyboard: Keyboard,
     mouse: Mouse,
-    a20: Option<bool>,
 }
 
 impl I8042 {
@@ -85,7 +84,7 @@ impl I8042 {
     /// The keyboard's next byte, translated where that is on.
     fn keyboard_byte(&mut self) -> Option<u8> {
         loop {
-            let byte = self.keyboard.next()?;
+            let byte = self.keyboard.take()?;
             if !self.s.control.translate() {
                 return Some(byte);
             }
@@ -107,7 +106,7 @@ impl I8042 {
             self.s.buffer = self.keyboard_byte().map(|b| (b, FROM_KEYBOARD));
         }
         if self.s.buffer.is_none() && !self.s.control.mouse_off() {
-            self.s.buffer = self.mouse.next().map(|b| (b, FROM_MOUSE));
+            self.s.buffer = self.mouse.take().map(|b| (b, FROM_MOUSE));
         }
     }
     fn command(&mut self, value: u8, cx: &mut dyn Cx) {
@@ -185,6 +184,7 @@ impl Device for I8042 {
         w.mask() & !0xFF | u64::from(value)
     }
     fn write(&mut self, at: Reg, _: Width, value: u64, cx: &mut dyn Cx) {
+        let a20 = self.s.output.a20();
         match at {
             Reg { bank: 0, at: 0 } => {
                 self.s.commanded = false;
@@ -195,6 +195,10 @@ impl Device for I8042 {
                 self.command(value as u8, cx);
             }
             _ => return,
+        }
+        // The gate has other users, and its state is the board's: it hears of changes.
+        if self.s.output.a20() != a20 {
+            cx.ask(Request::A20(!a20));
         }
         self.settle(cx);
     }
@@ -215,11 +219,6 @@ impl Device for I8042 {
         let keyboard = c.keyboard_irq() && !c.keyboard_off();
         cx.irq(IRQ1, keyboard && from == Some(FROM_KEYBOARD));
         cx.irq(IRQ12, c.mouse_irq() && from == Some(FROM_MOUSE));
-        let a20 = self.s.output.a20();
-        // The gate has other users: silent until it is used.
-        if self.a20.replace(a20).unwrap_or(true) != a20 {
-            cx.ask(Request::A20(a20));
-        }
     }
     fn save(&self) -> Vec<u8> {
         let (keyboard, mouse) = (self.keyboard.s.clone(), self.mouse.s.clone());
@@ -229,7 +228,7 @@ impl Device for I8042 {
         let mut s = State::load(from)?;
         self.keyboard.s = std::mem::take(&mut s.keyboard);
         self.mouse.s = std::mem::take(&mut s.mouse);
-        (self.s, self.a20) = (s, None);
+        self.s = s;
         Ok(())
     }
     fn describe(&self) -> String {

@@ -73,7 +73,7 @@ impl Keyboard {
         self.s.leds
     }
     /// The next byte on the line.
-    pub fn next(&mut self) -> Option<u8> {
+    pub fn take(&mut self) -> Option<u8> {
         let byte = self.s.replies.pop_front().or_else(|| self.s.keys.pop_front())?;
         self.s.last = byte;
         Some(byte)
@@ -178,7 +178,7 @@ mod test {
     use super::*;
 
     fn all(k: &mut Keyboard) -> Vec<u8> {
-        std::iter::from_fn(|| k.next()).collect()
+        std::iter::from_fn(|| k.take()).collect()
     }
     fn pressed(set: u8, key: u8) -> Vec<u8> {
         let mut k = Keyboard::default();

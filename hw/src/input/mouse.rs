@@ -35,7 +35,7 @@ pub struct Mouse {
 }
 
 impl Mouse {
-    pub fn next(&mut self) -> Option<u8> {
+    pub fn take(&mut self) -> Option<u8> {
         let byte = self.s.queue.pop_front()?;
         self.report();
         Some(byte)
@@ -146,7 +146,7 @@ mod test {
     use super::*;
 
     fn all(m: &mut Mouse) -> Vec<u8> {
-        std::iter::from_fn(|| m.next()).collect()
+        std::iter::from_fn(|| m.take()).collect()
     }
     fn send(m: &mut Mouse, bytes: &[u8]) -> Vec<u8> {
         bytes.iter().for_each(|b| m.write(*b));

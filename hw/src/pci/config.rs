@@ -152,7 +152,7 @@ impl Config {
     pub fn capability_at(&mut self, at: usize, id: u8, body: &[u8], writable: &[u8]) {
         self.set(at, &[id, 0]);
         self.set(at + 2, body);
-        self.allow(at, &[0, 0]);
+        self.writable[at..at + 2 + body.len()].fill(0);
         self.allow(at + 2, writable);
         let last = self.last_capability;
         self.set(if last == CAPABILITIES { last } else { last + 1 }, &[at as u8]);

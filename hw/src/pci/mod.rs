@@ -2,6 +2,7 @@
 
 mod config;
 pub mod i440fx;
+pub mod msi;
 pub mod q35;
 mod root;
 pub mod smbus;

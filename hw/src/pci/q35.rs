@@ -102,7 +102,14 @@ impl Ich9Lpc {
             _ => None,
         }
     }
-    fn tell(&self, cx: &mut dyn Cx) {
+    fn tell(&mut self, cx: &mut dyn Cx) {
+        if std::mem::take(&mut self.pm.s.tco.bite) {
+            self.pm.s.tco.since = None;
+            // Its "no reboot" bit.
+            if self.rcrb[GENERAL_CONTROL] & 0x20 == 0 {
+                cx.ask(Request::Reset);
+            }
+        }
         for line in [9, 10, 11, 20, 21] {
             cx.irq(Pin(line), self.pm.sci() && self.sci_line() == Some(line));
         }

@@ -35,7 +35,7 @@ impl Host {
                     self.s.registers[2] & 0x1F
                 }
                 7 => self.block(|byte| *byte),
-                0..8 => self.s.registers[at as usize],
+                0..7 => self.s.registers[at as usize],
                 0xD => self.s.auxiliary,
                 _ => 0,
             })
@@ -56,7 +56,7 @@ impl Host {
                 7 => {
                     self.block(|byte| std::mem::replace(byte, v));
                 }
-                0..8 => self.s.registers[at as usize] = v,
+                1..7 => self.s.registers[at as usize] = v,
                 0xD => self.s.auxiliary = v & 3,
                 _ => {}
             }

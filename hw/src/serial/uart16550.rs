@@ -104,8 +104,8 @@ impl Uart {
     fn thr_empty(&self) -> bool {
         self.s.tx.len() <= 1
     }
-    /// Shifts out all that has left until now.
-    fn advance(&mut self, cx: &mut dyn Cx) {
+    /// Shifts out all that has left until now. Gives whether anything has.
+    fn advance(&mut self, cx: &mut dyn Cx) -> bool {
         let (now, was_empty, each) = (cx.now(), self.thr_empty(), self.character());
         let mut out = Vec::new();
         while !self.s.tx.is_empty() && self.s.tx_done <= now {
@@ -113,7 +113,9 @@ impl Uart {
             self.s.tx_done = self.s.tx_done.saturating_add(each);
         }
         self.s.emptied |= !was_empty && self.thr_empty();
+        let any = !out.is_empty();
         self.transmit(out, cx);
+        any
     }
     fn transmit(&mut self, out: Vec<u8>, cx: &mut dyn Cx) {
         if out.is_empty() {
@@ -309,7 +311,11 @@ impl Device for Uart {
         "serial"
     }
     fn read(&mut self, at: Reg, w: Width, cx: &mut dyn Cx) -> u64 {
-        self.advance(cx);
+        let moved = self.advance(cx);
+        // Waiting for the transmitter changes nothing.
+        if !moved && (at.at, w) == (5, Width::W8) && self.lsr().0 & 0x1E == 0 {
+            return self.lsr().0.into();
+        }
         let value = join(at.at, w, 1, |i| self.read_reg(i, cx).into());
         self.settle(cx);
         value

@@ -159,3 +159,128 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("fibonacci", fibonacci()),
     ]
 }
+
+/// Changes an immediate inside its own loop, and one in a routine it calls.
+pub fn self_modifying() -> Vec<u8> {
+    asm(|a| {
+        let (mut top, mut here, mut routine, mut there, mut over) = (
+            a.create_label(),
+            a.create_label(),
+            a.create_label(),
+            a.create_label(),
+            a.create_label(),
+        );
+        a.jmp(over)?;
+        a.set_label(&mut routine)?;
+        a.nop()?;
+        a.set_label(&mut there)?;
+        a.mov(eax, 0x11223344)?;
+        a.ret()?;
+        a.set_label(&mut over)?;
+        a.lea(rsi, qword_ptr(here))?;
+        a.lea(rdi, qword_ptr(there))?;
+        a.set_label(&mut top)?;
+        a.inc(ecx)?;
+        a.mov(byte_ptr(rsi + 2), cl)?;
+        a.nop()?;
+        a.set_label(&mut here)?;
+        a.mov(edx, 0x55667788)?;
+        a.add(rbx, rdx)?;
+        a.test(ecx, 31)?;
+        a.jne(top)?;
+        a.mov(dword_ptr(rdi + 1), ebx)?;
+        a.call(routine)?;
+        a.add(r8, rax)?;
+        a.jmp(top)
+    })
+}
+
+/// A loop that a page boundary cuts through the middle of an instruction, and a routine in another page.
+pub fn across_pages() -> Vec<u8> {
+    asm(|a| {
+        let (mut top, mut far) = (a.create_label(), a.create_label());
+        a.jmp(top)?;
+        a.nops_with_size(4096 - 5 - 24)?;
+        a.set_label(&mut top)?;
+        for _ in 0..7 {
+            a.add(rax, rcx)?;
+        }
+        a.mov(rdx, 0x1122334455667788u64)?;
+        a.add(rbx, rdx)?;
+        a.inc(rcx)?;
+        a.call(far)?;
+        a.jmp(top)?;
+        a.nops_with_size(5000)?;
+        a.set_label(&mut far)?;
+        a.xor(rax, rbx)?;
+        a.ror(rax, 3)?;
+        a.ret()
+    })
+}
+
+/// Reads and writes a device in the middle of arithmetic. The device answers with the count of instructions.
+pub fn device() -> Vec<u8> {
+    asm(|a| {
+        let (mut top, mut rarely) = (a.create_label(), a.create_label());
+        a.mov(esi, crate::guest::DEVICE as u32)?;
+        a.mov(edi, DATA as u32)?;
+        a.set_label(&mut top)?;
+        a.inc(ecx)?;
+        a.add(rbx, rcx)?;
+        a.mov(qword_ptr(rdi), rbx)?;
+        a.test(ecx, 63)?;
+        a.jne(rarely)?;
+        a.mov(rax, qword_ptr(rsi))?;
+        a.add(rbx, rax)?;
+        a.mov(dword_ptr(rsi + 16), ecx)?;
+        a.add(qword_ptr(rsi + 8), 3)?;
+        a.set_label(&mut rarely)?;
+        a.add(rbx, qword_ptr(rdi + 1))?;
+        a.rdtsc()?;
+        a.sub(rbx, rax)?;
+        a.jmp(top)
+    })
+}
+
+/// String instructions, divisions, shifts by variable counts, conditional moves, odd widths.
+pub fn mixture() -> Vec<u8> {
+    asm(|a| {
+        let (mut top, mut odd) = (a.create_label(), a.create_label());
+        a.mov(r15, 0x123456789abcdefu64)?;
+        a.set_label(&mut top)?;
+        a.imul_3(r15, r15, 0x5851f42d)?;
+        a.add(r15, 12345)?;
+        a.mov(rcx, r15)?;
+        a.shr(rcx, 40)?;
+        a.mov(rax, r15)?;
+        a.xor(edx, edx)?;
+        a.mov(r8d, ecx)?;
+        a.or(r8, 1)?;
+        a.div(r8)?;
+        a.add(rbx, rdx)?;
+        a.shl(rbx, cl)?;
+        a.jc(odd)?;
+        a.mov(edi, DATA as u32)?;
+        a.mov(esi, DATA as u32 + 4090)?;
+        a.and(ecx, 31)?;
+        a.rep().movsb()?;
+        a.mov(qword_ptr(rsi), r15)?;
+        a.cmp(r15d, ebx)?;
+        a.cmovb(rax, rbx)?;
+        a.setle(dh)?;
+        a.set_label(&mut odd)?;
+        a.rcr(ax, 3)?;
+        a.adc(r9, rax)?;
+        a.sar(r9w, cl)?;
+        a.movsx(r10d, r9b)?;
+        a.push(r10)?;
+        a.pop(r11)?;
+        a.cdq()?;
+        a.mov(r12d, 77)?;
+        a.idiv(r12d)?;
+        a.sub(r13d, eax)?;
+        a.bsf(rdx, r13)?;
+        a.cmovne(r14, rdx)?;
+        a.jmp(top)
+    })
+}

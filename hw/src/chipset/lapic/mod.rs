@@ -348,8 +348,8 @@ impl Lapic {
         // Timer and error entries have no mode field, and are always fixed.
         match if matches!(source, Local::Timer | Local::Error) { 0 } else { lvt.mode() } {
             0 if matches!(source, Local::Lint0 | Local::Lint1) && lvt.level() => {
+                self.s.lvt[source as usize] = lvt.with_remote_irr(true);
                 if !lvt.remote_irr() {
-                    self.s.lvt[source as usize] = lvt.with_remote_irr(true);
                     self.request(lvt.vector() as u8, true, cx);
                 }
             }
@@ -468,7 +468,7 @@ impl Device for Lapic {
     fn reset(&mut self) {
         let Config { id, bsp, .. } = self.config;
         let base = Base(0xFEE0_0800).with_bsp(bsp);
-        self.s = State { base, id: id as u8, lint: self.s.lint, ..State::default() };
+        self.s = State { base, id: id as u8, ..State::default() };
         self.intr = None;
     }
     fn settle(&mut self, cx: &mut dyn Cx) {

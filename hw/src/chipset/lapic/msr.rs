@@ -77,13 +77,11 @@ impl Lapic {
             return Err(GpFault);
         }
         let old = self.s.base;
-        let legal = match ((old.enabled(), old.x2apic()), (new.enabled(), new.x2apic())) {
-            (_, (false, true)) => false,
-            ((true, true), (true, false)) => false,
-            ((false, _), (true, true)) => false,
-            _ => true,
-        };
-        if !legal {
+        let illegal = matches!(
+            ((old.enabled(), old.x2apic()), (new.enabled(), new.x2apic())),
+            (_, (false, true)) | ((true, true), (true, false)) | ((false, _), (true, true))
+        );
+        if illegal {
             return Err(GpFault);
         }
         self.advance(cx);

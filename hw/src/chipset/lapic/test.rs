@@ -132,6 +132,10 @@ fn a_deadline_fires_when_the_tsc_gets_there_and_clears_itself() {
     l.set_tsc(1_000_000_000, 1 << 40, &mut b);
     l.msr_write(TSC_DEADLINE, (1 << 40) + 5000, &mut b).unwrap();
     assert_eq!(b.wake, Some(5000));
+    // The guest sets its TSC back.
+    l.set_tsc(1_000_000_000, 0u64.wrapping_sub(b.now), &mut b);
+    l.msr_write(TSC_DEADLINE, 300, &mut b).unwrap();
+    assert_eq!(b.wake, Some(b.now + 300));
 }
 
 #[test]

@@ -14,13 +14,15 @@ impl Lapic {
         self.advance(cx);
         self.arm(cx);
     }
-    fn tsc(&self, now: Tick) -> u64 {
-        let counts = u128::from(now) * u128::from(self.config.tsc_hz) / u128::from(SECOND);
-        (counts as u64).wrapping_add(self.tsc_offset)
+    fn counts(&self, now: Tick) -> u128 {
+        u128::from(now) * u128::from(self.config.tsc_hz) / u128::from(SECOND)
     }
-    /// The first time at which the TSC has reached `tsc`.
-    fn tsc_time(&self, tsc: u64) -> Option<Tick> {
-        let counts = u128::from(tsc.checked_sub(self.tsc_offset)?);
+    fn tsc(&self, now: Tick) -> u64 {
+        (self.counts(now) as u64).wrapping_add(self.tsc_offset)
+    }
+    /// The first time from now on at which the TSC has reached `tsc`. The offset may stand for a negative number.
+    fn tsc_time(&self, tsc: u64, now: Tick) -> Option<Tick> {
+        let counts = self.counts(now) + u128::from(tsc.saturating_sub(self.tsc(now)));
         let hz = u128::from(self.config.tsc_hz);
         (counts * u128::from(SECOND)).div_ceil(hz.max(1)).try_into().ok()
     }
@@ -71,7 +73,7 @@ impl Lapic {
         let at = match self.timer() {
             t if t.masked() || !self.s.base.enabled() => None,
             _ if self.deadline_mode() => {
-                Some(self.s.deadline).filter(|d| *d != 0).and_then(|d| self.tsc_time(d))
+                Some(self.s.deadline).filter(|d| *d != 0).and_then(|d| self.tsc_time(d, cx.now()))
             }
             _ => (self.s.count != 0).then(|| self.end()),
         };

@@ -105,6 +105,17 @@ fn ich9_places_its_power_management() {
 }
 
 #[test]
+fn the_watchdog_resets_the_machine() {
+    for no_reboot in [0, 0x20] {
+        let (mut r, mut b) = q35();
+        r.write(Reg { bank: 0x208, at: 0x3410 }, W8, no_reboot, &mut b);
+        r.write(Reg { bank: 0x209, at: 0x60 }, W16, 1, &mut b);
+        b.run_for(&mut r, 10 * SECOND);
+        assert_eq!((b.asked.contains(&Request::Reset), b.wake), (no_reboot == 0, None));
+    }
+}
+
+#[test]
 fn the_power_management_timer_wakes_through_the_bus() {
     let (mut r, mut b) = pc();
     put(&mut r, &mut b, (1, 3), 0x40, W32, 0x600);

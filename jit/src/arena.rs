@@ -1,0 +1,105 @@
+//! Memory for native code.
+// UNSAFE: executable memory can only be had from the system and written through pointers.
+#![allow(unsafe_code)]
+
+use crate::engine::JitError;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use std::ptr::null_mut;
+
+/// A mapping that code is written to, one region after the other, and executed from.
+pub struct Arena {
+    /// Where it is written.
+    write: *mut u8,
+    /// Where it is executed: the same place, or a second view where the system wants them apart.
+    run: *const u8,
+    len: usize,
+    used: usize,
+}
+
+impl Arena {
+    pub fn new(len: usize) -> Result<Arena, JitError> {
+        let len = len.next_multiple_of(2 << 20).max(2 << 20);
+        let rw = ProtFlags::READ | ProtFlags::WRITE;
+        let fail = |e: rustix::io::Errno| JitError::Memory { bytes: len, why: e.into() };
+        // SAFETY: a new private mapping at a place the system chooses touches no other memory.
+        let one = unsafe {
+            rustix::mm::mmap_anonymous(null_mut(), len, rw | ProtFlags::EXEC, MapFlags::PRIVATE)
+        };
+        if let Ok(p) = one {
+            return Ok(Arena { write: p.cast(), run: p.cast(), len, used: 0 });
+        }
+        let file = rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map_err(fail)?;
+        rustix::fs::ftruncate(&file, len as u64).map_err(fail)?;
+        // SAFETY: as above; the file is ours alone.
+        let (write, run) = unsafe {
+            let map = |p| rustix::mm::mmap(null_mut(), len, p, MapFlags::SHARED, &file, 0);
+            let write = map(rw).map_err(fail)?;
+            let run = match map(ProtFlags::READ | ProtFlags::EXEC) {
+                Ok(run) => run,
+                Err(e) => {
+                    let _ = rustix::mm::munmap(write, len);
+                    return Err(fail(e));
+                }
+            };
+            (write, run)
+        };
+        let _ = MprotectFlags::empty();
+        Ok(Arena { write: write.cast(), run: run.cast(), len, used: 0 })
+    }
+
+    /// Puts code in and gives where to call it; `None` if there is no room.
+    pub fn add(&mut self, code: &[u8]) -> Option<*const u8> {
+        let at = self.used.next_multiple_of(64);
+        let end = at.checked_add(code.len()).filter(|&e| e <= self.len)?;
+        self.used = end;
+        // SAFETY: `at..end` is inside both views, and no code in use is there.
+        let run = unsafe {
+            self.write.add(at).copy_from_nonoverlapping(code.as_ptr(), code.len());
+            self.run.add(at)
+        };
+        flush(self.write, self.run, at, code.len());
+        Some(run)
+    }
+    /// Forgets all code. None of it may be running.
+    pub fn clear(&mut self) {
+        self.used = 0;
+    }
+    pub fn used(&self) -> usize {
+        self.used
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: the mappings are ours, and nobody holds code pointers beyond the engine.
+        unsafe {
+            let _ = rustix::mm::munmap(self.write.cast(), self.len);
+            if !std::ptr::eq(self.write, self.run) {
+                let _ = rustix::mm::munmap(self.run.cast_mut().cast(), self.len);
+            }
+        }
+    }
+}
+
+/// Makes new code visible to instruction fetches.
+#[cfg(not(target_arch = "aarch64"))]
+fn flush(_: *mut u8, _: *const u8, _: usize, _: usize) {}
+
+/// Makes new code visible to instruction fetches: data cleaned to where caches join, instruction lines dropped.
+#[cfg(target_arch = "aarch64")]
+fn flush(write: *mut u8, run: *const u8, at: usize, len: usize) {
+    // Lines are at least 16 bytes; 16 is always right.
+    let lines = |base: usize| ((base + at) & !15..base + at + len).step_by(16);
+    // SAFETY: cache maintenance of our own mapping changes no values.
+    unsafe {
+        use std::arch::asm;
+        for p in lines(write as usize) {
+            asm!("dc cvau, {}", in(reg) p, options(nostack, preserves_flags));
+        }
+        asm!("dsb ish", options(nostack, preserves_flags));
+        for p in lines(run as usize) {
+            asm!("ic ivau, {}", in(reg) p, options(nostack, preserves_flags));
+        }
+        asm!("dsb ish", "isb", options(nostack, preserves_flags));
+    }
+}

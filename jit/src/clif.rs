@@ -1,0 +1,701 @@
+//! From a region's plan to Cranelift's form: blocks, edges, exits.
+//!
+//! Guest registers are variables (SSA names), loaded at the entry. Which of them are newer than their place in
+//! [`cpu::State`] is known at every point, and so is how the status flags arose, so that
+//! - a *side exit* (cold) stores just those, as they were before the current instruction, and lets tier 0 execute it;
+//! - an *edge* to another block of the region stores what that block does not expect to be newer.
+//!
+//! Side exits and edges are written last, when all is known of the blocks.
+//!
+//! The native function has the signature `(core, cx) -> u64`; what it returns is in [`leave`].
+
+use crate::native::{self, Cx};
+use crate::plan::{Plan, Succ};
+use cpu::{Core, FlagKind, Insn, Mode, State, Width, flags};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, Block, BlockArg, Function, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value,
+    types,
+};
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use std::mem::offset_of;
+
+/// What a region returns.
+pub mod leave {
+    /// Tier 0 executes what is at RIP.
+    pub const SIDE: u64 = 0;
+    /// Go on at RIP, wherever that is.
+    pub const JUMP: u64 = 1;
+    /// An exception waits to be delivered; the state is that before the instruction.
+    pub const FAULT: u64 = 2;
+    /// Something is to be looked at before the instruction at RIP.
+    pub const EVENT: u64 = 3;
+    /// And above: go on at the target of link `n - LINK`.
+    pub const LINK: u64 = 16;
+}
+
+/// A value of the translator: a constant, or a name with a bound.
+#[derive(Clone, Copy, Debug)]
+pub enum V {
+    K(u64),
+    /// A 64-bit name that is never above `max`.
+    S(Value, u64),
+}
+
+/// What is known of the status flags.
+#[derive(Clone, Copy)]
+pub enum Flags {
+    /// They are in the state.
+    Stored,
+    Known(FlagKind, Width, V, V, V),
+}
+
+/// How a block ends.
+pub enum Term {
+    Fall,
+    Jump(i64),
+    /// To `delta` if the value is not zero, else on.
+    Branch(V, i64),
+    Indirect(V),
+}
+
+/// The general registers in a mask of variables.
+const GPRS: u64 = 0xffff;
+
+/// A place where a block leaves before its end.
+struct Exit {
+    block: Block,
+    guest: usize,
+    dirty: u64,
+    flags: Flags,
+    delta: i64,
+    done: i64,
+    code: u64,
+}
+
+/// A way out of a block's end.
+struct Edge {
+    block: Block,
+    from: usize,
+    to: Succ,
+    delta: i64,
+    dirty: u64,
+    stale: u64,
+    flags: Flags,
+}
+
+/// The translator.
+pub struct Clif<'b> {
+    pub b: FunctionBuilder<'b>,
+    pub plan: &'b Plan,
+    pub core: Value,
+    cx: Value,
+    gpr: [Variable; 16],
+    left: Variable,
+    base: Value,
+    /// Registers that were asked for, so that the entry loads them.
+    used: u64,
+    exits: Vec<Exit>,
+    edges: Vec<Edge>,
+    heads: Vec<Block>,
+    wrote: Vec<u64>,
+    needs_flags: Vec<bool>,
+    sigs: Vec<(usize, bool, SigRef)>,
+    conv: CallConv,
+    // Of the current block.
+    guest: usize,
+    pub dirty: u64,
+    stale: u64,
+    pub flags: Flags,
+    flags_set: bool,
+    known: [Option<V>; 16],
+    pub term: Term,
+    pub dead: bool,
+    // Of the current instruction.
+    delta: i64,
+    pub next: i64,
+    done: i64,
+    exit: Option<Block>,
+    before: (u64, Flags),
+    /// It has changed something: it may not leave any more.
+    pub changed: bool,
+    /// It asked to leave too late, or for what this tier does not do: it must be called.
+    pub misfit: bool,
+    index: usize,
+}
+
+/// A translation that did not work: this instruction must be called instead.
+pub struct Misfit(pub usize);
+
+/// Signature of regions.
+pub fn signature(conv: CallConv) -> Signature {
+    let mut s = Signature::new(conv);
+    s.params.extend([AbiParam::new(types::I64); 2]);
+    s.returns.push(AbiParam::new(types::I64));
+    s
+}
+
+pub const fn ty(w: Width) -> Type {
+    match w {
+        Width::W8 => types::I8,
+        Width::W16 => types::I16,
+        Width::W32 => types::I32,
+        Width::W64 => types::I64,
+    }
+}
+
+/// Flags of accesses to our own structures.
+pub fn own() -> MemFlagsData {
+    MemFlagsData::trusted()
+}
+
+fn state(at: usize) -> i32 {
+    (offset_of!(Core, state) + at) as i32
+}
+pub fn gpr_at(n: usize) -> i32 {
+    state(offset_of!(State, gpr) + 8 * n)
+}
+pub fn rip_at() -> i32 {
+    state(offset_of!(State, rip))
+}
+fn lazy_at(field: usize) -> i32 {
+    state(offset_of!(State, lazy) + field)
+}
+pub fn left_at() -> i32 {
+    offset_of!(Core, left) as i32
+}
+
+/// Translates a plan into `func`.
+pub fn translate(
+    plan: &Plan,
+    func: &mut Function,
+    fcx: &mut FunctionBuilderContext,
+    table: &[Option<crate::words::Meaning>],
+    target: TargetFrontendConfig,
+) -> Result<(), Misfit> {
+    let conv = func.signature.call_conv;
+    let mut b = FunctionBuilder::new(func, fcx);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    b.ensure_inserted_block();
+    let (core, cx) = (b.block_params(entry)[0], b.block_params(entry)[1]);
+    let gpr = std::array::from_fn(|_| b.declare_var(types::I64));
+    let left = b.declare_var(types::I64);
+    let base = b.ins().load(types::I64, own(), core, rip_at());
+    let n = b.ins().load(types::I64, own(), core, left_at());
+    b.def_var(left, n);
+    // The first edge: from the engine.
+    let first = b.create_block();
+    b.ins().jump(first, &[]);
+    let heads = plan.blocks.iter().map(|_| b.create_block()).collect();
+    let many = plan.blocks.len();
+    let mut c = Clif {
+        b,
+        plan,
+        core,
+        cx,
+        gpr,
+        left,
+        base,
+        used: 0,
+        exits: Vec::new(),
+        edges: Vec::new(),
+        heads,
+        wrote: vec![0; many],
+        needs_flags: vec![false; many],
+        sigs: Vec::new(),
+        conv,
+        guest: 0,
+        dirty: 0,
+        stale: 0,
+        flags: Flags::Stored,
+        flags_set: false,
+        known: [None; 16],
+        term: Term::Fall,
+        dead: false,
+        delta: 0,
+        next: 0,
+        done: 0,
+        exit: None,
+        before: (0, Flags::Stored),
+        changed: false,
+        misfit: false,
+        index: 0,
+    };
+    let mut ends = vec![Flags::Stored; many];
+    for n in 0..many {
+        let inherited = plan.blocks[n].only.map_or(Flags::Stored, |p| ends[p]);
+        c.block(n, inherited, table)?;
+        ends[n] = c.flags;
+    }
+    c.finish(first);
+    c.b.finalize(target);
+    Ok(())
+}
+
+impl Clif<'_> {
+    fn block(
+        &mut self,
+        n: usize,
+        flags: Flags,
+        table: &[Option<crate::words::Meaning>],
+    ) -> Result<(), Misfit> {
+        let plan = self.plan;
+        let g = &plan.blocks[n];
+        self.b.switch_to_block(self.heads[n]);
+        (self.guest, self.dirty, self.stale) = (n, 0, 0);
+        (self.flags, self.flags_set, self.dead) = (flags, false, false);
+        (self.known, self.term) = ([None; 16], Term::Fall);
+        self.delta = g.delta;
+        for (k, at) in g.insns.clone().enumerate() {
+            let i = &plan.insns[at];
+            self.next = self.delta + i.len as i64;
+            self.done = k as i64;
+            self.exit = None;
+            self.before = (self.dirty, self.flags);
+            (self.changed, self.misfit, self.index) = (false, false, at);
+            match table[i.row as usize] {
+                Some(meaning) if !plan.call[at] => {
+                    let Ok(()) = meaning(self, i);
+                    if self.misfit {
+                        return Err(Misfit(at));
+                    }
+                }
+                _ => self.call_out(i, at),
+            }
+            self.delta = self.next;
+            if self.dead {
+                break;
+            }
+        }
+        self.wrote[n] = self.dirty;
+        if !self.flags_set {
+            self.needs_flags[n] = true;
+        }
+        if self.dead {
+            // What comes after an exit for certain is never reached.
+            let core = self.core;
+            self.b.ins().return_(&[core]);
+            return Ok(());
+        }
+        let taken = |d: i64| g.taken.filter(|&(at, _)| at == d).map_or(Succ::Out, |t| t.1);
+        match std::mem::replace(&mut self.term, Term::Fall) {
+            Term::Fall => {
+                let e = self.edge(g.fall, self.next);
+                self.b.ins().jump(e, &[]);
+            }
+            Term::Jump(d) => {
+                let e = self.edge(taken(d), d);
+                self.b.ins().jump(e, &[]);
+            }
+            Term::Branch(V::K(k), d) => {
+                let e = if k != 0 { self.edge(taken(d), d) } else { self.edge(g.fall, self.next) };
+                self.b.ins().jump(e, &[]);
+            }
+            Term::Branch(V::S(c, _), d) => {
+                let (yes, no) = (self.edge(taken(d), d), self.edge(g.fall, self.next));
+                self.b.ins().brif(c, yes, &[], no, &[]);
+            }
+            Term::Indirect(to) => {
+                let to = self.val(to);
+                let dirty = self.dirty | self.carried(n);
+                self.spill(dirty, self.flags);
+                self.leave_at(to, g.insns.len() as i64, leave::JUMP);
+            }
+        }
+        Ok(())
+    }
+
+    fn edge(&mut self, to: Succ, delta: i64) -> Block {
+        let block = self.b.create_block();
+        let (from, dirty, stale, flags) = (self.guest, self.dirty, self.stale, self.flags);
+        self.edges.push(Edge { block, from, to, delta, dirty, stale, flags });
+        block
+    }
+
+    /// Registers that may be newer than the state when block `n` begins: those its loop writes. Known once all is translated.
+    fn carried(&self, n: usize) -> u64 {
+        let Some(l) = self.plan.blocks[n].loop_ else { return 0 };
+        self.plan.loops[l].iter().fold(0, |all, &b| all | self.wrote[b])
+    }
+
+    // Variables.
+
+    pub fn val(&mut self, v: V) -> Value {
+        match v {
+            V::K(k) => self.b.ins().iconst(types::I64, k as i64),
+            V::S(v, _) => v,
+        }
+    }
+    /// The low bits of `v` as a value of the width's own type.
+    pub fn narrow(&mut self, v: V, w: Width) -> Value {
+        match (v, w) {
+            (V::K(k), _) => {
+                let k = k & w.mask();
+                self.b.ins().iconst(ty(w), k as i64)
+            }
+            (V::S(v, _), Width::W64) => v,
+            (V::S(v, _), _) => self.b.ins().ireduce(ty(w), v),
+        }
+    }
+    /// A value of the width's own type, extended with zeroes.
+    pub fn wide(&mut self, v: Value, w: Width) -> V {
+        let v = if w == Width::W64 { v } else { self.b.ins().uextend(types::I64, v) };
+        V::S(v, w.mask())
+    }
+    /// 0 or 1 out of a comparison.
+    pub fn bit(&mut self, v: Value) -> V {
+        V::S(self.b.ins().uextend(types::I64, v), 1)
+    }
+    pub fn get_gpr(&mut self, n: usize) -> V {
+        let n = n & 15;
+        if self.stale & 1 << n != 0 {
+            let v = self.b.ins().load(types::I64, own(), self.core, gpr_at(n));
+            self.b.def_var(self.gpr[n], v);
+            self.stale &= !(1 << n);
+        }
+        if let Some(v) = self.known[n] {
+            return v;
+        }
+        self.used |= 1 << n;
+        let v = V::S(self.b.use_var(self.gpr[n]), u64::MAX);
+        self.known[n] = Some(v);
+        v
+    }
+    pub fn set_gpr(&mut self, n: usize, v: V) {
+        let n = n & 15;
+        self.changed = true;
+        self.known[n] = Some(v);
+        let v = self.val(v);
+        self.used |= 1 << n;
+        self.b.def_var(self.gpr[n], v);
+        self.dirty |= 1 << n;
+        self.stale &= !(1 << n);
+    }
+    /// The values of registers are unknown from here: a join of two paths, or a new block.
+    pub fn forget(&mut self) {
+        self.known = [None; 16];
+    }
+    pub fn set_flags(&mut self, f: Flags) {
+        self.changed = true;
+        self.flags_set = true;
+        self.flags = f;
+    }
+    /// Makes sure that the state has the flags; for reading them in a way only helpers know.
+    pub fn stored_flags(&mut self) {
+        self.note_flags();
+        self.store_flags(self.flags);
+        self.flags = Flags::Stored;
+    }
+    /// This block looks at the flags it was entered with, if it has set none.
+    pub fn note_flags(&mut self) {
+        if !self.flags_set {
+            self.needs_flags[self.guest] = true;
+        }
+    }
+    fn store_flags(&mut self, f: Flags) {
+        let Flags::Known(kind, w, a, b, r) = f else { return };
+        let put = |c: &mut Self, v: V, at: usize| {
+            let v = c.val(v);
+            c.b.ins().store(own(), v, c.core, lazy_at(at));
+        };
+        // Where a formula does not look, what stands there does not matter.
+        let (with_a, with_b) = match kind {
+            FlagKind::Raw | FlagKind::Logic => (false, false),
+            FlagKind::Mul => (false, true),
+            _ => (true, true),
+        };
+        if with_a {
+            put(self, a, offset_of!(flags::Lazy, a));
+        }
+        if with_b {
+            put(self, b, offset_of!(flags::Lazy, b));
+        }
+        put(self, r, offset_of!(flags::Lazy, r));
+        let how = self.b.ins().iconst(types::I32, flags::how(kind, w) as i64);
+        self.b.ins().store(own(), how, self.core, lazy_at(offset_of!(flags::Lazy, how)));
+    }
+    /// Stores these registers, and the flags if they are only known.
+    fn spill(&mut self, dirty: u64, f: Flags) {
+        for n in 0..16 {
+            if dirty & GPRS & 1 << n != 0 {
+                self.used |= 1 << n;
+                let v = self.b.use_var(self.gpr[n]);
+                self.b.ins().store(own(), v, self.core, gpr_at(n));
+            }
+        }
+        self.store_flags(f);
+    }
+    /// The linear address of the code at `delta` from the region's head.
+    pub fn rip(&mut self, delta: i64) -> V {
+        let v = if delta == 0 { self.base } else { self.b.ins().iadd_imm_s(self.base, delta) };
+        if self.plan.mode.long64() {
+            return V::S(v, u64::MAX);
+        }
+        let v = self.b.ins().band_imm_u(v, 0xffff_ffff);
+        V::S(v, 0xffff_ffff)
+    }
+
+    // Leaving.
+
+    /// The cold block that leaves before the current instruction.
+    pub fn exit(&mut self) -> Block {
+        if self.changed {
+            self.misfit = true;
+        }
+        if let Some(b) = self.exit {
+            return b;
+        }
+        self.note_flags_of(self.before.1);
+        let block = self.b.create_block();
+        self.b.set_cold_block(block);
+        let (dirty, flags) = self.before;
+        let (guest, delta, done) = (self.guest, self.delta, self.done);
+        self.exits.push(Exit { block, guest, dirty, flags, delta, done, code: leave::SIDE });
+        self.exit = Some(block);
+        block
+    }
+    fn note_flags_of(&mut self, f: Flags) {
+        if matches!(f, Flags::Stored) {
+            self.note_flags();
+        }
+    }
+    /// Leaves before the current instruction where `c` is not zero.
+    pub fn exit_if(&mut self, c: V) {
+        match c {
+            V::K(0) => {}
+            V::K(_) => {
+                let out = self.exit();
+                self.b.ins().jump(out, &[]);
+                let nowhere = self.b.create_block();
+                self.b.switch_to_block(nowhere);
+                self.dead = true;
+            }
+            V::S(c, _) => {
+                let out = self.exit();
+                let on = self.b.create_block();
+                self.b.ins().brif(c, out, &[], on, &[]);
+                self.b.switch_to_block(on);
+            }
+        }
+    }
+
+    /// Stores RIP and the count and returns `code`.
+    fn leave_at(&mut self, rip: Value, done: i64, code: u64) {
+        self.b.ins().store(own(), rip, self.core, rip_at());
+        let left = self.b.use_var(self.left);
+        let left = if done == 0 { left } else { self.b.ins().iadd_imm_s(left, -done) };
+        self.b.ins().store(own(), left, self.core, left_at());
+        let code = self.b.ins().iconst(types::I64, code as i64);
+        self.b.ins().return_(&[code]);
+    }
+
+    fn finish(&mut self, first: Block) {
+        for x in std::mem::take(&mut self.exits) {
+            self.b.switch_to_block(x.block);
+            let dirty = x.dirty | self.carried(x.guest);
+            self.spill(dirty, x.flags);
+            let rip = self.rip(x.delta);
+            let rip = self.val(rip);
+            self.leave_at(rip, x.done, x.code);
+        }
+        for e in std::mem::take(&mut self.edges) {
+            self.write_edge(e);
+        }
+        // From the engine into the first block.
+        self.b.switch_to_block(first);
+        self.guest = 0;
+        let (go, no) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(no);
+        let left = self.b.use_var(self.left);
+        let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, self.plan.blocks[0].path);
+        self.b.ins().brif(short, no, &[], go, &[]);
+        self.b.switch_to_block(no);
+        let code = self.b.ins().iconst(types::I64, leave::SIDE as i64);
+        self.b.ins().return_(&[code]);
+        self.b.switch_to_block(go);
+        for n in 0..16 {
+            if self.used & 1 << n != 0 {
+                let v = self.b.ins().load(types::I64, own(), self.core, gpr_at(n));
+                self.b.def_var(self.gpr[n], v);
+            }
+        }
+        let head = self.heads[0];
+        self.b.ins().jump(head, &[]);
+        self.b.seal_all_blocks();
+    }
+
+    fn write_edge(&mut self, e: Edge) {
+        self.b.switch_to_block(e.block);
+        let plan = self.plan;
+        let from = &plan.blocks[e.from];
+        let len = from.insns.len() as i64;
+        let have = e.dirty | self.carried(e.from);
+        let outside = |c: &mut Self| {
+            c.spill(have, e.flags);
+            let rip = c.rip(e.delta);
+            let rip = c.val(rip);
+            let code = match e.to {
+                Succ::Link(n) => leave::LINK + n as u64,
+                _ => leave::JUMP,
+            };
+            c.leave_at(rip, len, code);
+        };
+        let Succ::Block(to) = e.to else { return outside(self) };
+        let target = &plan.blocks[to];
+        let left = self.b.use_var(self.left);
+        let left = self.b.ins().iadd_imm_s(left, -len);
+        // Loops are where the count is looked at.
+        if to <= e.from {
+            let (go, no) = (self.b.create_block(), self.b.create_block());
+            self.b.set_cold_block(no);
+            let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, target.path);
+            self.b.ins().brif(short, no, &[], go, &[]);
+            self.b.switch_to_block(no);
+            self.spill(have, e.flags);
+            let rip = self.rip(e.delta);
+            let rip = self.val(rip);
+            self.leave_at(rip, len, leave::SIDE);
+            self.b.switch_to_block(go);
+        }
+        if target.page != from.page {
+            let ok = self.same_page(target.page, target.host);
+            let (go, no) = (self.b.create_block(), self.b.create_block());
+            self.b.set_cold_block(no);
+            self.b.ins().brif(ok, go, &[], no, &[]);
+            self.b.switch_to_block(no);
+            outside(self);
+            self.b.switch_to_block(go);
+        }
+        self.b.def_var(self.left, left);
+        let expects = self.carried(to);
+        let inherits = target.only == Some(e.from);
+        let flags = if inherits || !self.needs_flags[to] { Flags::Stored } else { e.flags };
+        self.spill(have & !expects, flags);
+        for n in 0..16 {
+            if e.stale & self.used & 1 << n != 0 {
+                let v = self.b.ins().load(types::I64, own(), self.core, gpr_at(n));
+                self.b.def_var(self.gpr[n], v);
+            }
+        }
+        let head = self.heads[to];
+        self.b.ins().jump(head, &[]);
+    }
+
+    /// Whether the page of code `page` pages from the head's is mapped to host address `host` now.
+    fn same_page(&mut self, page: i64, host: u64) -> Value {
+        let at = self.b.ins().band_imm_s(self.base, !0xfff);
+        let at = self.b.ins().iadd_imm_s(at, page << 12);
+        let at = if self.plan.mode.long64() {
+            at
+        } else {
+            self.b.ins().band_imm_u(at, 0xffff_ffff)
+        };
+        let (entry, off) = self.tlb_entry(at, self.plan.mode.code_set());
+        let tag = self.b.ins().load(types::I64, own(), entry, off + native::TAG_EXEC);
+        let add = self.b.ins().load(types::I64, own(), entry, off + native::ADDEND);
+        let there = self.b.ins().iadd(add, at);
+        let host = self.b.ins().iconst(types::I64, host as i64);
+        let (a, b) = (
+            self.b.ins().icmp(IntCC::Equal, tag, at),
+            self.b.ins().icmp(IntCC::Equal, there, host),
+        );
+        self.b.ins().band(a, b)
+    }
+
+    // Calls.
+
+    /// Calls function `at` of [`Cx`] with the core, the context and `args`.
+    pub fn call(&mut self, at: usize, args: &[Value], result: bool) -> Option<Value> {
+        let n = args.len();
+        let sig = match self.sigs.iter().find(|s| (s.0, s.1) == (n, result)) {
+            Some(s) => s.2,
+            None => {
+                let mut s = Signature::new(self.conv);
+                s.params.extend((0..n + 2).map(|_| AbiParam::new(types::I64)));
+                if result {
+                    s.returns.push(AbiParam::new(types::I64));
+                }
+                let r = self.b.import_signature(s);
+                self.sigs.push((n, result, r));
+                r
+            }
+        };
+        let f = self.b.ins().load(types::I64, own().with_readonly(), self.cx, at as i32);
+        let mut all = vec![self.core, self.cx];
+        all.extend_from_slice(args);
+        let call = self.b.ins().call_indirect(sig, f, &all);
+        result.then(|| self.b.inst_results(call)[0])
+    }
+
+    /// Has the interpreter do the current instruction: everything goes through the state.
+    fn call_out(&mut self, i: &Insn, index: usize) {
+        // A loop that carries registers has no calls (see `plan`).
+        let dirty = self.dirty;
+        self.note_flags_of(self.flags);
+        self.spill(dirty, self.flags);
+        let next = self.rip(self.next);
+        let next = self.val(next);
+        self.b.ins().store(own(), next, self.core, rip_at());
+        let left = self.b.use_var(self.left);
+        let left = self.b.ins().iadd_imm_s(left, -self.done);
+        self.b.ins().store(own(), left, self.core, left_at());
+        let (insn, len) = (
+            self.b.ins().iconst(types::I64, index as i64),
+            self.b.ins().iconst(types::I64, i.len as i64),
+        );
+        let r = self.call(offset_of!(Cx, interpret), &[insn, len], true);
+        let Some(r) = r else { return };
+        let (out, on) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(out);
+        self.b.ins().brif(r, out, &[], on, &[]);
+        // The helper has put RIP and the count right.
+        self.b.switch_to_block(out);
+        self.b.ins().return_(&[r]);
+        self.b.switch_to_block(on);
+        // What was carried in is in the state now, and so is everything else.
+        self.stale = GPRS;
+        self.dirty = 0;
+        self.known = [None; 16];
+        self.flags = Flags::Stored;
+        self.flags_set = true;
+        self.changed = true;
+    }
+    /// The place of the TLB entry for linear address `la`, as a pointer and an offset.
+    pub fn tlb_entry(&mut self, la: Value, set: usize) -> (Value, i32) {
+        let i = self.b.ins().ushr_imm_u(la, 7);
+        let i = self.b.ins().band_imm_u(i, native::TLB_MASK);
+        (self.b.ins().iadd(self.core, i), native::tlb_at(set))
+    }
+
+    /// Leaves the instruction to tier 0 for good.
+    pub fn give_up(&mut self) {
+        self.exit_if(V::K(1));
+    }
+    pub fn cx(&self) -> Value {
+        self.cx
+    }
+    pub fn flags_set(&self) -> bool {
+        self.flags_set
+    }
+    pub fn put_flags_set(&mut self, set: bool) {
+        self.flags_set = set;
+    }
+    /// Loads all registers that only the state has, so that both ways of a condition have them.
+    pub fn load_stale(&mut self) {
+        for n in 0..16 {
+            if self.stale & 1 << n != 0 {
+                self.get_gpr(n);
+            }
+        }
+    }
+    pub fn mode(&self) -> Mode {
+        self.plan.mode
+    }
+    pub fn jump_to(&mut self, b: Block, args: &[Value]) {
+        let args: Vec<BlockArg> = args.iter().map(|&v| v.into()).collect();
+        self.b.ins().jump(b, &args);
+    }
+}

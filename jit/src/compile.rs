@@ -1,0 +1,193 @@
+//! Cranelift at work: a plan in, native code out. On a thread of its own, or at once.
+
+use crate::clif::{self, Misfit};
+use crate::engine::JitError;
+use crate::plan::Plan;
+use crate::words::{self, Meaning};
+use cranelift_codegen::Context;
+use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::FunctionBuilderContext;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::*};
+
+/// Makes native code, one region after the other.
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+    context: Context,
+    builder: FunctionBuilderContext,
+    table: Vec<Option<Meaning>>,
+}
+
+/// A region in native code, not yet in its place.
+pub struct Done {
+    pub plan: Plan,
+    /// `None`: it cannot be compiled.
+    pub code: Option<Vec<u8>>,
+    pub nanos: u64,
+}
+
+impl Compiler {
+    pub fn new() -> Result<Compiler, JitError> {
+        let host = |e: &dyn std::fmt::Display| JitError::Host(e.to_string());
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+            ("unwind_info", "false"),
+            ("enable_probestack", "false"),
+            ("is_pic", "false"),
+            ("regalloc_algorithm", "backtracking"),
+        ] {
+            flags.set(name, value).map_err(|e| host(&e))?;
+        }
+        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        let mut isa = isa::lookup_by_name(&triple).map_err(|e| host(&e))?;
+        for name in host_features() {
+            isa.enable(name).map_err(|e| host(&e))?;
+        }
+        let isa = isa.finish(settings::Flags::new(flags)).map_err(|e| host(&e))?;
+        Ok(Compiler {
+            isa,
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            table: words::table(),
+        })
+    }
+
+    /// Compiles a plan. Instructions that turn out not to fit are called instead.
+    pub fn compile(&mut self, mut plan: Plan) -> Done {
+        let start = std::time::Instant::now();
+        let code = self.code(&mut plan);
+        Done { plan, code, nanos: start.elapsed().as_nanos() as u64 }
+    }
+
+    fn code(&mut self, plan: &mut Plan) -> Option<Vec<u8>> {
+        for (k, i) in plan.insns.iter().enumerate() {
+            plan.call[k] |= self.table[i.row as usize].is_none();
+        }
+        plan.connect();
+        let target = self.isa.frontend_config();
+        for _ in 0..=plan.insns.len() {
+            self.context.clear();
+            self.context.func.signature = clif::signature(self.isa.default_call_conv());
+            let func = &mut self.context.func;
+            match clif::translate(plan, func, &mut self.builder, &self.table, target) {
+                Ok(()) => break,
+                Err(Misfit(at)) => {
+                    plan.call[at] = true;
+                    plan.connect();
+                    self.builder = FunctionBuilderContext::new();
+                }
+            }
+        }
+        if std::env::var_os("REPRISE_JIT_CLIF").is_some() {
+            eprintln!("{}", self.context.func.display());
+            self.context.set_disasm(true);
+        }
+        match self.context.compile(&*self.isa, &mut Default::default()) {
+            Ok(c) if c.vcode.is_some() && { eprintln!("{}", c.vcode.as_ref().unwrap()); false } => None,
+            Ok(c) if c.buffer.relocs().is_empty() => Some(c.code_buffer().to_vec()),
+            Ok(_) => None,
+            Err(e) => {
+                debug_assert!(false, "{:?}", e.inner);
+                None
+            }
+        }
+    }
+}
+
+/// What this host's processor has that Cranelift can use.
+fn host_features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let mut all = Vec::new();
+        macro_rules! detect { ($($have:tt $name:literal;)*) => {
+            $(if std::is_x86_feature_detected!($have) { all.push($name); })*
+        } }
+        detect! {
+            "sse3" "has_sse3"; "ssse3" "has_ssse3"; "sse4.1" "has_sse41"; "sse4.2" "has_sse42";
+            "popcnt" "has_popcnt"; "avx" "has_avx"; "avx2" "has_avx2"; "fma" "has_fma";
+            "bmi1" "has_bmi1"; "bmi2" "has_bmi2"; "lzcnt" "has_lzcnt";
+        }
+        all
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}
+
+/// Regions that wait for the compiler's thread at most.
+const QUEUE: usize = 256;
+
+/// The compiler, wherever it runs.
+pub enum Worker {
+    Here(Box<Compiler>, Vec<Done>),
+    Thread { to: Sender<Plan>, from: Receiver<Done>, ready: Arc<AtomicUsize> },
+}
+
+impl Worker {
+    pub fn new(background: bool) -> Result<Worker, JitError> {
+        let mut compiler = Compiler::new()?;
+        if !background {
+            return Ok(Worker::Here(Box::new(compiler), Vec::new()));
+        }
+        let (to, plans) = crossbeam_channel::bounded::<Plan>(QUEUE);
+        let (results, from) = crossbeam_channel::unbounded();
+        let ready = Arc::new(AtomicUsize::new(0));
+        let count = ready.clone();
+        let work = move || {
+            // Guest code comes first where processors are few.
+            let _ = rustix::process::nice(5);
+            for plan in plans {
+                if results.send(compiler.compile(plan)).is_err() {
+                    return;
+                }
+                count.fetch_add(1, Release);
+            }
+        };
+        std::thread::Builder::new()
+            .name("jit".into())
+            .spawn(work)
+            .map_err(JitError::Thread)?;
+        Ok(Worker::Thread { to, from, ready })
+    }
+
+    /// Whether there is something for [`Worker::take`].
+    #[inline(always)]
+    pub fn ready(&self) -> bool {
+        match self {
+            Worker::Here(_, done) => !done.is_empty(),
+            Worker::Thread { ready, .. } => ready.load(Relaxed) != 0,
+        }
+    }
+    pub fn take(&mut self) -> Option<Done> {
+        match self {
+            Worker::Here(_, done) => done.pop(),
+            Worker::Thread { from, ready, .. } => {
+                let d = from.try_recv().ok()?;
+                ready.fetch_sub(1, Acquire);
+                Some(d)
+            }
+        }
+    }
+    /// Whether a plan would be taken now.
+    pub fn room(&self) -> bool {
+        match self {
+            Worker::Here(..) => true,
+            Worker::Thread { to, .. } => !to.is_full(),
+        }
+    }
+    /// Hands a plan over; gives it back if there is no room.
+    pub fn submit(&mut self, plan: Plan) -> Result<(), Plan> {
+        match self {
+            Worker::Here(c, done) => {
+                done.push(c.compile(plan));
+                Ok(())
+            }
+            Worker::Thread { to, .. } => to.try_send(plan).map_err(|e| match e {
+                TrySendError::Full(p) | TrySendError::Disconnected(p) => p,
+            }),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Which code to compile together: a region's blocks, how they follow each other, and where its loops are.
+
+use crate::block::{Blocks, Id};
+use crate::decode::is_string;
+use cpu::rows::ROWS;
+use cpu::{Core, Insn, Mode};
+use iced_x86::FlowControl;
+use memory::PAGE;
+
+/// What follows a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succ {
+    Block(usize),
+    /// Out of the region to a place in the same page: a link that the engine fills.
+    Link(u32),
+    Out,
+}
+
+/// A block of the region.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Indices into [`Plan::insns`].
+    pub insns: std::ops::Range<usize>,
+    /// Linear distance of its first byte from the region's.
+    pub delta: i64,
+    /// Linear page, counted from the region's first.
+    pub page: i64,
+    /// Host address of that page.
+    pub host: u64,
+    /// Where its branch goes.
+    pub taken: Option<(i64, Succ)>,
+    /// What follows it otherwise.
+    pub fall: Succ,
+    /// The one block that leads here, if there is just one, and it comes earlier.
+    pub only: Option<usize>,
+    /// The small loop it belongs to.
+    pub loop_: Option<usize>,
+    /// Instructions of the longest way from its start to a place where the count is looked at.
+    pub path: i64,
+}
+
+/// A region to be compiled.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub mode: Mode,
+    pub insns: Vec<Insn>,
+    /// Instructions that the interpreter does.
+    pub call: Vec<bool>,
+    /// In an order in which only loops go backwards.
+    pub blocks: Vec<Guest>,
+    /// Blocks of each small loop.
+    pub loops: Vec<Vec<usize>>,
+    /// RAM offsets of link targets.
+    pub links: Vec<u64>,
+    /// The blocks this was made of: `(id, serial)`, the head first.
+    pub from: Vec<(Id, u64)>,
+}
+
+const MAX_BLOCKS: usize = 50;
+/// Blocks in a loop that keeps its registers in registers all the way round.
+const SMALL: usize = 8;
+
+/// How control leaves an instruction: `(taken distance, falls through)`.
+fn flow(i: &Insn) -> (Option<i64>, bool) {
+    match i.iced().flow_control() {
+        FlowControl::ConditionalBranch => (Some(i.imm), true),
+        FlowControl::UnconditionalBranch | FlowControl::Call
+            if i.op[0] == cpu::Opnd::Near =>
+        {
+            (Some(i.imm), false)
+        }
+        FlowControl::Next => (None, true),
+        _ => (None, false),
+    }
+}
+
+/// Whether code in this mode is compiled.
+pub fn may(mode: Mode) -> bool {
+    let flat = mode.bits() == 32 && mode.has(Mode::FLAT) && mode.has(Mode::STACK32);
+    (mode.long64() || flat) && !mode.has(Mode::STEP) && !mode.has(Mode::ALIGN) && !mode.has(Mode::VM86)
+}
+
+/// Whether no relative branch from here can reach a non-canonical address.
+#[inline(always)]
+pub fn far_from_hole(mode: Mode, rip: u64) -> bool {
+    const NEAR: u64 = 1 << 32;
+    !mode.long64() || rip < (1 << 47) - NEAR || rip >= 0u64.wrapping_sub(1 << 47) + NEAR
+}
+
+/// Plans the region that starts with block `head`, which is about to run.
+pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> {
+    let (mode, base) = (core.mode, core.state.rip);
+    let h = &blocks.all[head as usize];
+    let set = mode.code_set();
+    let wrap = if mode.long64() { !0 } else { 0xffff_ffff };
+    let first_page = base & !(PAGE - 1);
+    let page_of = |delta: i64| {
+        let la = base.wrapping_add(delta as u64) & !(PAGE - 1);
+        (la.wrapping_sub(first_page) as i64) >> 12
+    };
+    // Choose: the hottest block next, as long as there is room.
+    let least = (h.heat / 64).max(1);
+    let (mut chosen, mut room): (Vec<(i64, Id)>, usize) = (Vec::new(), max);
+    let mut edge: Vec<(i64, u32)> = vec![(0, u32::MAX)];
+    let find = |delta: i64| {
+        let la = base.wrapping_add(delta as u64) & wrap;
+        let at = core.tlb.exec(set, la)?;
+        blocks.find(at, mode)
+    };
+    while let Some(k) = (0..edge.len()).max_by_key(|&k| (edge[k].1, std::cmp::Reverse(k))) {
+        let (delta, _) = edge.swap_remove(k);
+        if chosen.iter().any(|c| c.0 == delta) {
+            continue;
+        }
+        let Some(id) = find(delta) else { continue };
+        let b = &blocks.all[id as usize];
+        let n = usable(blocks, id);
+        if n == 0 || n > room || chosen.len() >= MAX_BLOCKS {
+            if chosen.is_empty() {
+                return None;
+            }
+            continue;
+        }
+        room -= n;
+        chosen.push((delta, id));
+        if n < b.count as usize {
+            continue;
+        }
+        let ops = &blocks.ops[b.first as usize..][..n];
+        let next = delta + b.bytes as i64;
+        let (taken, falls) = flow(&ops[n - 1].insn);
+        for d in taken.map(|t| next + t).into_iter().chain(falls.then_some(next)) {
+            let near = d.unsigned_abs() < 1 << 30;
+            if let Some(id) = near.then(|| find(d)).flatten() {
+                let heat = blocks.all[id as usize].heat;
+                if heat >= least {
+                    edge.push((d, heat));
+                }
+            }
+        }
+    }
+    let mut p = Plan {
+        mode,
+        insns: Vec::new(),
+        call: Vec::new(),
+        blocks: Vec::new(),
+        loops: Vec::new(),
+        links: Vec::new(),
+        from: Vec::new(),
+    };
+    let order = order(blocks, &chosen);
+    let place = |d: i64| order.iter().position(|&k| chosen[k].0 == d);
+    for &k in &order {
+        let (delta, id) = chosen[k];
+        let b = &blocks.all[id as usize];
+        let n = usable(blocks, id);
+        let ops = &blocks.ops[b.first as usize..][..n];
+        let start = p.insns.len();
+        let mut end = delta;
+        for op in ops {
+            end += op.insn.len as i64;
+            p.insns.push(op.insn);
+            let row = &ROWS[op.insn.row as usize];
+            p.call.push(row.big);
+        }
+        let whole = n == b.count as usize;
+        let (taken, falls) = if whole { flow(&ops[n - 1].insn) } else { (None, false) };
+        let page = page_of(delta);
+        let succ = |d: i64, p: &mut Plan| match place(d) {
+            Some(to) => Succ::Block(to),
+            None if page_of(d) == page => {
+                let off = base.wrapping_add(d as u64) & (PAGE - 1);
+                p.links.push(b.at & !(PAGE - 1) | off);
+                Succ::Link(p.links.len() as u32 - 1)
+            }
+            None => Succ::Out,
+        };
+        let taken = taken.map(|t| (end + t, succ(end + t, &mut p)));
+        let fall = if falls { succ(end, &mut p) } else { Succ::Out };
+        let host = core.tlb.ram().base() as u64 + (b.at & !(PAGE - 1));
+        p.blocks.push(Guest {
+            insns: start..start + n,
+            delta,
+            page,
+            host,
+            taken,
+            fall,
+            only: None,
+            loop_: None,
+            path: 0,
+        });
+        p.from.push((id, b.serial));
+    }
+    p.connect();
+    Some(p)
+}
+
+/// How many of a block's instructions a region takes: all, but for a last one that only the engine can do.
+fn usable(blocks: &Blocks, id: Id) -> usize {
+    let b = &blocks.all[id as usize];
+    let ops = &blocks.ops[b.first as usize..][..b.count as usize];
+    match ops.last() {
+        Some(op) if b.end && !is_string(&op.insn) => ops.len() - 1,
+        _ => ops.len(),
+    }
+}
+
+/// Reverse post-order from the head; what cannot be reached is left out.
+fn order(blocks: &Blocks, chosen: &[(i64, Id)]) -> Vec<usize> {
+    let succs: Vec<Vec<usize>> = chosen
+        .iter()
+        .map(|&(delta, id)| {
+            let b = &blocks.all[id as usize];
+            let n = usable(blocks, id);
+            if n < b.count as usize {
+                return Vec::new();
+            }
+            let next = delta + b.bytes as i64;
+            let (taken, falls) = flow(&blocks.ops[b.first as usize + n - 1].insn);
+            let all = taken.map(|t| next + t).into_iter().chain(falls.then_some(next));
+            all.filter_map(|d| chosen.iter().position(|c| c.0 == d)).collect()
+        })
+        .collect();
+    let mut seen = vec![false; chosen.len()];
+    let mut post = Vec::new();
+    let mut stack = vec![(0, 0)];
+    seen[0] = true;
+    while let Some((n, k)) = stack.pop() {
+        match succs[n].get(k) {
+            Some(&to) => {
+                stack.push((n, k + 1));
+                if !seen[to] {
+                    seen[to] = true;
+                    stack.push((to, 0));
+                }
+            }
+            None => post.push(n),
+        }
+    }
+    post.reverse();
+    post
+}
+
+impl Plan {
+    fn succs(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
+        let g = &self.blocks[n];
+        let block = |s: Succ| if let Succ::Block(to) = s { Some(to) } else { None };
+        g.taken.and_then(|t| block(t.1)).into_iter().chain(block(g.fall))
+    }
+
+    /// Works out what follows from the edges.
+    pub fn connect(&mut self) {
+        let many = self.blocks.len();
+        let mut preds = vec![Vec::new(); many];
+        for n in 0..many {
+            for to in self.succs(n) {
+                preds[to].push(n);
+            }
+        }
+        for n in (0..many).rev() {
+            let rest = self.succs(n).filter(|&to| to > n).map(|to| self.blocks[to].path).max();
+            let len = self.blocks[n].insns.len() as i64;
+            let g = &mut self.blocks[n];
+            g.path = len + rest.unwrap_or(0);
+            g.only = match preds[n][..] {
+                [p] if p < n && n != 0 => Some(p),
+                _ => None,
+            };
+            g.loop_ = None;
+        }
+        self.loops.clear();
+        for head in 0..many {
+            let mut body = vec![head];
+            let mut work: Vec<usize> = preds[head].iter().copied().filter(|&p| p >= head).collect();
+            if work.is_empty() {
+                continue;
+            }
+            while let Some(n) = work.pop() {
+                if !body.contains(&n) {
+                    body.push(n);
+                    work.extend_from_slice(&preds[n]);
+                }
+            }
+            let calls = body.iter().any(|&n| self.blocks[n].insns.clone().any(|k| self.call[k]));
+            if body.len() > SMALL || calls || body.iter().any(|&n| n < head) {
+                continue;
+            }
+            let l = self.loops.len();
+            for &n in &body {
+                let smaller =
+                    self.blocks[n].loop_.is_none_or(|o: usize| self.loops[o].len() > body.len());
+                if smaller {
+                    self.blocks[n].loop_ = Some(l);
+                }
+            }
+            self.loops.push(body);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Regions in native code: kept, linked, entered, thrown away.
+// UNSAFE: entering native code.
+#![allow(unsafe_code)]
+
+use crate::arena::Arena;
+use crate::block::{Blocks, NONE};
+use crate::clif::leave;
+use crate::compile::{Done, Worker};
+use crate::engine::{Config, JitError};
+use crate::native::{self, Code};
+use crate::plan::Plan;
+use cpu::{Insn, Interp, Mode};
+
+/// Numbers in [`crate::block::Block::region`] from here on are none.
+pub const MAX: u32 = u32::MAX - 8;
+/// The compiler has been asked for it.
+pub const ASKED: u32 = u32::MAX - 1;
+/// It cannot be compiled.
+pub const NEVER: u32 = u32::MAX - 2;
+
+/// Why a region was left.
+pub enum After {
+    Side,
+    Jump,
+    Link(u32),
+    Fault,
+    Event,
+}
+
+struct Link {
+    /// RAM offset of the place it leads to.
+    at: u64,
+    to: u32,
+}
+
+struct Region {
+    code: Code,
+    insns: Box<[Insn]>,
+    links: Vec<Link>,
+    at: u64,
+    mode: Mode,
+    /// The block it starts with.
+    head: (u32, u64),
+    alive: bool,
+}
+
+/// All regions, and the compiler that makes them.
+pub struct Regions {
+    all: Vec<Region>,
+    arena: Arena,
+    worker: Option<Worker>,
+    /// Asked for before everything was forgotten: results that are on their way and no longer wanted.
+    pub made: u64,
+    pub dropped: u64,
+    pub failed: u64,
+    pub insns: u64,
+    pub bytes: u64,
+    pub nanos: u64,
+}
+
+impl Regions {
+    pub fn new(config: &Config) -> Result<Regions, JitError> {
+        let never = config.threshold == u32::MAX;
+        Ok(Regions {
+            all: Vec::new(),
+            arena: Arena::new(if never { 0 } else { config.code_bytes })?,
+            worker: if never { None } else { Some(Worker::new(config.background)?) },
+            made: 0,
+            dropped: 0,
+            failed: 0,
+            insns: 0,
+            bytes: 0,
+            nanos: 0,
+        })
+    }
+
+    /// Forgets all regions. None may be running.
+    pub fn clear(&mut self) {
+        self.all.clear();
+        self.arena.clear();
+    }
+
+    #[inline(always)]
+    pub fn ready(&self) -> bool {
+        self.worker.as_ref().is_some_and(Worker::ready)
+    }
+    pub fn take(&mut self) -> Option<Done> {
+        self.worker.as_mut()?.take()
+    }
+    pub fn room(&self) -> bool {
+        self.worker.as_ref().is_some_and(Worker::room)
+    }
+    pub fn submit(&mut self, plan: Plan) -> Result<(), Plan> {
+        match &mut self.worker {
+            Some(w) => w.submit(plan),
+            None => Err(plan),
+        }
+    }
+
+    /// Puts a compiled region in its place, unless its code has changed since. `false`: there is no room.
+    pub fn install(&mut self, done: Done, blocks: &mut Blocks) -> bool {
+        let plan = done.plan;
+        self.nanos += done.nanos;
+        let head = plan.from[0];
+        let current = |(id, serial): (u32, u64)| {
+            blocks.all.get(id as usize).is_some_and(|b| b.serial == serial && b.at != u64::MAX)
+        };
+        if !current(head) {
+            return true;
+        }
+        if !plan.from.iter().all(|&f| current(f)) {
+            blocks.all[head.0 as usize].region = NONE;
+            return true;
+        }
+        let Some(code) = done.code else {
+            self.failed += 1;
+            blocks.all[head.0 as usize].region = NEVER;
+            return true;
+        };
+        let Some(place) = self.arena.add(&code) else { return false };
+        let number = self.all.len() as u32;
+        for &(id, _) in &plan.from {
+            blocks.all[id as usize].users.push(number);
+        }
+        let b = &mut blocks.all[head.0 as usize];
+        b.region = number;
+        self.made += 1;
+        self.insns += plan.insns.len() as u64;
+        self.bytes += code.len() as u64;
+        self.all.push(Region {
+            // SAFETY: the code was made by `clif` for this host, and stays until `clear`.
+            code: unsafe { native::entry(place) },
+            insns: plan.insns.into(),
+            links: plan.links.iter().map(|&at| Link { at, to: NONE }).collect(),
+            at: b.at,
+            mode: plan.mode,
+            head,
+            alive: true,
+        });
+        true
+    }
+
+    /// A region's code has changed.
+    pub fn drop(&mut self, number: u32, blocks: &mut Blocks) {
+        let Some(r) = self.all.get_mut(number as usize) else { return };
+        if !std::mem::replace(&mut r.alive, false) {
+            return;
+        }
+        self.dropped += 1;
+        let b = &mut blocks.all[r.head.0 as usize];
+        if b.serial == r.head.1 && b.region == number {
+            (b.region, b.heat) = (NONE, 0);
+        }
+    }
+
+    /// Runs a region.
+    #[inline(always)]
+    pub fn run(&mut self, number: u32, s: &mut Interp<'_>) -> After {
+        let r = &self.all[number as usize];
+        debug_assert!(r.alive && r.mode == s.c.mode);
+        // SAFETY: the region is alive, and was compiled for this mode from these instructions.
+        match unsafe { native::run(r.code, &r.insns, s) } {
+            leave::SIDE => After::Side,
+            leave::JUMP => After::Jump,
+            leave::FAULT => After::Fault,
+            leave::EVENT => After::Event,
+            n => After::Link((n - leave::LINK) as u32),
+        }
+    }
+
+    /// Where a link leads, if that is known.
+    #[inline(always)]
+    pub fn linked(&self, from: u32, link: u32) -> Option<u32> {
+        let l = self.all[from as usize].links.get(link as usize)?;
+        let to = self.all.get(l.to as usize)?;
+        to.alive.then_some(l.to)
+    }
+    /// Makes a link lead to a region. It stays in the page of the place it leaves, so that it is right whatever page tables say.
+    pub fn link(&mut self, from: u32, link: u32, to: u32) {
+        let (at, mode) = (self.all[to as usize].at, self.all[to as usize].mode);
+        let r = &mut self.all[from as usize];
+        if let Some(l) = r.links.get_mut(link as usize)
+            && l.at == at
+            && r.mode == mode
+        {
+            l.to = to;
+        }
+    }
+}
