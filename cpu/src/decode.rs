@@ -39,7 +39,7 @@ pub fn compact(n: &Instruction, mode: Mode, features: &Features) -> Insn {
         w: Width::W32,
         aw: address_width(n, mode),
         sw: mode.stack_width(),
-        seg: seg_of(n.memory_segment()).unwrap_or(SegReg::Ds),
+        seg: segment(n, mode),
         base: NO_REG,
         index: NO_REG,
         scale: n.memory_index_scale().trailing_zeros() as u8,
@@ -85,6 +85,7 @@ fn bits(n: &Instruction) -> u8 {
     if vex {
         let ymm = (0..n.op_count())
             .any(|k| n.op_kind(k) == OpKind::Register && n.op_register(k).is_ymm());
+        let ymm = ymm || n.memory_index().is_ymm();
         bit(ymm || n.memory_size().size() == 32, Insn::WIDE);
     }
     b
@@ -289,6 +290,18 @@ fn register(i: &mut Insn, r: Register, k: usize) -> Opnd {
         return Opnd::Dr(n);
     }
     seg_of(r).map_or(Opnd::None, Opnd::Seg)
+}
+
+/// The segment of the memory operand. 64-bit mode ignores prefixes that name ES, CS, SS or DS.  SDM 1, 3.4.4.
+fn segment(n: &Instruction, mode: Mode) -> SegReg {
+    let named = seg_of(n.memory_segment()).unwrap_or(SegReg::Ds);
+    if mode.bits() != 64 || matches!(named, SegReg::Fs | SegReg::Gs) {
+        return named;
+    }
+    match n.memory_base() {
+        Register::RSP | Register::RBP | Register::ESP | Register::EBP => SegReg::Ss,
+        _ => SegReg::Ds,
+    }
 }
 
 fn seg_of(r: Register) -> Option<SegReg> {

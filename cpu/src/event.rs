@@ -450,6 +450,8 @@ pub fn init(s: &mut Interp<'_>) {
         cr0: old.cr0 & 0x6000_0000 | 0x10,
         xcr0: old.xcr0,
         pkru: old.pkru,
+        // A start-up message may have followed before this core's turn came.
+        sipi: old.sipi,
         msr,
         ..State::default()
     };

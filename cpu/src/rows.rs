@@ -45,8 +45,7 @@ macro_rules! interp_rows {
 use interp_rows;
 
 /// All rows, one family after the other.
-pub static FAMILIES: &[&[Row]] =
-    &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS, x87::ROWS];
+pub static FAMILIES: &[&[Row]] = &[integer::ROWS, system::ROWS, sse::ROWS, avx::ROWS, x87::ROWS];
 
 /// All rows by number. Number 0 is an instruction without a meaning: #UD.
 pub static ROWS: std::sync::LazyLock<Vec<&'static Row>> = std::sync::LazyLock::new(|| {
@@ -81,4 +80,28 @@ pub fn missing(features: &[CpuidFeature]) -> Vec<Mnemonic> {
     all.sort();
     all.dedup();
     all
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_mnemonic_has_two_rows() {
+        let mut seen = BTreeSet::new();
+        let all = FAMILIES.iter().copied().flatten();
+        let twice: Vec<_> = all.filter(|r| !seen.insert(r.mnemonic)).map(|r| r.mnemonic).collect();
+        assert_eq!(twice, []);
+    }
+
+    #[test]
+    fn every_vector_instruction_has_a_row() {
+        use CpuidFeature::*;
+        let families = [
+            MMX, SSE2, SSSE3, SSE4_1, SSE4_2, AES, PCLMULQDQ, SHA, GFNI, F16C, AVX2, FMA, VAES,
+            VPCLMULQDQ,
+        ];
+        assert_eq!(missing(&families), []);
+    }
 }

@@ -89,12 +89,16 @@ fn one(s: &mut Interp<'_>) -> Boundary {
             s.c.left -= 1;
             let st = &mut s.c.state;
             use Mnemonic::*;
-            // What clears TF on its way to a handler does not trap there.
-            let into_handler = matches!(
-                ROWS[row as usize].mnemonic,
-                Int | Int1 | Int3 | Into | Syscall | Sysenter
-            );
-            if stepping && (!into_handler || st.rflags & flags::TF != 0) {
+            let trap = match ROWS[row as usize].mnemonic {
+                // A handler is not trapped on the way into it; SYSRET sees to itself.
+                Int | Int1 | Int3 | Into | Sysenter | Syscall => {
+                    stepping && st.rflags & flags::TF != 0
+                }
+                Sysret | Sysretq => false,
+                // After MOV SS there is no step at all.
+                _ => stepping && st.shadow & 2 == 0,
+            };
+            if trap {
                 st.pending_debug |= event::BS;
             }
             if stepping || resume != 0 || shadow != 0 || st.pending_debug != 0 {

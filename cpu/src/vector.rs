@@ -115,6 +115,9 @@ pub trait Vector: Sem {
     fn mmx_check(&mut self) -> Res<Self>;
     /// Makes the x87 registers the MMX ones: TOP 0, all tags valid. Comes after whatever can fault.
     fn mmx_enter(&mut self);
+    /// Sets TOP to 0 before an MMX store, which processors do even if it faults. Only the interpreter needs to: a translator
+    /// leaves a faulting instruction to it.
+    fn mmx_top(&mut self) {}
     fn get_mm(&mut self, n: u8) -> Self::V;
     /// Writes an MMX register; its exponent and sign become all ones.
     fn set_mm(&mut self, n: u8, v: Self::V);

@@ -410,7 +410,8 @@ impl Engine {
         if self.ram.code_was_written() {
             self.code_written(s.c.retired());
         }
-        if s.bus.attention() {
+        // PAUSE gives the turn away: whoever spins waits for another core.
+        if s.c.yields || s.bus.attention() {
             s.c.stop = true;
             return true;
         }

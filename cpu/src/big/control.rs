@@ -240,7 +240,7 @@ pub fn invpcid(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let pcide = s.c.state.cr4 & cr4::PCIDE != 0;
     let wrong = kind > 3
         || kind < 2 && (pcid >> 12 != 0 || !pcide && pcid != 0)
-        || kind == 0 && !canonical(address, s.la57());
+        || kind == 0 && !canonical(address, s.c.model.offers(Feature::La57));
     if wrong {
         return s.raise(Exception::GP0);
     }

@@ -26,9 +26,14 @@ pub fn int(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
 pub fn int3(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
     inject(s, 3, None, Cause::Software)
 }
-/// INT1 (ICEBP).
+/// INT1 (ICEBP). Breakpoints that MOV SS held back are reported with it.
 pub fn int1(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
-    inject(s, 1, None, Cause::Icebp)
+    inject(s, 1, None, Cause::Icebp)?;
+    let due = std::mem::take(&mut s.c.state.pending_debug);
+    s.c.state.dr6 = s.c.state.dr6 & !15 | due as u64;
+    s.c.state.dr7 &= !(1 << 13);
+    s.c.refresh();
+    Ok(())
 }
 /// INTO.
 pub fn into(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {

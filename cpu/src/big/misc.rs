@@ -1,5 +1,6 @@
 //! HLT, MONITOR, time, random numbers, protection keys, segment bases.
 
+use super::cpuid::Feature;
 use super::msr;
 use crate::mmu::canonical;
 use crate::sem::operand::{address, gpr, read, set_gpr, write};
@@ -151,7 +152,7 @@ fn read_base(s: &mut Interp<'_>, i: &Insn, seg: usize) -> Result<(), Raised> {
 fn write_base(s: &mut Interp<'_>, i: &Insn, seg: usize) -> Result<(), Raised> {
     fsgsbase(s)?;
     let v = read(s, i, 0)?;
-    if !canonical(v, s.la57()) {
+    if !canonical(v, s.c.model.offers(Feature::La57)) {
         return s.raise(Exception::GP0);
     }
     s.c.state.seg[seg].base = v;

@@ -272,15 +272,17 @@ impl Interp<'_> {
         Ok(self.mark_accessed(sel, d)?.segment(sel))
     }
 
-    /// After a return to less privilege: segments that it may not have become null.
+    /// After a return to less privilege: segments that it may not have become null. Null ones stay as they are, and in long
+    /// mode FS and GS keep their bases, which have nothing to do with a selector.
     pub fn drop_segments(&mut self) {
-        let cpl = self.cpl();
+        let (cpl, long) = (self.cpl(), self.lma());
         for n in [0, 3, 4, 5] {
             let seg = &mut self.c.state.seg[n];
             let conforming =
                 seg.attr & (Segment::CODE | Segment::DOWN) == Segment::CODE | Segment::DOWN;
-            if seg.dpl() < cpl && !conforming {
-                *seg = null_segment(0);
+            if seg.dpl() < cpl && !conforming && !null(seg.sel) {
+                let base = if long && n >= 4 { seg.base } else { 0 };
+                *seg = Segment { base, ..null_segment(0) };
             }
         }
     }

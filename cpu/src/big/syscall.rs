@@ -88,6 +88,10 @@ pub fn sysret(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     } else {
         s.c.state.seg[2] = stack(ss, 3);
     }
+    // The flags it brings back count at once: TF traps before the first instruction there.
+    if s.c.state.rflags & flags::TF != 0 {
+        s.c.state.pending_debug |= crate::event::BS;
+    }
     s.set_code(code(sel | 3, 3, wide(i) && long), 3, to);
     check(s);
     Ok(())

@@ -1,5 +1,6 @@
 //! Descriptor tables and what reads them: LGDT and its like, LLDT, LTR, LAR, LSL, VERR, VERW, ARPL, SMSW, LMSW.
 
+use super::cpuid::Feature;
 use super::segment::{code, null, null_segment};
 use crate::mmu::{SYSTEM, canonical};
 use crate::sem::operand::{address, read, write};
@@ -24,7 +25,7 @@ fn load_table(s: &mut Interp<'_>, i: &Insn) -> Result<Table, Raised> {
     if matches!(i.iced(), Lgdt_m1632_16 | Lidt_m1632_16) {
         base &= 0xff_ffff;
     }
-    if long && !canonical(base, s.la57()) {
+    if long && !canonical(base, s.c.model.offers(Feature::La57)) {
         return s.raise(Exception::GP0);
     }
     Ok(Table { base, limit })
@@ -107,7 +108,7 @@ pub fn lldt(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let mut seg = d.segment(sel);
     if s.lma() {
         seg.base |= s.upper(sel, gp)? << 32;
-        if !canonical(seg.base, s.la57()) {
+        if !canonical(seg.base, s.c.model.offers(Feature::La57)) {
             return s.raise(gp);
         }
     }
@@ -135,7 +136,7 @@ pub fn ltr(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let mut seg = d.segment(sel);
     if s.lma() {
         seg.base |= s.upper(sel, gp)? << 32;
-        if !canonical(seg.base, s.la57()) {
+        if !canonical(seg.base, s.c.model.offers(Feature::La57)) {
             return s.raise(gp);
         }
     }

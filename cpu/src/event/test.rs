@@ -170,7 +170,10 @@ fn application_processors_wait_for_a_startup_message() {
     let mut b = Bench::new();
     power_on(&mut b.core, false);
     assert!(!runnable(&b.core));
+    // INIT and the message may both have come before it looks.
+    b.core.state.init_pending = true;
     b.core.state.sipi = 0x19a;
+    assert_eq!(pending(&mut b.interp()), Some(Event::Init));
     assert_eq!(pending(&mut b.interp()), Some(Event::Startup));
     let s = &b.core.state;
     assert_eq!((s.seg[1].sel, s.seg[1].base, s.rip), (0x9a00, 0x9a000, 0));
@@ -329,6 +332,27 @@ fn syscall_and_sysret() {
     let s = &b.core.state;
     assert_eq!((s.rip, s.cpl, s.flags()), (0x1002, 3, 0x202));
     assert_eq!((s.seg[1].sel, s.seg[2].sel), (0x23, 0x1b));
+}
+
+#[test]
+fn sysret_with_tf_traps_at_once_and_gs_keeps_its_base() {
+    let mut b = long(0);
+    gate(&mut b, 1, 14, 8, 0x3000, 0, 0);
+    b.core.state.msr.star = 0x0013_0008 << 32;
+    (b.core.state.gpr[1], b.core.state.gpr[11]) = (0x1002, 0x302);
+    b.core.state.seg[5].base = 0x1234_5678_9abc;
+    // SYSRET wants user code after user data.
+    b.put_u64(0x6e018, 0x00cf_f300_0000_ffff);
+    b.put_u64(0x6e020, 0x00af_fb00_0000_ffff);
+    b.put(0x1000, &[0x48, 0x0f, 0x07]);
+    assert_eq!(step_with_events(&mut b.interp()), Boundary::Retired);
+    assert_eq!(step_with_events(&mut b.interp()), Boundary::Took(Event::Debug));
+    assert_eq!((b.core.state.rip, stack(&b, 8)), (0x3000, [0x1002, 0x23]));
+    // IRET to privilege 3 takes the kernel's GS away, not its base.
+    b.put(0x3000, &[0x48, 0xcf]);
+    assert_eq!(step_with_events(&mut b.interp()), Boundary::Retired);
+    let gs = b.core.state.seg[5];
+    assert_eq!((gs.sel, gs.attr, gs.base), (0, 0, 0x1234_5678_9abc));
 }
 
 #[test]

@@ -88,11 +88,12 @@ pub fn f2(op: F2, fmt: Fmt, form: Form, a: Y, b: Y, mxcsr: u32) -> (Y, Outcome) 
 
 fn two<F: Format>(op: F2, form: Form, a: Y, b: Y, mxcsr: u32) -> (Y, Outcome) {
     let (mut env, mut r) = (Env::from_mxcsr(mxcsr), a);
+    let mut before = 0;
     let env_ref = &mut env;
     match op {
         F2::HAdd => neighbours::<F>(form, &a, &b, &mut r, |x, y| soft::add::<F>(x, y, env_ref)),
         F2::HSub => neighbours::<F>(form, &a, &b, &mut r, |x, y| soft::sub::<F>(x, y, env_ref)),
-        F2::Dot(imm) => dot::<F>(form, imm, &a, &b, &mut r, env_ref),
+        F2::Dot(imm) => before = dot::<F>(form, imm, &a, &b, &mut r, env_ref),
         _ => {
             for n in 0..count(form, bits::<F>()) {
                 let v = pair::<F>(op, n, get::<F>(&a, n), get::<F>(&b, n), env_ref);
@@ -100,7 +101,8 @@ fn two<F: Format>(op: F2, form: Form, a: Y, b: Y, mxcsr: u32) -> (Y, Outcome) {
             }
         }
     }
-    done(r, &env)
+    let (r, outcome) = done(r, &env);
+    (r, Outcome { sticky: outcome.sticky | before, ..outcome })
 }
 
 /// Lane `n` of an operation whose lanes do not mix.
@@ -135,27 +137,35 @@ fn neighbours<F: Format>(
     }
 }
 
-/// DPPS, DPPD: the high bits of `imm` choose products, the low ones where the sum goes. The order of the additions is the
-/// manual's; an unmasked exception of the products keeps the sums from being made.  SDM 2, DPPS.
-fn dot<F: Format>(form: Form, imm: u8, a: &Y, b: &Y, r: &mut Y, env: &mut Env) {
+/// DPPS, DPPD: the high bits of `imm` choose products, the low ones where the sum goes. Every lane adds its neighbour, then
+/// the lane two away, so that of several NaNs not all lanes take the same; an unmasked exception of one step keeps the
+/// next from being made. Gives the flags of all steps but the last, whose are in `env`.  SDM 2, DPPS.
+fn dot<F: Format>(form: Form, imm: u8, a: &Y, b: &Y, r: &mut Y, env: &mut Env) -> u8 {
     let half = 128 / bits::<F>();
     let zero = F::narrow(0);
-    for base in (0..count(form, bits::<F>())).step_by(half) {
-        let mut p = [zero; 4];
-        for (k, p) in p.iter_mut().enumerate().take(half) {
-            if imm >> (4 + k) & 1 != 0 {
-                *p = soft::mul::<F>(get::<F>(a, base + k), get::<F>(b, base + k), env);
-            }
-        }
-        let mut sum = soft::add::<F>(p[0], p[1], env);
-        if half == 4 {
-            let other = soft::add::<F>(p[2], p[3], env);
-            sum = soft::add::<F>(sum, other, env);
-        }
-        for k in 0..half {
-            set::<F>(r, base + k, if imm >> k & 1 != 0 { sum } else { zero });
+    let lanes = count(form, bits::<F>());
+    let mut v = [zero; 8];
+    for (n, v) in v.iter_mut().enumerate().take(lanes) {
+        if imm >> (4 + n % half) & 1 != 0 {
+            *v = soft::mul::<F>(get::<F>(a, n), get::<F>(b, n), env);
         }
     }
+    // Flags of steps that are over.
+    let (mut by, mut before) = (1, 0);
+    while by < half && !env.finish().1 {
+        before |= std::mem::take(&mut env.flags);
+        let old = v;
+        for (n, v) in v.iter_mut().enumerate().take(lanes) {
+            // Of two NaNs DPPS prefers the neighbour in its first step, as measured on Intel's processors.
+            let (p, q) = if half == 4 && by == 1 { (n ^ 1, n) } else { (n, n ^ by) };
+            *v = soft::add::<F>(old[p], old[q], env);
+        }
+        by *= 2;
+    }
+    for (n, v) in v.into_iter().enumerate().take(lanes) {
+        set::<F>(r, n, if imm >> (n % half) & 1 != 0 { v } else { zero });
+    }
+    before
 }
 
 /// See [`crate::Vector::f3`].
@@ -208,11 +218,20 @@ pub fn convert(op: Conv, form: Form, a: Y, mxcsr: u32) -> (Y, Outcome) {
             Conv::F32ToF64 => (64, soft::convert::<F32, F64>(word(32, n) as u32, env_ref)),
             Conv::F64ToF32 => (32, soft::convert::<F64, F32>(word(64, n), env_ref) as u64),
             Conv::F16ToF32 => (32, soft::widen_half(word(16, n) as u16, env_ref) as u64),
-            Conv::F32ToF16(imm) => (16, soft::to_half(word(32, n) as u32, imm, env_ref) as u64),
+            Conv::F32ToF16(imm) => (16, half(word(32, n) as u32, imm, env_ref)),
         };
         set_word(&mut r, to, n, v);
     }
     done(r, &env)
+}
+
+/// Of a denormal operand Intel's processors also note inexactness if underflow is unmasked, even for an exact result.
+fn half(x: u32, imm: u8, env: &mut Env) -> u64 {
+    let denormal = matches!(x & 0x7fff_ffff, 1..0x80_0000);
+    if denormal && !env.daz && env.masks & soft::flag::UE == 0 {
+        env.flags |= soft::flag::PE;
+    }
+    soft::to_half(x, imm, env) as u64
 }
 
 fn int32<F: Format>(x: u64, trunc: bool, env: &mut Env) -> u64 {

@@ -29,7 +29,7 @@ pub fn packed(i: &Insn) -> Form {
 }
 
 /// Reads a vector operand. Memory of 16 bytes must be aligned if `aligned`; smaller memory is zero-extended.
-#[inline(always)]
+#[inline]
 pub fn read_from<S: Vector>(
     s: &mut S,
     i: &Insn,
@@ -62,13 +62,13 @@ pub fn read_from<S: Vector>(
 }
 
 /// Reads a vector operand; SSE encodings want 16 bytes of memory aligned.  SDM 1, 11.3 and 14.9.
-#[inline(always)]
+#[inline]
 pub fn read<S: Vector>(s: &mut S, i: &Insn, n: usize) -> Result<Y<S>, S::Fault> {
     read_from(s, i, n, !i.vex())
 }
 
 /// Both sources of an instruction with two.
-#[inline(always)]
+#[inline]
 pub fn sources<S: Vector>(s: &mut S, i: &Insn) -> Result<(Y<S>, Y<S>), S::Fault> {
     let k = first(i);
     let b = read(s, i, k + 1)?;
@@ -76,7 +76,7 @@ pub fn sources<S: Vector>(s: &mut S, i: &Insn) -> Result<(Y<S>, Y<S>), S::Fault>
 }
 
 /// Writes the destination register.
-#[inline(always)]
+#[inline]
 pub fn write<S: Vector>(s: &mut S, i: &Insn, v: Y<S>) {
     if let Opnd::Xmm(r) = i.op[0] {
         s.set_x(r, 0, v[0]);
@@ -90,14 +90,14 @@ pub fn write<S: Vector>(s: &mut S, i: &Insn, v: Y<S>) {
 }
 
 /// Writes a destination register that is 128 bits whatever the sources are.
-#[inline(always)]
+#[inline]
 pub fn write_low<S: Vector>(s: &mut S, i: &Insn, v: S::X) {
     let zero = if i.wide() { s.imm_x(0) } else { v };
     write(s, i, [v, zero])
 }
 
 /// Writes the low `bytes` of `v` over those of the first source.
-#[inline(always)]
+#[inline]
 pub fn write_merged<S: Vector>(s: &mut S, i: &Insn, bytes: u8, v: S::X) -> Res<S> {
     let old = read(s, i, first(i))?[0];
     let from = std::array::from_fn(|n| if (n as u8) < bytes { 16 + n as u8 } else { n as u8 });
@@ -137,7 +137,7 @@ pub fn is_mmx(i: &Insn) -> bool {
 }
 
 /// The 64 bits of an MMX source.
-#[inline(always)]
+#[inline]
 pub fn read_mm<S: Vector>(s: &mut S, i: &Insn, n: usize) -> Result<S::V, S::Fault> {
     match i.op[n] {
         Opnd::Mmx(r) => Ok(s.get_mm(r)),
@@ -162,7 +162,7 @@ pub fn two_mm<S: Vector>(
 }
 
 /// Writes 64-bit lane `n` of `v` to the MMX destination.
-#[inline(always)]
+#[inline]
 pub fn write_mm<S: Vector>(s: &mut S, i: &Insn, n: u8, v: S::X) {
     let v = s.extract(Lane::Q, n, v);
     s.mmx_enter();
@@ -172,7 +172,7 @@ pub fn write_mm<S: Vector>(s: &mut S, i: &Insn, n: u8, v: S::X) {
 }
 
 /// The integer in lane 0, or in memory of the lane's width.
-#[inline(always)]
+#[inline]
 pub fn read_lane<S: Vector>(s: &mut S, i: &Insn, n: usize, lane: Lane) -> Result<S::V, S::Fault> {
     match i.op[n] {
         Opnd::Xmm(r) => {

@@ -27,11 +27,21 @@ impl Interp<'_> {
         aligned: bool,
         a: Access,
     ) -> Result<u64, Raised> {
-        let la = self.linear(seg, at, bytes, a)?;
-        if aligned && la & (bytes - 1) != 0 {
-            return self.raise(Exception::GP0);
+        // Alignment is looked at before the address is checked otherwise.
+        if aligned {
+            let flat = self.c.mode.long64() && !matches!(seg, SegReg::Fs | SegReg::Gs);
+            let base = if flat { 0 } else { self.c.state.seg[seg as usize].base };
+            if at.wrapping_add(base) & (bytes - 1) != 0 {
+                return self.raise(Exception::GP0);
+            }
         }
-        Ok(la)
+        self.linear(seg, at, bytes, a)
+    }
+    /// A linear address further on; outside long mode they wrap at 4 GiB.
+    #[inline(always)]
+    fn further(&self, la: u64, by: u64) -> u64 {
+        let to = la.wrapping_add(by);
+        if self.c.state.long() { to } else { to & 0xffff_ffff }
     }
     #[inline(always)]
     fn load_16(&mut self, la: u64) -> Result<u128, Raised> {
@@ -39,7 +49,7 @@ impl Interp<'_> {
             return Ok(v);
         }
         let lo = self.load_linear(la, Width::W64)?;
-        let hi = self.load_linear(la.wrapping_add(8), Width::W64)?;
+        let hi = self.load_linear(self.further(la, 8), Width::W64)?;
         Ok(lo as u128 | (hi as u128) << 64)
     }
     /// Writes where [`Interp::probe`] has been.
@@ -49,7 +59,7 @@ impl Interp<'_> {
             return Ok(());
         }
         self.store_linear(la, Width::W64, v as u64)?;
-        self.store_linear(la.wrapping_add(8), Width::W64, (v >> 64) as u64)
+        self.store_linear(self.further(la, 8), Width::W64, (v >> 64) as u64)
     }
 }
 
@@ -82,14 +92,14 @@ impl Vector for Interp<'_> {
     #[inline(always)]
     fn load_y(&mut self, seg: SegReg, at: u64, aligned: bool) -> Result<[u128; 2], Raised> {
         let la = self.vector_at(seg, at, 32, aligned, Access::Read)?;
-        Ok([self.load_16(la)?, self.load_16(la.wrapping_add(16))?])
+        Ok([self.load_16(la)?, self.load_16(self.further(la, 16))?])
     }
     #[inline(always)]
     fn store_y(&mut self, seg: SegReg, at: u64, v: [u128; 2], aligned: bool) -> Result<(), Raised> {
         let la = self.vector_at(seg, at, 32, aligned, Access::Write)?;
         self.probe(la, 32, Access::Write)?;
         self.store_16(la, v[0])?;
-        self.store_16(la.wrapping_add(16), v[1])
+        self.store_16(self.further(la, 16), v[1])
     }
 
     #[inline(always)]
@@ -203,6 +213,10 @@ impl Vector for Interp<'_> {
     fn mmx_enter(&mut self) {
         self.c.state.fpu.top = 0;
         self.c.state.fpu.empty = 0;
+    }
+    #[inline(always)]
+    fn mmx_top(&mut self) {
+        self.c.state.fpu.top = 0;
     }
     #[inline(always)]
     fn get_mm(&mut self, n: u8) -> u64 {

@@ -3,6 +3,7 @@
 
 use crate::sem::operand;
 use crate::{Access, Insn, Interp, Opnd, Raised, Width};
+use memory::PAGE;
 
 /// A vector register as bytes; an MMX one has zeroes above.
 fn bytes(s: &Interp<'_>, o: Opnd) -> [u8; 32] {
@@ -19,7 +20,7 @@ fn bytes(s: &Interp<'_>, o: Opnd) -> [u8; 32] {
     r
 }
 
-/// The linear addresses of the lanes of width `w` whose mask is set, checked and probed.
+/// The linear addresses of the lanes of width `w` whose mask is set, all checked for the access.
 fn places(
     s: &mut Interp<'_>,
     i: &Insn,
@@ -32,9 +33,22 @@ fn places(
     for (k, place) in (0u64..).zip(&mut all).take(mask.len() / n as usize) {
         // The sign bit of the lane.
         if mask[((k + 1) * n - 1) as usize] & 0x80 != 0 {
-            let la = s.linear(i.seg, base.wrapping_add(k * n) & i.aw.mask(), n, a)?;
-            s.probe(la, n, a)?;
-            *place = Some(la);
+            *place = Some(s.linear(i.seg, base.wrapping_add(k * n) & i.aw.mask(), n, a)?);
+        }
+    }
+    let first = all.iter().flatten().next().copied();
+    for la in all.iter().flatten() {
+        let end = la.wrapping_add(n - 1);
+        let crosses = first.is_some_and(|f| (f ^ end) & !(PAGE - 1) != 0);
+        if a == Access::Write && crosses {
+            // A store that reaches the next page faults there with the address of its last byte.
+            if let Some(f) = first {
+                s.probe(f, 1, a)?;
+            }
+            let last = all.iter().flatten().last().copied().unwrap_or(end);
+            s.probe(last.wrapping_add(n - 1), 1, a)?;
+        } else {
+            s.probe(*la, n, a)?;
         }
     }
     Ok(all)
@@ -67,12 +81,21 @@ pub fn maskmov_bytes(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     if mmx && s.c.state.fpu.sw & 0x80 != 0 {
         return s.raise(crate::Exception::MF);
     }
-    let base = s.c.state.gpr[7] & i.aw.mask();
-    let (from, mask) = (bytes(s, i.op[1]), bytes(s, i.op[2]));
-    let len = if mmx { 8 } else { 16 };
-    store(s, i, base, Width::W8, &mask[..len], &from)?;
     if mmx {
+        // Even if the store then faults.
         (s.c.state.fpu.top, s.c.state.fpu.empty) = (0, 0);
+    }
+    let at = |s: &Interp<'_>, n: u64| s.c.state.gpr[7].wrapping_add(n) & i.aw.mask();
+    let (from, mask) = (bytes(s, i.op[1]), bytes(s, i.op[2]));
+    // All bytes must be writable, whatever the mask says; the upper ones are looked at first. SDM 2, MASKMOVDQU leaves
+    // that to the processor, and this is what Intel's do.
+    for n in if mmx { &[0][..] } else { &[8, 0] } {
+        let la = s.linear(i.seg, at(s, *n), 8, Access::Write)?;
+        s.probe(la, 8, Access::Write)?;
+    }
+    for n in (0..if mmx { 8 } else { 16 }).filter(|n| mask[*n as usize] & 0x80 != 0) {
+        let la = s.linear(i.seg, at(s, n), 1, Access::Write)?;
+        s.store_linear(la, Width::W8, from[n as usize] as u64)?;
     }
     Ok(())
 }

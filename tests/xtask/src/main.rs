@@ -1,1 +1,49 @@
-fn main() {}
+//! `cargo xtask WORD`: what a developer does with the tree, a row each.
+
+mod aarch64;
+mod bench;
+mod check;
+mod demo;
+mod fuzz;
+mod kut;
+mod rows;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+/// A word, what it does, and how. It gives whether all is well; an error is something that stood in the way.
+struct Row {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&[String]) -> anyhow::Result<ExitCode>,
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { name: "demo",    run: demo::run,    about: "boot Debian's kernel to a shell  [--batch] [--fresh] [--guest] [-- OPTIONS OF REPRISE]" },
+    Row { name: "test",    run: test::run,    about: "everything that CI runs  [PART...]" },
+    Row { name: "check",   run: check::run,   about: "format, lints and the rules of the tree  [--fast: without the compiler]" },
+    Row { name: "rows",    run: rows::run,    about: "which instructions have a meaning, by CPUID feature  [--missing]" },
+    Row { name: "bench",   run: bench::run,   about: "side by side with a peer  [--reps N] [--only A,B] [--peer CMD] [--ours CMD]" },
+    Row { name: "fuzz",    run: fuzz::run,    about: "random instructions and device accesses  [--seconds N] [--seed N] [NAME...]" },
+    Row { name: "aarch64", run: aarch64::run, about: "build for aarch64 and compare a run with x86-64's" },
+    Row { name: "kut",     run: kut::run,     about: "run a built kvm-unit-tests tree  DIR [TEST...]" },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let word = args.first().map_or("help", String::as_str);
+    let Some(row) = ROWS.iter().find(|r| r.name == word) else {
+        let known = matches!(word, "help" | "--help" | "-h");
+        if !known {
+            eprintln!("xtask: no word '{word}'; there are:");
+        }
+        ROWS.iter().for_each(|r| println!("cargo xtask {:8} {}", r.name, r.about));
+        return if known { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    };
+    (row.run)(&args[1..]).unwrap_or_else(|e| {
+        eprintln!("xtask {word}: {e:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -107,7 +107,6 @@ to_int! {
 pub fn cvtpi2ps<S: Vector>(s: &mut S, i: &Insn) -> Res<S> {
     let a = from_mm(s, i)?;
     let r = s.convert(Conv::I32ToF32, Form::X, [a, a])?[0];
-    enter_mm(s, i);
     write_merged(s, i, 8, r)
 }
 /// CVTPI2PD.
@@ -115,7 +114,6 @@ pub fn cvtpi2ps<S: Vector>(s: &mut S, i: &Insn) -> Res<S> {
 pub fn cvtpi2pd<S: Vector>(s: &mut S, i: &Insn) -> Res<S> {
     let a = from_mm(s, i)?;
     let r = s.convert(Conv::I32ToF64, Form::X, [a, a])?;
-    enter_mm(s, i);
     write(s, i, r);
     Ok(())
 }
@@ -126,13 +124,10 @@ fn from_mm<S: Vector>(s: &mut S, i: &Insn) -> Result<S::X, S::Fault> {
         s.mmx_check()?;
     }
     let v = read_mm(s, i, 1)?;
-    Ok(s.scalar(Lane::Q, v))
-}
-#[inline(always)]
-fn enter_mm<S: Vector>(s: &mut S, i: &Insn) {
     if i.op[1] != Opnd::Mem {
         s.mmx_enter();
     }
+    Ok(s.scalar(Lane::Q, v))
 }
 
 /// CVTPS2PI, CVTTPS2PI, CVTPD2PI, CVTTPD2PI: two lanes to an MMX register.
@@ -141,6 +136,8 @@ macro_rules! to_mm { ($($name:ident = $op:expr;)*) => {$(
     pub fn $name<S: Vector>(s: &mut S, i: &Insn) -> Res<S> {
         s.mmx_check()?;
         let mut a = read(s, i, 1)?[0];
+        // Processors do this even if the conversion then faults; once more does no harm.
+        s.mmx_enter();
         if matches!($op, Conv::F32ToI32 { .. }) {
             // The upper lanes take no part, so they must raise nothing.
             let v = s.extract(Lane::Q, 0, a);

@@ -52,10 +52,16 @@ fn low<S: Vector>(s: &mut S, i: &Insn, w: Width, lane: Lane) -> Res<S> {
             s.set_mm(r, v);
         }
         Opnd::Xmm(_) => {
+            if mmx {
+                s.mmx_enter();
+            }
             let x = s.scalar(Lane::Q, v);
             write(s, i, [x, x]);
         }
         _ => {
+            if mmx {
+                s.mmx_top();
+            }
             operand::write(s, i, 0, v)?;
             if mmx {
                 s.mmx_enter();

@@ -1,0 +1,81 @@
+//! `cargo xtask fuzz`: long random runs. A row each; a new target is a new row.
+
+use crate::shell::{cargo, good, number, status};
+use anyhow::{Result, bail};
+use boot_tests::{machine::now, place};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A program of the package `tests`, and its words for `S`, the seed, and `N`, the seconds.
+struct Row {
+    name: &'static str,
+    program: &'static str,
+    words: &'static str,
+    /// The program stops by itself after a part of the time: start it again with the next seed.
+    again: bool,
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { name: "columns", program: "columns",    words: "--seed S --runs 300000",          again: true },
+    Row { name: "blocks",  program: "columns",    words: "--seed S --runs 100000 --blocks", again: true },
+    Row { name: "bytes",   program: "fuzz-bytes", words: "--seed S --seconds N",            again: false },
+    Row { name: "ports",   program: "fuzz-ports", words: "--seed S --seconds N",            again: false },
+];
+
+pub fn run(args: &[String]) -> Result<ExitCode> {
+    let mut words = args.to_vec();
+    let seconds = number(&mut words, "--seconds", 600)?;
+    let seed = number(&mut words, "--seed", 1)?;
+    if let Some(word) = words.iter().find(|w| !ROWS.iter().any(|r| r.name == **w)) {
+        let names: Vec<_> = ROWS.iter().map(|r| r.name).collect();
+        bail!("no target '{word}'; there are: {}", names.join(" "));
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for row in ROWS.iter().filter(|r| words.is_empty() || words.iter().any(|w| w == r.name)) {
+        if !place::root().join(format!("tests/src/bin/{}.rs", row.program)).is_file() {
+            println!(
+                "fuzz {}: skipped: there is no tests/src/bin/{}.rs yet",
+                row.name, row.program
+            );
+            continue;
+        }
+        let fine = target(row, seed, Duration::from_secs(seconds))?;
+        *if fine { &mut passed } else { &mut failed } += 1;
+    }
+    println!("fuzz: {passed} passed, {failed} failed");
+    Ok(status(failed == 0))
+}
+
+fn target(row: &Row, first: u64, time: Duration) -> Result<bool> {
+    let end = now() + time;
+    let mut seed = first;
+    loop {
+        let (s, n) = (seed.to_string(), time.as_secs().to_string());
+        let word = |w| match w {
+            "S" => s.clone(),
+            "N" => n.clone(),
+            _ => String::from(w),
+        };
+        let mut command = cargo();
+        command.args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "tests",
+            "--bin",
+            row.program,
+            "--",
+        ]);
+        if !good(command.args(row.words.split(' ').map(word)))? {
+            println!("fuzz {}: FAILED with seed {seed}", row.name);
+            return Ok(false);
+        }
+        seed += 1;
+        if !row.again || now() >= end {
+            println!("fuzz {}: ok, seeds {first} to {}", row.name, seed - 1);
+            return Ok(true);
+        }
+    }
+}
