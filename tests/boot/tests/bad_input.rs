@@ -2,9 +2,10 @@
 
 use crate::seconds;
 use anyhow::{Result, bail};
-use boot_tests::{Machine, Test, place};
+use boot_tests::{Machine, Test, guest, place};
+use std::ffi::OsStr;
 
-/// The command line, and what the line must contain: the culprit, and for ours what was expected.
+/// The command line (GUEST is the test guest's file), and what the line must contain: the culprit, and for ours what was expected.
 #[rustfmt::skip]
 const ROWS: &[(&str, &[&str])] = &[
     ("-kernel no-such-kernel",                      &["no-such-kernel"]),
@@ -12,8 +13,8 @@ const ROWS: &[(&str, &[&str])] = &[
     ("-no-such-option",                             &["-no-such-option"]),
     ("-M no-such-board",                            &["no-such-board"]),
     ("-M q35,no-such-property=on",                  &["no-such-property"]),
-    ("-cpu no-such-cpu",                            &["no-such-cpu"]),
-    ("-cpu max,+no-such-flag",                      &["no-such-flag"]),
+    ("-kernel GUEST -cpu no-such-cpu",                  &["no-such-cpu"]),
+    ("-kernel GUEST -cpu max,+no-such-flag",                      &["no-such-flag"]),
     ("-device no-such-device",                      &["no-such-device"]),
     ("-device isa-debug-exit,no-such-property=1",   &["no-such-property"]),
     ("-m abc",                                      &["abc"]),
@@ -38,7 +39,9 @@ pub fn tests() -> Vec<Test> {
 }
 
 fn refused(line: &str, words: &[&str]) -> Result<()> {
-    let machine = Machine::bare()?.args(["-display", "none"]).args(line.split(' '));
+    let kernel = guest::get()?;
+    let word = |w| if w == "GUEST" { kernel.as_os_str() } else { OsStr::new(w) };
+    let machine = Machine::bare()?.args(["-display", "none"]).args(line.split(' ').map(word));
     let mut running = machine.boot()?;
     running.expect_exit(1, seconds(10))?;
     let errors = running.errors();

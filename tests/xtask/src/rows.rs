@@ -91,12 +91,16 @@ mod with_tables {
         groups
     }
 
-    /// Not data declarations, and nothing that only other processors than those for PCs have.
+    /// Not data declarations, nothing that only other processors than those for PCs have, not two instructions under one
+    /// name (those with FWAIT), and not what is to be #UD anyhow (RSM is, outside system-management mode).
     fn is_instruction(code: Code) -> bool {
         let data = [Mnemonic::INVALID, Mnemonic::Db, Mnemonic::Dw, Mnemonic::Dd, Mnemonic::Dq];
         let info = code.op_code();
         let other = [CpuidFeature::KNC, CpuidFeature::CYRIX_FPU, CpuidFeature::CYRIX_SMM];
+        let undefined = [Mnemonic::Ud0, Mnemonic::Ud1, Mnemonic::Ud2, Mnemonic::Rsm];
         info.is_instruction()
+            && !info.fwait()
+            && !undefined.contains(&code.mnemonic())
             && !data.contains(&code.mnemonic())
             && !code.cpuid_features().iter().any(|f| other.contains(f))
     }
