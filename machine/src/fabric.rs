@@ -2,9 +2,7 @@
 
 use crate::config::{Item, Log};
 use crate::parts::DeviceId;
-use device::{
-    ApicMessage, Cx, Delivery, Dma, DmaFault, Pin, Place, Request, Space, Target as To, Tick,
-};
+use device::{ApicMessage, Cx, Dma, DmaFault, Pin, Place, Request, Space, Tick};
 use memory::{Entry, Map, Ram, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -205,8 +203,9 @@ impl Dma for Link<'_> {
     }
     fn write(&mut self, addr: u64, from: &[u8]) -> Result<(), DmaFault> {
         if let (0xFEE0_0000..=0xFEEF_FFFF, Ok(data)) = (addr, <[u8; 4]>::try_from(from)) {
-            let message = msi(addr, u32::from_le_bytes(data));
-            self.world.effects.push_back(Effect::Message { from: None, message });
+            if let Some(message) = hw::chipset::msi::decode(addr, u32::from_le_bytes(data)) {
+                self.world.effects.push_back(Effect::Message { from: None, message });
+            }
             return Ok(());
         }
         let (mut addr, mut from) = (addr, from);
@@ -222,19 +221,4 @@ impl Dma for Link<'_> {
         }
         Ok(())
     }
-}
-
-/// A message-signalled interrupt as an interrupt message.  SDM 3A, 11.11.
-pub(crate) fn msi(addr: u64, data: u32) -> ApicMessage {
-    let dest = (addr >> 12 & 0xFF) as u32;
-    let how = match data >> 8 & 7 {
-        1 => Delivery::LowestPriority,
-        2 => Delivery::Smi,
-        4 => Delivery::Nmi,
-        5 => Delivery::Init,
-        7 => Delivery::ExtInt,
-        _ => Delivery::Fixed,
-    };
-    let to = if addr & 4 != 0 { To::Logical(dest) } else { To::Physical(dest) };
-    ApicMessage { to, how, vector: data as u8, level_triggered: data & 1 << 15 != 0 }
 }

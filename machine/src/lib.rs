@@ -10,8 +10,8 @@ mod fabric;
 mod machine;
 mod parts;
 mod saved;
-pub mod text;
 pub mod smbios;
+pub mod text;
 
 pub use fabric::World;
 pub use machine::{Machine, MachineError, Slice};

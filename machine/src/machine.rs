@@ -74,7 +74,8 @@ impl Machine {
         self.parts.reset(&mut self.world);
         self.a20 = true;
         for (n, core) in self.cores.iter_mut().enumerate() {
-            power_on(core, n == 0);
+            cpu::event::power_on(core, n == 0);
+            core.phys_mask = !0;
         }
         self.turn = 0;
         self.engine.flush();
@@ -285,14 +286,4 @@ impl Machine {
         self.obey();
         r
     }
-}
-
-/// A core's state after power-on. All but the boot processor wait for a start-up message.
-fn power_on(core: &mut Core, boot: bool) {
-    core.state = cpu::State::default();
-    core.state.gpr[2] = core.model.signature().into();
-    core.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
-    core.intr = false;
-    core.phys_mask = !0;
-    core.refresh();
 }

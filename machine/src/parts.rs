@@ -1,7 +1,7 @@
 //! The parts of a machine and the wires between them.
 
 use crate::fabric::{Effect, Link, World};
-use device::{Device, Input, Pin, Reg, Tick, Width};
+use device::{Device, Input, Pin, Reg, Width};
 use hw::chipset::ioapic::IoApic;
 use hw::chipset::lapic::{Lapic, lowest_priority};
 use std::any::Any;
@@ -228,6 +228,3 @@ impl Parts {
         self.with(world, id, |d, cx| d.write(at, w, v, cx));
     }
 }
-
-/// A wake-up that was asked for.
-pub type Wake = (Tick, DeviceId);

@@ -74,7 +74,12 @@ impl Machine {
         if (&rest.board, rest.ram, rest.cores) != (&mine.board, mine.ram, mine.cores) {
             return Err(format!(
                 "it is a {} with {} CPUs and {} MiB; this machine is a {} with {} CPUs and {} MiB",
-                rest.board, rest.cores, rest.ram >> 20, mine.board, mine.cores, mine.ram >> 20
+                rest.board,
+                rest.cores,
+                rest.ram >> 20,
+                mine.board,
+                mine.cores,
+                mine.ram >> 20
             ));
         }
         let mut cores = Vec::new();

@@ -48,7 +48,8 @@ pub fn registers(core: &Core) -> String {
     segment(&mut o, "TR", &s.tr);
     let _ = writeln!(o, "GDT=     {:016x} {:08x}", s.gdtr.base, s.gdtr.limit);
     let _ = writeln!(o, "IDT=     {:016x} {:08x}", s.idtr.base, s.idtr.limit);
-    let _ = writeln!(o, "CR0={:08x} CR2={:016x} CR3={:016x} CR4={:08x}", s.cr0, s.cr2, s.cr3, s.cr4);
+    let _ =
+        writeln!(o, "CR0={:08x} CR2={:016x} CR3={:016x} CR4={:08x}", s.cr0, s.cr2, s.cr3, s.cr4);
     for (n, v) in s.dr.iter().enumerate() {
         let _ = write!(o, "DR{n}={v:016x} ");
     }
