@@ -28,7 +28,8 @@ impl Arena {
         if let Ok(p) = one {
             return Ok(Arena { write: p.cast(), run: p.cast(), len, used: 0 });
         }
-        let file = rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map_err(fail)?;
+        let file =
+            rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map_err(fail)?;
         rustix::fs::ftruncate(&file, len as u64).map_err(fail)?;
         // SAFETY: as above; the file is ours alone.
         let (write, run) = unsafe {

@@ -638,11 +638,8 @@ impl Clif<'_> {
     fn same_page(&mut self, page: i64, host: u64) -> Value {
         let at = self.b.ins().band_imm_s(self.base, !0xfff);
         let at = self.b.ins().iadd_imm_s(at, page << 12);
-        let at = if self.plan.mode.long64() {
-            at
-        } else {
-            self.b.ins().band_imm_u(at, 0xffff_ffff)
-        };
+        let at =
+            if self.plan.mode.long64() { at } else { self.b.ins().band_imm_u(at, 0xffff_ffff) };
         let (entry, off) = self.tlb_entry(at, self.plan.mode.code_set());
         let tag = self.b.ins().load(types::I64, own(), entry, off + native::TAG_EXEC);
         let add = self.b.ins().load(types::I64, own(), entry, off + native::ADDEND);

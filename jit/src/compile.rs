@@ -4,12 +4,12 @@ use crate::clif::{self, Misfit};
 use crate::engine::JitError;
 use crate::plan::Plan;
 use crate::words::{self, Meaning};
+use cpu::Insn;
 use cranelift_codegen::Context;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use cpu::Insn;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
@@ -75,7 +75,8 @@ impl Compiler {
 
     fn code(&mut self, plan: &mut Plan) -> Option<(Vec<u8>, bool)> {
         for (k, i) in plan.insns.iter().enumerate() {
-            plan.call[k] |= self.table[i.row as usize].is_none() || self.misfits.contains(&shape(i));
+            plan.call[k] |=
+                self.table[i.row as usize].is_none() || self.misfits.contains(&shape(i));
         }
         plan.connect();
         let target = self.isa.frontend_config();
@@ -129,8 +130,8 @@ fn host_features() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// Regions that wait for the compiler's thread at most.
-const QUEUE: usize = 256;
+/// Regions that wait for the compiler's thread at most. Few: what finds no room is asked for again, the hottest soonest.
+const QUEUE: usize = 12;
 
 /// The compiler, wherever it runs.
 pub enum Worker {
@@ -150,7 +151,7 @@ impl Worker {
         let count = ready.clone();
         let work = move || {
             // Guest code comes first where processors are few.
-            let _ = rustix::process::nice(5);
+            let _ = rustix::process::nice(1);
             for plan in plans {
                 if results.send(compiler.compile(plan)).is_err() {
                     return;
@@ -158,10 +159,7 @@ impl Worker {
                 count.fetch_add(1, Release);
             }
         };
-        std::thread::Builder::new()
-            .name("jit".into())
-            .spawn(work)
-            .map_err(JitError::Thread)?;
+        std::thread::Builder::new().name("jit".into()).spawn(work).map_err(JitError::Thread)?;
         Ok(Worker::Thread { to, from, ready })
     }
 

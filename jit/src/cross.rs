@@ -33,10 +33,8 @@ impl Steps {
         let mut bytes = [0; 15];
         let have = s.fetch(&mut bytes)?;
         let slot = &mut self.slots[(rip ^ rip >> 10) as usize % SLOTS];
-        let known = slot.rip == rip
-            && slot.mode == s.c.mode
-            && slot.have == have
-            && slot.bytes == bytes;
+        let known =
+            slot.rip == rip && slot.mode == s.c.mode && slot.have == have && slot.bytes == bytes;
         let insn = match slot.insn {
             Some(i) if known => i,
             _ => {

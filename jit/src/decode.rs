@@ -56,7 +56,23 @@ pub fn is_string(i: &Insn) -> bool {
     use iced_x86::Mnemonic::*;
     matches!(
         i.iced().mnemonic(),
-        Movsb | Movsw | Movsq | Stosb | Stosw | Stosd | Stosq | Lodsb | Lodsw | Lodsd | Lodsq
-            | Scasb | Scasw | Scasd | Scasq | Cmpsb | Cmpsw | Cmpsq
+        Movsb
+            | Movsw
+            | Movsq
+            | Stosb
+            | Stosw
+            | Stosd
+            | Stosq
+            | Lodsb
+            | Lodsw
+            | Lodsd
+            | Lodsq
+            | Scasb
+            | Scasw
+            | Scasd
+            | Scasq
+            | Cmpsb
+            | Cmpsw
+            | Cmpsq
     )
 }

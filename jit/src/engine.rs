@@ -100,8 +100,7 @@ pub struct Engine {
 /// Whether the code segment reaches to the end of a block of this length at RIP.
 #[inline(always)]
 fn within(core: &Core, bytes: u16) -> bool {
-    core.mode.long64()
-        || core.state.rip + bytes as u64 - 1 <= core.state.seg[1].limit as u64
+    core.mode.long64() || core.state.rip + bytes as u64 - 1 <= core.state.seg[1].limit as u64
 }
 
 fn slot(rip: u64) -> usize {
@@ -361,11 +360,8 @@ impl Engine {
     #[inline]
     fn next(&mut self, s: &mut Interp<'_>) -> Option<Id> {
         let (rip, mode) = (s.c.state.rip, s.c.mode);
-        let la = if mode.long64() {
-            rip
-        } else {
-            rip.wrapping_add(s.c.state.seg[1].base) & 0xffff_ffff
-        };
+        let la =
+            if mode.long64() { rip } else { rip.wrapping_add(s.c.state.seg[1].base) & 0xffff_ffff };
         let j = self.jumps[slot(rip)];
         let at = s.c.tlb.exec(mode.code_set(), la);
         if j.rip == rip && j.mode == mode && at == Some(j.at) {

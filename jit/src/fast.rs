@@ -184,7 +184,11 @@ pub fn handler(i: &Insn) -> Option<Big> {
     use Mnemonic as N;
     // What the mode forbids has the row of its exception.
     let gated = cpu::rows::ROWS[i.row as usize].mnemonic != i.iced().mnemonic();
-    if i.row == 0 || gated || i.bits & (Insn::LOCK | Insn::REP | Insn::REPNE) != 0 || i.sw != Width::W64 {
+    if i.row == 0
+        || gated
+        || i.bits & (Insn::LOCK | Insn::REP | Insn::REPNE) != 0
+        || i.sw != Width::W64
+    {
         return None;
     }
     // Memory through rBP or rSP is in the stack segment, which differs only in the exception of a bad address; the meaning
@@ -195,9 +199,7 @@ pub fn handler(i: &Insn) -> Option<Big> {
         return match m {
             N::Jmp if wide => Some(near::<Jmp, 0>),
             N::Call if wide => Some(near::<Call, 0>),
-            _ if wide && i.iced().is_jcc_short_or_near() => {
-                Some(by_condition!(i.sub, near, Jcc))
-            }
+            _ if wide && i.iced().is_jcc_short_or_near() => Some(by_condition!(i.sub, near, Jcc)),
             _ => None,
         };
     }
@@ -255,8 +257,12 @@ pub fn handler(i: &Insn) -> Option<Big> {
         N::Shr => table!(key, Shr: R 32 I 8, R 64 I 8),
         N::Sar => table!(key, Sar: R 32 I 8, R 64 I 8),
         _ if i.iced().is_jcc_short_or_near() => return None,
-        _ if key == (R, 64, R, 64) && is_cmov(m) => by_condition!(i.sub, conditional, Cmov, R, 64, R, 64),
-        _ if key == (R, 32, R, 32) && is_cmov(m) => by_condition!(i.sub, conditional, Cmov, R, 32, R, 32),
+        _ if key == (R, 64, R, 64) && is_cmov(m) => {
+            by_condition!(i.sub, conditional, Cmov, R, 64, R, 64)
+        }
+        _ if key == (R, 32, R, 32) && is_cmov(m) => {
+            by_condition!(i.sub, conditional, Cmov, R, 32, R, 32)
+        }
         _ if (a, w(0)) == (R, 8) && b == NONE && is_set(m) => {
             by_condition!(i.sub, conditional, Set, R, 8, NONE, 64)
         }
@@ -290,15 +296,42 @@ fn is_cmov(m: Mnemonic) -> bool {
     use Mnemonic::*;
     matches!(
         m,
-        Cmova | Cmovae | Cmovb | Cmovbe | Cmove | Cmovg | Cmovge | Cmovl | Cmovle | Cmovne
-            | Cmovno | Cmovnp | Cmovns | Cmovo | Cmovp | Cmovs
+        Cmova
+            | Cmovae
+            | Cmovb
+            | Cmovbe
+            | Cmove
+            | Cmovg
+            | Cmovge
+            | Cmovl
+            | Cmovle
+            | Cmovne
+            | Cmovno
+            | Cmovnp
+            | Cmovns
+            | Cmovo
+            | Cmovp
+            | Cmovs
     )
 }
 fn is_set(m: Mnemonic) -> bool {
     use Mnemonic::*;
     matches!(
         m,
-        Seta | Setae | Setb | Setbe | Sete | Setg | Setge | Setl | Setle | Setne | Setno | Setnp
-            | Setns | Seto | Setp | Sets
+        Seta | Setae
+            | Setb
+            | Setbe
+            | Sete
+            | Setg
+            | Setge
+            | Setl
+            | Setle
+            | Setne
+            | Setno
+            | Setnp
+            | Setns
+            | Seto
+            | Setp
+            | Sets
     )
 }

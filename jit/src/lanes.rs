@@ -11,7 +11,9 @@ use crate::native::Cx;
 use cpu::vector::{Conv, F1, F2, F3, Fmt, Form, Lane, Shift, X1, X2, X3, Y};
 use cpu::{Mode, Res, SegReg, Vector, Width};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value, ValueDef, types};
+use cranelift_codegen::ir::{
+    Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value, ValueDef, types,
+};
 use std::convert::Infallible;
 use std::mem::offset_of;
 
@@ -113,11 +115,8 @@ impl Clif<'_> {
     /// Leaves where either is a NaN.
     fn no_nan(&mut self, a: Value, b: Value) {
         let c = self.b.ins().fcmp(FloatCC::Unordered, a, b);
-        let c = if self.b.func.dfg.value_type(c).is_vector() {
-            self.b.ins().vany_true(c)
-        } else {
-            c
-        };
+        let c =
+            if self.b.func.dfg.value_type(c).is_vector() { self.b.ins().vany_true(c) } else { c };
         let c = self.bit(c);
         self.exit_if(c);
     }
@@ -203,7 +202,11 @@ impl Vector for Clif<'_> {
                 let (mut l, mut v) = (from, self.as_lanes(from, a));
                 while l != to {
                     v = self.cast(lanes(l), v);
-                    v = if signed { self.b.ins().swiden_low(v) } else { self.b.ins().uwiden_low(v) };
+                    v = if signed {
+                        self.b.ins().swiden_low(v)
+                    } else {
+                        self.b.ins().uwiden_low(v)
+                    };
                     l = match l {
                         Lane::B => Lane::W,
                         Lane::W => Lane::D,
@@ -288,7 +291,8 @@ impl Vector for Clif<'_> {
             return b;
         }
         let gaps = from.iter().any(|&n| n >= 32);
-        let (use_a, use_b) = (from.iter().any(|&n| n < 16), from.iter().any(|&n| (16..32).contains(&n)));
+        let (use_a, use_b) =
+            (from.iter().any(|&n| n < 16), from.iter().any(|&n| (16..32).contains(&n)));
         let zero = X::K(0);
         let (x, y, mask, after) = if !gaps {
             (a, b, from, false)

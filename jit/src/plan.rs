@@ -64,9 +64,7 @@ const SMALL: usize = 8;
 fn flow(i: &Insn) -> (Option<i64>, bool) {
     match i.iced().flow_control() {
         FlowControl::ConditionalBranch => (Some(i.imm), true),
-        FlowControl::UnconditionalBranch | FlowControl::Call
-            if i.op[0] == cpu::Opnd::Near =>
-        {
+        FlowControl::UnconditionalBranch | FlowControl::Call if i.op[0] == cpu::Opnd::Near => {
             (Some(i.imm), false)
         }
         FlowControl::Next => (None, true),
@@ -77,7 +75,10 @@ fn flow(i: &Insn) -> (Option<i64>, bool) {
 /// Whether code in this mode is compiled.
 pub fn may(mode: Mode) -> bool {
     let flat = mode.bits() == 32 && mode.has(Mode::FLAT) && mode.has(Mode::STACK32);
-    (mode.long64() || flat) && !mode.has(Mode::STEP) && !mode.has(Mode::ALIGN) && !mode.has(Mode::VM86)
+    (mode.long64() || flat)
+        && !mode.has(Mode::STEP)
+        && !mode.has(Mode::ALIGN)
+        && !mode.has(Mode::VM86)
 }
 
 /// Whether no relative branch from here can reach a non-canonical address.

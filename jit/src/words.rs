@@ -33,7 +33,12 @@ pub fn table() -> Vec<Option<Meaning>> {
 
 impl Clif<'_> {
     /// Both operands in the type of the width.
-    fn pair(&mut self, w: Width, a: V, b: V) -> (cranelift_codegen::ir::Value, cranelift_codegen::ir::Value) {
+    fn pair(
+        &mut self,
+        w: Width,
+        a: V,
+        b: V,
+    ) -> (cranelift_codegen::ir::Value, cranelift_codegen::ir::Value) {
         (self.narrow(a, w), self.narrow(b, w))
     }
     fn compare(&mut self, cc: IntCC, w: Width, a: V, b: V) -> V {
@@ -319,11 +324,7 @@ impl Sem for Clif<'_> {
         if !sign {
             let (q, r) = (self.b.ins().udiv(n, d), self.b.ins().urem(n, d));
             if w != full {
-                let over = self.b.ins().icmp_imm_u(
-                    IntCC::UnsignedGreaterThan,
-                    q,
-                    w.mask() as i64,
-                );
+                let over = self.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, q, w.mask() as i64);
                 let over = self.bit(over);
                 self.exit_if(over);
             }
