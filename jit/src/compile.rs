@@ -130,8 +130,8 @@ fn host_features() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// Regions that wait for the compiler's thread at most.
-const QUEUE: usize = 256;
+/// Regions that wait for the compiler's thread at most. Few: what finds no room is asked for again, the hottest soonest.
+const QUEUE: usize = 12;
 
 /// The compiler, wherever it runs.
 pub enum Worker {
@@ -151,7 +151,7 @@ impl Worker {
         let count = ready.clone();
         let work = move || {
             // Guest code comes first where processors are few.
-            let _ = rustix::process::nice(5);
+            let _ = rustix::process::nice(1);
             for plan in plans {
                 if results.send(compiler.compile(plan)).is_err() {
                     return;
