@@ -9,6 +9,7 @@
 //!
 //! The native function has the signature `(core, cx) -> u64`; what it returns is in [`leave`].
 
+use crate::lanes::X;
 use crate::native::{self, Cx};
 use crate::plan::{Plan, Succ};
 use cpu::{Core, FlagKind, Insn, Mode, State, Width, flags};
@@ -60,8 +61,9 @@ pub enum Term {
     Indirect(V),
 }
 
-/// The general registers in a mask of variables.
-const GPRS: u64 = 0xffff;
+/// 16 general registers, then the low halves of 16 vector registers.
+pub const VARS: usize = 32;
+const ALL: u64 = 0xffff_ffff;
 
 /// A place where a block leaves before its end.
 struct Exit {
@@ -91,7 +93,7 @@ pub struct Clif<'b> {
     pub plan: &'b Plan,
     pub core: Value,
     cx: Value,
-    gpr: [Variable; 16],
+    vars: [Variable; VARS],
     left: Variable,
     base: Value,
     /// Registers that were asked for, so that the entry loads them.
@@ -110,6 +112,7 @@ pub struct Clif<'b> {
     pub flags: Flags,
     flags_set: bool,
     known: [Option<V>; 16],
+    known_x: [Option<X>; 16],
     pub term: Term,
     pub dead: bool,
     // Of the current instruction.
@@ -122,6 +125,8 @@ pub struct Clif<'b> {
     pub changed: bool,
     /// It asked to leave too late, or for what this tier does not do: it must be called.
     pub misfit: bool,
+    /// The region computes with the host's floating point.
+    pub floats: bool,
     index: usize,
 }
 
@@ -156,6 +161,13 @@ fn state(at: usize) -> i32 {
 pub fn gpr_at(n: usize) -> i32 {
     state(offset_of!(State, gpr) + 8 * n)
 }
+fn ymm_at(r: usize, half: usize) -> i32 {
+    state(offset_of!(State, ymm) + 32 * r + 16 * half)
+}
+/// Type of a variable and its place in [`Core`].
+fn place(n: usize) -> (Type, i32) {
+    if n < 16 { (types::I64, gpr_at(n)) } else { (types::I8X16, ymm_at(n - 16, 0)) }
+}
 pub fn rip_at() -> i32 {
     state(offset_of!(State, rip))
 }
@@ -166,14 +178,14 @@ pub fn left_at() -> i32 {
     offset_of!(Core, left) as i32
 }
 
-/// Translates a plan into `func`.
+/// Translates a plan into `func`. Gives whether it uses the host's floating point.
 pub fn translate(
     plan: &Plan,
     func: &mut Function,
     fcx: &mut FunctionBuilderContext,
     table: &[Option<crate::words::Meaning>],
     target: TargetFrontendConfig,
-) -> Result<(), Misfit> {
+) -> Result<bool, Misfit> {
     let conv = func.signature.call_conv;
     let mut b = FunctionBuilder::new(func, fcx);
     let entry = b.create_block();
@@ -181,7 +193,7 @@ pub fn translate(
     b.switch_to_block(entry);
     b.ensure_inserted_block();
     let (core, cx) = (b.block_params(entry)[0], b.block_params(entry)[1]);
-    let gpr = std::array::from_fn(|_| b.declare_var(types::I64));
+    let vars = std::array::from_fn(|n| b.declare_var(place(n).0));
     let left = b.declare_var(types::I64);
     let base = b.ins().load(types::I64, own(), core, rip_at());
     let n = b.ins().load(types::I64, own(), core, left_at());
@@ -196,7 +208,7 @@ pub fn translate(
         plan,
         core,
         cx,
-        gpr,
+        vars,
         left,
         base,
         used: 0,
@@ -213,6 +225,8 @@ pub fn translate(
         flags: Flags::Stored,
         flags_set: false,
         known: [None; 16],
+        known_x: [None; 16],
+        floats: false,
         term: Term::Fall,
         dead: false,
         delta: 0,
@@ -231,8 +245,9 @@ pub fn translate(
         ends[n] = c.flags;
     }
     c.finish(first);
+    let floats = c.floats;
     c.b.finalize(target);
-    Ok(())
+    Ok(floats)
 }
 
 impl Clif<'_> {
@@ -247,7 +262,8 @@ impl Clif<'_> {
         self.b.switch_to_block(self.heads[n]);
         (self.guest, self.dirty, self.stale) = (n, 0, 0);
         (self.flags, self.flags_set, self.dead) = (flags, false, false);
-        (self.known, self.term) = ([None; 16], Term::Fall);
+        self.forget();
+        self.term = Term::Fall;
         self.delta = g.delta;
         for (k, at) in g.insns.clone().enumerate() {
             let i = &plan.insns[at];
@@ -352,15 +368,13 @@ impl Clif<'_> {
     pub fn get_gpr(&mut self, n: usize) -> V {
         let n = n & 15;
         if self.stale & 1 << n != 0 {
-            let v = self.b.ins().load(types::I64, own(), self.core, gpr_at(n));
-            self.b.def_var(self.gpr[n], v);
-            self.stale &= !(1 << n);
+            self.fetch(n);
         }
         if let Some(v) = self.known[n] {
             return v;
         }
         self.used |= 1 << n;
-        let v = V::S(self.b.use_var(self.gpr[n]), u64::MAX);
+        let v = V::S(self.b.use_var(self.vars[n]), u64::MAX);
         self.known[n] = Some(v);
         v
     }
@@ -370,13 +384,51 @@ impl Clif<'_> {
         self.known[n] = Some(v);
         let v = self.val(v);
         self.used |= 1 << n;
-        self.b.def_var(self.gpr[n], v);
+        self.b.def_var(self.vars[n], v);
+        self.dirty |= 1 << n;
+        self.stale &= !(1 << n);
+    }
+    /// Takes a variable from the state.
+    fn fetch(&mut self, n: usize) {
+        let (t, at) = place(n);
+        let v = self.b.ins().load(t, own(), self.core, at);
+        self.b.def_var(self.vars[n], v);
+        self.stale &= !(1 << n);
+    }
+    /// Half of a vector register. The upper halves stay in the state.
+    pub fn get_half(&mut self, r: usize, half: usize) -> X {
+        if half == 1 {
+            return X::S(self.b.ins().load(types::I8X16, own(), self.core, ymm_at(r, 1)));
+        }
+        let n = 16 + r;
+        if self.stale & 1 << n != 0 {
+            self.fetch(n);
+        }
+        if let Some(v) = self.known_x[r] {
+            return v;
+        }
+        self.used |= 1 << n;
+        let v = X::S(self.b.use_var(self.vars[n]));
+        self.known_x[r] = Some(v);
+        v
+    }
+    pub fn set_half(&mut self, r: usize, half: usize, x: X) {
+        self.changed = true;
+        let v = self.xval(x);
+        if half == 1 {
+            self.b.ins().store(own(), v, self.core, ymm_at(r, 1));
+            return;
+        }
+        let n = 16 + r;
+        self.known_x[r] = Some(x);
+        self.used |= 1 << n;
+        self.b.def_var(self.vars[n], v);
         self.dirty |= 1 << n;
         self.stale &= !(1 << n);
     }
     /// The values of registers are unknown from here: a join of two paths, or a new block.
     pub fn forget(&mut self) {
-        self.known = [None; 16];
+        (self.known, self.known_x) = ([None; 16], [None; 16]);
     }
     pub fn set_flags(&mut self, f: Flags) {
         self.changed = true;
@@ -419,11 +471,11 @@ impl Clif<'_> {
     }
     /// Stores these registers, and the flags if they are only known.
     fn spill(&mut self, dirty: u64, f: Flags) {
-        for n in 0..16 {
-            if dirty & GPRS & 1 << n != 0 {
+        for n in 0..VARS {
+            if dirty & 1 << n != 0 {
                 self.used |= 1 << n;
-                let v = self.b.use_var(self.gpr[n]);
-                self.b.ins().store(own(), v, self.core, gpr_at(n));
+                let v = self.b.use_var(self.vars[n]);
+                self.b.ins().store(own(), v, self.core, place(n).1);
             }
         }
         self.store_flags(f);
@@ -516,10 +568,9 @@ impl Clif<'_> {
         let code = self.b.ins().iconst(types::I64, leave::SIDE as i64);
         self.b.ins().return_(&[code]);
         self.b.switch_to_block(go);
-        for n in 0..16 {
+        for n in 0..VARS {
             if self.used & 1 << n != 0 {
-                let v = self.b.ins().load(types::I64, own(), self.core, gpr_at(n));
-                self.b.def_var(self.gpr[n], v);
+                self.fetch(n);
             }
         }
         let head = self.heads[0];
@@ -574,10 +625,9 @@ impl Clif<'_> {
         let inherits = target.only == Some(e.from);
         let flags = if inherits || !self.needs_flags[to] { Flags::Stored } else { e.flags };
         self.spill(have & !expects, flags);
-        for n in 0..16 {
+        for n in 0..VARS {
             if e.stale & self.used & 1 << n != 0 {
-                let v = self.b.ins().load(types::I64, own(), self.core, gpr_at(n));
-                self.b.def_var(self.gpr[n], v);
+                self.fetch(n);
             }
         }
         let head = self.heads[to];
@@ -609,6 +659,7 @@ impl Clif<'_> {
 
     /// Calls function `at` of [`Cx`] with the core, the context and `args`.
     pub fn call(&mut self, at: usize, args: &[Value], result: bool) -> Option<Value> {
+        // All arguments are 64-bit numbers.
         let n = args.len();
         let sig = match self.sigs.iter().find(|s| (s.0, s.1) == (n, result)) {
             Some(s) => s.2,
@@ -656,9 +707,9 @@ impl Clif<'_> {
         self.b.ins().return_(&[r]);
         self.b.switch_to_block(on);
         // What was carried in is in the state now, and so is everything else.
-        self.stale = GPRS;
+        self.stale = ALL;
         self.dirty = 0;
-        self.known = [None; 16];
+        self.forget();
         self.flags = Flags::Stored;
         self.flags_set = true;
         self.changed = true;
@@ -685,9 +736,9 @@ impl Clif<'_> {
     }
     /// Loads all registers that only the state has, so that both ways of a condition have them.
     pub fn load_stale(&mut self) {
-        for n in 0..16 {
+        for n in 0..VARS {
             if self.stale & 1 << n != 0 {
-                self.get_gpr(n);
+                self.fetch(n);
             }
         }
     }

@@ -9,6 +9,8 @@ use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+use cpu::Insn;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 
@@ -18,14 +20,21 @@ pub struct Compiler {
     context: Context,
     builder: FunctionBuilderContext,
     table: Vec<Option<Meaning>>,
+    /// Instructions that are known not to fit.
+    misfits: HashSet<(u16, u8)>,
 }
 
 /// A region in native code, not yet in its place.
 pub struct Done {
     pub plan: Plan,
-    /// `None`: it cannot be compiled.
-    pub code: Option<Vec<u8>>,
+    /// The code, and whether it wants the guest's MXCSR in the host's. `None`: it cannot be compiled.
+    pub code: Option<(Vec<u8>, bool)>,
     pub nanos: u64,
+}
+
+/// What a misfit depends on besides the mode: the encoding, and an immediate that chooses the operation.
+fn shape(i: &Insn) -> (u16, u8) {
+    (i.code, i.imm as u8)
 }
 
 impl Compiler {
@@ -53,6 +62,7 @@ impl Compiler {
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
             table: words::table(),
+            misfits: HashSet::new(),
         })
     }
 
@@ -63,20 +73,27 @@ impl Compiler {
         Done { plan, code, nanos: start.elapsed().as_nanos() as u64 }
     }
 
-    fn code(&mut self, plan: &mut Plan) -> Option<Vec<u8>> {
+    fn code(&mut self, plan: &mut Plan) -> Option<(Vec<u8>, bool)> {
         for (k, i) in plan.insns.iter().enumerate() {
-            plan.call[k] |= self.table[i.row as usize].is_none();
+            plan.call[k] |= self.table[i.row as usize].is_none() || self.misfits.contains(&shape(i));
         }
         plan.connect();
         let target = self.isa.frontend_config();
+        let mut floats = false;
         for _ in 0..=plan.insns.len() {
             self.context.clear();
             self.context.func.signature = clif::signature(self.isa.default_call_conv());
             let func = &mut self.context.func;
             match clif::translate(plan, func, &mut self.builder, &self.table, target) {
-                Ok(()) => break,
+                Ok(f) => {
+                    floats = f;
+                    break;
+                }
                 Err(Misfit(at)) => {
                     plan.call[at] = true;
+                    if plan.mode.long64() && plan.mode.has(cpu::Mode::MASKED) {
+                        self.misfits.insert(shape(&plan.insns[at]));
+                    }
                     plan.connect();
                     self.builder = FunctionBuilderContext::new();
                 }
@@ -88,7 +105,7 @@ impl Compiler {
         }
         match self.context.compile(&*self.isa, &mut Default::default()) {
             Ok(c) if c.vcode.is_some() && { eprintln!("{}", c.vcode.as_ref().unwrap()); false } => None,
-            Ok(c) if c.buffer.relocs().is_empty() => Some(c.code_buffer().to_vec()),
+            Ok(c) if c.buffer.relocs().is_empty() => Some((c.code_buffer().to_vec(), floats)),
             Ok(_) => None,
             Err(e) => {
                 debug_assert!(false, "{:?}", e.inner);

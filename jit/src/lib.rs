@@ -16,6 +16,7 @@ mod engine;
 mod event;
 mod fast;
 mod hash;
+mod lanes;
 mod native;
 mod plan;
 mod region;

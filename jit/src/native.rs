@@ -34,8 +34,12 @@ type Ask = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
 type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 
 /// What native code has besides the core: helpers, and what they need.
-#[repr(C)]
+#[repr(C, align(16))]
 pub struct Cx {
+    /// What a load helper has read; also where results go that count only by their flags.
+    pub value: [u64; 2],
+    /// The host's MXCSR is the guest's.
+    floats: bool,
     pub load: Access2,
     pub store: Access3,
     pub refill: Access2,
@@ -43,8 +47,6 @@ pub struct Cx {
     flag: Ask,
     cond: Ask,
     status: Get,
-    /// What a load helper has read.
-    pub value: u64,
     /// Instructions of the region that runs.
     pub insns: *const Insn,
     bus: *mut dyn Bus,
@@ -70,7 +72,7 @@ pub unsafe fn entry(at: *const u8) -> Code {
 /// # Safety
 /// `code` must be a region compiled for this host from `insns` and this core's mode.
 #[inline(always)]
-pub unsafe fn run(code: Code, insns: &[Insn], s: &mut Interp<'_>) -> u64 {
+pub unsafe fn run(code: Code, insns: &[Insn], floats: bool, s: &mut Interp<'_>) -> u64 {
     // The context does not outlive this call, and neither does its pointer to the bus.
     // SAFETY: only the lifetime is changed.
     let bus = unsafe { std::mem::transmute::<*mut (dyn Bus + '_), *mut dyn Bus>(&raw mut *s.bus) };
@@ -82,12 +84,45 @@ pub unsafe fn run(code: Code, insns: &[Insn], s: &mut Interp<'_>) -> u64 {
         flag,
         cond,
         status,
-        value: 0,
+        value: [0; 2],
+        floats,
         insns: insns.as_ptr(),
         bus,
     };
+    if floats {
+        mxcsr::load(s.c.state.mxcsr);
+    }
     // SAFETY: the caller vouches for the code; core and bus are borrowed by `s` for as long.
-    unsafe { code(&raw mut *s.c, &raw mut cx) }
+    let out = unsafe { code(&raw mut *s.c, &raw mut cx) };
+    if floats {
+        s.c.state.mxcsr = mxcsr::store();
+        mxcsr::load(mxcsr::PLAIN);
+    }
+    out
+}
+
+/// The host's MXCSR, where it has one.
+mod mxcsr {
+    /// All exceptions masked, round to nearest: what Rust code expects.
+    pub const PLAIN: u32 = 0x1f80;
+    #[cfg(target_arch = "x86_64")]
+    pub fn load(v: u32) {
+        // SAFETY: the value comes from a guest's MXCSR, whose reserved bits are zero and whose exceptions are masked.
+        unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &v, options(nostack, readonly)) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    pub fn store() -> u32 {
+        let mut v = 0u32;
+        // SAFETY: writes the four bytes of `v`.
+        unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut v, options(nostack)) }
+        v
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn load(_: u32) {}
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn store() -> u32 {
+        PLAIN
+    }
 }
 
 /// The core and the bus as the interpreter wants them.
@@ -116,9 +151,21 @@ fn crosses(s: &Interp<'_>, la: u64, w: Width) -> Option<bool> {
 extern "C" fn load(core: *mut Core, cx: *mut Cx, la: u64, bits: u64) -> u64 {
     // SAFETY: called by native code only.
     let mut s = unsafe { interp(core, cx) };
-    let (w, set) = (width(bits), s.c.mode.data_set());
-    let v = match crosses(&s, la, w) {
-        None => return 1,
+    let parts = if bits == 128 { 2 } else { 1 };
+    for part in 0..parts {
+        match load_part(&mut s, la.wrapping_add(8 * part), width(bits.min(64))) {
+            // SAFETY: as above.
+            Some(v) => unsafe { (*cx).value[part as usize] = v },
+            None => return 1,
+        }
+    }
+    0
+}
+
+fn load_part(s: &mut Interp<'_>, la: u64, w: Width) -> Option<u64> {
+    let set = s.c.mode.data_set();
+    match crosses(s, la, w) {
+        None => None,
         Some(false) => match s.page(set, la, Access::Read) {
             Ok(_) => s.c.tlb.read(set, la, w),
             Err(_) => None,
@@ -135,14 +182,6 @@ extern "C" fn load(core: *mut Core, cx: *mut Cx, la: u64, bits: u64) -> u64 {
             }
             v
         }
-    };
-    match v {
-        // SAFETY: as above.
-        Some(v) => unsafe {
-            (*cx).value = v;
-            0
-        },
-        None => 1,
     }
 }
 
@@ -170,11 +209,12 @@ extern "C" fn store(core: *mut Core, cx: *mut Cx, la: u64, bits: u64, v: u64) ->
 }
 
 /// Makes the TLB entry for a place that is to be read and written. 1: tier 0 has to do it.
-extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bits: u64) -> u64 {
+extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
     // SAFETY: called by native code only.
     let mut s = unsafe { interp(core, cx) };
-    let (w, set) = (width(bits), s.c.mode.data_set());
-    if crosses(&s, la, w) != Some(false) || s.page(set, la, Access::Write).is_err() {
+    let set = s.c.mode.data_set();
+    let last = la.wrapping_add(bytes - 1);
+    if (la ^ last) & !(PAGE - 1) != 0 || s.page(set, la, Access::Write).is_err() {
         return 1;
     }
     s.c.tlb.ram_at(set, la, true).is_none() as u64
@@ -186,7 +226,17 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, index: u64, len: u64) -> u
     // SAFETY: called by native code only, with an index of its own region.
     let (mut s, insn) = unsafe { (interp(core, cx), &*(*cx).insns.add(index as usize)) };
     let next = s.c.state.rip;
-    if (ROWS[insn.row as usize].run)(&mut s, insn).is_err() {
+    // SAFETY: as above.
+    let floats = unsafe { (*cx).floats };
+    if floats {
+        s.c.state.mxcsr = mxcsr::store();
+        mxcsr::load(mxcsr::PLAIN);
+    }
+    let done = (ROWS[insn.row as usize].run)(&mut s, insn);
+    if floats {
+        mxcsr::load(s.c.state.mxcsr);
+    }
+    if done.is_err() {
         let rip = next.wrapping_sub(len);
         s.c.state.rip = if s.c.mode.long64() { rip } else { rip & 0xffff_ffff };
         return leave::FAULT;

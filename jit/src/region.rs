@@ -42,6 +42,7 @@ struct Region {
     /// The block it starts with.
     head: (u32, u64),
     alive: bool,
+    floats: bool,
 }
 
 /// All regions, and the compiler that makes them.
@@ -112,7 +113,7 @@ impl Regions {
             blocks.all[head.0 as usize].region = NONE;
             return true;
         }
-        let Some(code) = done.code else {
+        let Some((code, floats)) = done.code else {
             self.failed += 1;
             blocks.all[head.0 as usize].region = NEVER;
             return true;
@@ -136,6 +137,7 @@ impl Regions {
             mode: plan.mode,
             head,
             alive: true,
+            floats,
         });
         true
     }
@@ -159,7 +161,7 @@ impl Regions {
         let r = &self.all[number as usize];
         debug_assert!(r.alive && r.mode == s.c.mode);
         // SAFETY: the region is alive, and was compiled for this mode from these instructions.
-        match unsafe { native::run(r.code, &r.insns, s) } {
+        match unsafe { native::run(r.code, &r.insns, r.floats, s) } {
             leave::SIDE => After::Side,
             leave::JUMP => After::Jump,
             leave::FAULT => After::Fault,

@@ -101,12 +101,16 @@ impl Clif<'_> {
 
     /// The host address of a place that is about to be read and written.
     pub fn writable(&mut self, la: Value, w: Width) -> Value {
-        let (hit, entry, off) = self.probe(la, w.bytes(), native::TAG_WRITE);
+        self.writable_bytes(la, w.bytes())
+    }
+    /// The same for any number of bytes; those that cross a page are left to tier 0.
+    pub fn writable_bytes(&mut self, la: Value, n: u64) -> Value {
+        let (hit, entry, off) = self.probe(la, n, native::TAG_WRITE);
         let (slow, done) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(slow);
         self.b.ins().brif(hit, done, &[], slow, &[]);
         self.b.switch_to_block(slow);
-        let bytes = self.b.ins().iconst(types::I64, w.bits() as i64);
+        let bytes = self.b.ins().iconst(types::I64, n as i64);
         let bad = self.call(offset_of!(Cx, refill), &[la, bytes], true);
         let exit = self.exit();
         if let Some(bad) = bad {
@@ -123,5 +127,36 @@ impl Clif<'_> {
     pub fn store_host(&mut self, p: Value, w: Width, v: V) {
         let v = self.narrow(v, w);
         self.b.ins().store(guest(), v, p, 0);
+    }
+
+    /// Loads 16 bytes.
+    pub fn load_128(&mut self, la: Value) -> Value {
+        let (hit, entry, off) = self.probe(la, 16, native::TAG_READ);
+        let (fast, slow, done) =
+            (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(slow);
+        let v = self.b.append_block_param(done, types::I8X16);
+        self.b.ins().brif(hit, fast, &[], slow, &[]);
+        self.b.switch_to_block(slow);
+        let bytes = self.b.ins().iconst(types::I64, 128);
+        let bad = self.call(offset_of!(Cx, load), &[la, bytes], true);
+        let exit = self.exit();
+        let got = self.b.create_block();
+        if let Some(bad) = bad {
+            self.b.ins().brif(bad, exit, &[], got, &[]);
+        }
+        self.b.switch_to_block(got);
+        let cx = self.cx();
+        let r = self.b.ins().load(types::I8X16, own(), cx, offset_of!(Cx, value) as i32);
+        self.jump_to(done, &[r]);
+        self.b.switch_to_block(fast);
+        let p = self.host(la, entry, off);
+        let r = self.b.ins().load(types::I8X16, guest(), p, 0);
+        self.jump_to(done, &[r]);
+        self.b.switch_to_block(done);
+        v
+    }
+    pub fn store_host_x(&mut self, p: Value, v: Value, at: i32) {
+        self.b.ins().store(guest(), v, p, at);
     }
 }

@@ -19,11 +19,13 @@ macro_rules! clif_rows {
 }
 type Rows = &'static [(iced_x86::Mnemonic, Option<Meaning>)];
 static INTEGER: Rows = cpu::integer_rows!(clif_rows);
+static SSE: Rows = cpu::sse_rows!(clif_rows);
+static AVX: Rows = cpu::avx_rows!(clif_rows);
 
 /// Meanings by row number; `None` is called.
 pub fn table() -> Vec<Option<Meaning>> {
     let mut all = vec![None; cpu::rows::ROWS.len()];
-    for &(m, f) in [INTEGER].into_iter().flatten() {
+    for &(m, f) in [INTEGER, SSE, AVX].into_iter().flatten() {
         all[cpu::rows::number(m) as usize] = f;
     }
     all

@@ -50,7 +50,7 @@ fn main() {
     let named = |name: &str| names.iter().any(|n| n == name || n == "all");
     let list = names.iter().any(|n| n == "list");
     for w in work::ALL {
-        step(w.name, named(w.name), list, || (w.run)(w.long * 3));
+        step(w.name, named(w.name), list, || (w.run)(w.long * 5));
     }
     for (name, run) in SYSTEM {
         step(name, named(name), list, run);

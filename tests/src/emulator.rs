@@ -118,6 +118,7 @@ impl Machine {
         }
         (s.shadow, s.activity, s.pending_debug) = (0, 0, 0);
         self.core.stop = false;
+        self.core.yields = false;
     }
 
     /// Takes the outcome, and puts the windows back.
@@ -347,12 +348,19 @@ impl Column for Native {
             if !repeats {
                 engine.compile_now(&mut m.core, &mut m.bus);
                 m.core.set_budget(count as u64);
-                return engine.run_to_fault(&mut m.core, &mut m.bus);
+                loop {
+                    let fault = engine.run_to_fault(&mut m.core, &mut m.bus);
+                    if fault.is_some() || m.core.left == 0 || !m.core.yields {
+                        return fault;
+                    }
+                    m.core.yields = false;
+                }
             }
             // A round of a repeated instruction counts as one: go on until it is done.
             let (mut left, mut steps) = (count, 0);
             while left > 0 && steps < MOST_STEPS {
                 let rip = m.core.state.rip;
+                m.core.yields = false;
                 engine.compile_now(&mut m.core, &mut m.bus);
                 m.core.set_budget(1);
                 if let Some(e) = engine.run_to_fault(&mut m.core, &mut m.bus) {

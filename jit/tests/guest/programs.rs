@@ -149,6 +149,44 @@ pub fn fibonacci() -> Vec<u8> {
     })
 }
 
+/// A dot product of doubles in memory, one after the other, and four floats at a time.
+pub fn floats() -> Vec<u8> {
+    asm(|a| {
+        let (mut top, mut fill, mut dot, mut packed) =
+            (a.create_label(), a.create_label(), a.create_label(), a.create_label());
+        a.xor(ecx, ecx)?;
+        a.mov(edi, DATA as u32)?;
+        a.set_label(&mut fill)?;
+        a.cvtsi2sd(xmm0, ecx)?;
+        a.movsd_2(qword_ptr(rdi + rcx * 8), xmm0)?;
+        a.inc(ecx)?;
+        a.cmp(ecx, 1024)?;
+        a.jb(fill)?;
+        a.xorps(xmm1, xmm1)?;
+        a.set_label(&mut top)?;
+        a.xor(ecx, ecx)?;
+        a.set_label(&mut dot)?;
+        a.movsd_2(xmm0, qword_ptr(rdi + rcx * 8))?;
+        a.mulsd(xmm0, xmm0)?;
+        a.addsd(xmm1, xmm0)?;
+        a.inc(rcx)?;
+        a.cmp(rcx, 1024)?;
+        a.jne(dot)?;
+        a.xor(ecx, ecx)?;
+        a.set_label(&mut packed)?;
+        a.movaps(xmm2, xmmword_ptr(rdi + rcx))?;
+        a.mulps(xmm2, xmm3)?;
+        a.addps(xmm4, xmm2)?;
+        a.add(ecx, 16)?;
+        a.cmp(ecx, 8192)?;
+        a.jb(packed)?;
+        a.cvttsd2si(rax, xmm1)?;
+        a.comisd(xmm1, xmm0)?;
+        a.seta(bl)?;
+        a.jmp(top)
+    })
+}
+
 /// All of them, with names.
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -157,6 +195,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("sieve", sieve()),
         ("branchy", branchy()),
         ("fibonacci", fibonacci()),
+        ("floats", floats()),
     ]
 }
 

@@ -10,13 +10,13 @@ pub struct Work {
 
 #[rustfmt::skip]
 pub const ALL: &[Work] = &[
-    Work { name: "sieve",  run: sieve,  short: 2,  long: 400 },
-    Work { name: "sort",   run: sort,   short: 2,  long: 300 },
-    Work { name: "matrix", run: matrix, short: 1,  long: 100 },
-    Work { name: "divide", run: divide, short: 20, long: 4000 },
-    Work { name: "calls",  run: calls,  short: 1,  long: 40 },
+    Work { name: "sieve",  run: sieve,  short: 2,  long: 1500 },
+    Work { name: "sort",   run: sort,   short: 2,  long: 600 },
+    Work { name: "matrix", run: matrix, short: 1,  long: 1500 },
+    Work { name: "divide", run: divide, short: 20, long: 100000 },
+    Work { name: "calls",  run: calls,  short: 1,  long: 2000 },
     Work { name: "bytes",  run: bytes,  short: 2,  long: 1000 },
-    Work { name: "orbit",  run: orbit,  short: 20, long: 5000 },
+    Work { name: "orbit",  run: orbit,  short: 20, long: 100000 },
 ];
 
 /// FNV-1a over all answers.

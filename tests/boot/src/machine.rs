@@ -19,19 +19,18 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(board: &str) -> Result<Machine> {
-        let machine = Machine::bare()?;
-        Ok(machine.args(["-M", board, "-cpu", "max", "-display", "none", "-serial", "stdio"]))
+        Ok(Machine::of(place::reprise()?, board))
+    }
+
+    /// The same of another emulator.
+    pub fn of(program: &[String], board: &str) -> Machine {
+        let machine = Machine { program: program.to_vec(), args: Vec::new() };
+        machine.args(["-M", board, "-cpu", "max", "-display", "none", "-serial", "stdio"])
     }
 
     /// Without any option.
     pub fn bare() -> Result<Machine> {
         Ok(Machine { program: place::reprise()?.to_vec(), args: Vec::new() })
-    }
-
-    /// The same options for another emulator.
-    pub fn program(mut self, words: &[String]) -> Self {
-        self.program = words.to_vec();
-        self
     }
 
     pub fn args<T: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = T>) -> Self {

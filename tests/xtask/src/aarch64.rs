@@ -42,7 +42,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
 
 /// The state at the end of the test guest's run, and what it said.
 fn run_guest(program: &[String]) -> Result<(StateHash, String)> {
-    let machine = Machine::new("q35")?.program(program).args(["-m", "64", "-no-shutdown"]);
+    let machine = Machine::of(program, "q35").args(["-m", "64", "-no-shutdown"]);
     let machine = machine.args(["-icount", "shift=0,sleep=off", "-seed", "7"]);
     let machine = machine.args(["-rtc", "base=2026-01-02T03:04:05,clock=vm"]);
     let machine = machine.kernel(&guest::get()?).append("selftest hash time poweroff");

@@ -109,7 +109,7 @@ impl Guest {
             "console=ttyS0 panic=-1 quiet run=echo,bench,end,boot,-;workloads,{};poweroff,-f",
             names.join(",")
         );
-        let machine = Machine::new("q35")?.program(command).args(split(OPTIONS));
+        let machine = Machine::of(command, "q35").args(split(OPTIONS));
         let start = now();
         let mut running = machine.kernel(&self.kernel).initrd(&self.initrd).append(&line).boot()?;
         let mut note = |running: &mut Running, name: &str, start| -> Result<()> {

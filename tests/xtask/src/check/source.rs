@@ -15,6 +15,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("tests/bench/",            "system calls are what it measures"),
     ("tests/src/native",        "runs instructions on the host's processor"),
     ("cpu/tests/soft_native/",  "runs instructions on the host's processor"),
+    ("cpu/tests/lanes_native/", "runs instructions on the host's processor"),
 ];
 
 type Rule = fn(&str, &str) -> Vec<Finding>;
