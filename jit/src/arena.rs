@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::engine::JitError;
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{MapFlags, ProtFlags};
 use std::ptr::null_mut;
 
 /// A mapping that code is written to, one region after the other, and executed from.
@@ -43,7 +43,6 @@ impl Arena {
             };
             (write, run)
         };
-        let _ = MprotectFlags::empty();
         Ok(Arena { write: write.cast(), run: run.cast(), len, used: 0 })
     }
 
@@ -63,9 +62,6 @@ impl Arena {
     /// Forgets all code. None of it may be running.
     pub fn clear(&mut self) {
         self.used = 0;
-    }
-    pub fn used(&self) -> usize {
-        self.used
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Block {
     pub heat: u32,
     /// Number of the region that starts here; [`NONE`] if there is none.
     pub region: u32,
+    /// It is part of a region that is being compiled: no other is asked for meanwhile.
+    pub pending: bool,
     /// Regions it is part of.
     pub users: Vec<u32>,
     /// Tells it from other blocks that had its number.
@@ -143,6 +145,7 @@ impl Blocks {
             end,
             heat: 0,
             region: NONE,
+            pending: false,
             users: Vec::new(),
             serial: self.serial,
             text: self.bytes.len() as u32,
@@ -169,21 +172,6 @@ impl Blocks {
         }
         self.pages.entry(page).or_default().blocks.push(id);
         id
-    }
-
-    /// The bytes a block was decoded from.
-    pub fn text(&self, b: &Block) -> &[u8] {
-        &self.bytes[b.text as usize..][..b.bytes as usize]
-    }
-
-    /// Whether some block has any of these bytes of one page.
-    pub fn covers(&self, at: u64, len: u64) -> bool {
-        self.pages.get(&(at & !(PAGE - 1))).is_some_and(|p| {
-            p.blocks.iter().any(|&id| {
-                let b = &self.all[id as usize];
-                at < b.at + b.bytes as u64 && b.at < at + len
-            })
-        })
     }
 
     /// Notes writes to code pages, drops the blocks whose bytes are no longer the same, and gives the numbers of their regions.

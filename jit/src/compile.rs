@@ -99,12 +99,7 @@ impl Compiler {
                 }
             }
         }
-        if std::env::var_os("REPRISE_JIT_CLIF").is_some() {
-            eprintln!("{}", self.context.func.display());
-            self.context.set_disasm(true);
-        }
         match self.context.compile(&*self.isa, &mut Default::default()) {
-            Ok(c) if c.vcode.is_some() && { eprintln!("{}", c.vcode.as_ref().unwrap()); false } => None,
             Ok(c) if c.buffer.relocs().is_empty() => Some((c.code_buffer().to_vec(), floats)),
             Ok(_) => None,
             Err(e) => {

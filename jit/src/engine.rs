@@ -23,7 +23,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { threshold: 600, background: true, code_bytes: 64 << 20, max_region_insns: 200 }
+        Config { threshold: 600, background: true, code_bytes: 64 << 20, max_region_insns: 120 }
     }
 }
 
@@ -183,7 +183,7 @@ impl Engine {
                 continue;
             }
             plain = false;
-            if hot && region == NONE && plan::may(s.c.mode) {
+            if hot && region == NONE && !b.pending && plan::may(s.c.mode) {
                 self.request(s.c, id);
             }
             check = self.tier0(&mut s, id);
@@ -316,13 +316,16 @@ impl Engine {
             return;
         }
         let state = match plan::plan(&self.blocks, core, id, self.config.max_region_insns) {
-            Some(p) => match self.regions.submit(p) {
-                Ok(()) => region::ASKED,
-                Err(_) => {
+            Some(p) => {
+                let parts: Vec<Id> = p.from.iter().map(|f| f.0).collect();
+                if self.regions.submit(p).is_ok() {
+                    parts.into_iter().for_each(|b| self.blocks.all[b as usize].pending = true);
+                    region::ASKED
+                } else {
                     self.blocks.all[id as usize].heat = again;
                     NONE
                 }
-            },
+            }
             None => region::NEVER,
         };
         self.blocks.all[id as usize].region = state;

@@ -99,7 +99,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         (la.wrapping_sub(first_page) as i64) >> 12
     };
     // Choose: the hottest block next, as long as there is room.
-    let least = (h.heat / 64).max(1);
+    let least = (h.heat / 32).max(1);
     let (mut chosen, mut room): (Vec<(i64, Id)>, usize) = (Vec::new(), max);
     let mut edge: Vec<(i64, u32)> = vec![(0, u32::MAX)];
     let find = |delta: i64| {

@@ -106,10 +106,18 @@ impl Regions {
         let current = |(id, serial): (u32, u64)| {
             blocks.all.get(id as usize).is_some_and(|b| b.serial == serial && b.at != u64::MAX)
         };
-        if !current(head) {
+        let parts: Vec<_> = plan.from.iter().copied().filter(|&f| current(f)).collect();
+        let whole = parts.len() == plan.from.len();
+        let here = current(head);
+        for (id, _) in parts {
+            // What is still executed in tier 0 from here on has another way in, and earns a region of its own.
+            let b = &mut blocks.all[id as usize];
+            (b.pending, b.heat) = (false, b.heat.min(1));
+        }
+        if !here {
             return true;
         }
-        if !plan.from.iter().all(|&f| current(f)) {
+        if !whole {
             blocks.all[head.0 as usize].region = NONE;
             return true;
         }
