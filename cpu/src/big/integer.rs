@@ -46,13 +46,17 @@ pub fn cmpxchg8b(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     crate::sem::arith::set_flag(s, Flag::Zf, (old == want) as u64);
     Ok(())
 }
-/// CMPXCHG16B: memory must be aligned to 16 bytes.
+/// CMPXCHG16B: memory must be aligned to 16 bytes, which is looked at before all else.
 pub fn cmpxchg16b(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let at = address(s, i);
-    let la = s.linear(i.seg, at, 16, Access::Write)?;
-    if la & 15 != 0 {
+    let base = match i.seg {
+        SegReg::Fs | SegReg::Gs => s.c.state.seg[i.seg as usize].base,
+        _ => 0,
+    };
+    if at.wrapping_add(base) & 15 != 0 {
         return s.raise(Exception::GP0);
     }
+    let la = s.linear(i.seg, at, 16, Access::Write)?;
     s.probe(la, 16, Access::Write)?;
     let (lo, hi) = (s.load_linear(la, Width::W64)?, s.load_linear(la + 8, Width::W64)?);
     let g = s.c.state.gpr;

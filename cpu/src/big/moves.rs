@@ -21,15 +21,9 @@ pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let (sp, bp) = (s.c.state.gpr[4], s.c.state.gpr[5]);
     let room = i.imm as u64 & 0xffff;
     let low = sp.wrapping_sub(n * (level + 1) + room) & m;
-    let la = s.linear(SegReg::Ss, low, n, Access::Write)?;
-    s.probe(la, n, Access::Write)?;
     let frame = sp.wrapping_sub(n) & m;
-    // Whatever can fault comes before the first write; a frame that is read may be one just pushed.
-    for k in 1..level {
-        s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
-    }
-    let end = s.linear(SegReg::Ss, sp.wrapping_sub(n * (level + 1)) & m, n, Access::Write)?;
-    s.probe(end, n, Access::Write)?;
+    // In the order of the manual's pseudocode: a fault leaves in memory what was pushed before it, and a frame that is
+    // read may be one just pushed.
     let old = gpr(s, 5, w);
     s.store(SegReg::Ss, w, frame, old)?;
     for k in 1..level {
@@ -37,6 +31,9 @@ pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         s.store(SegReg::Ss, w, frame.wrapping_sub(k * n) & m, outer)?;
     }
     s.store(SegReg::Ss, w, frame.wrapping_sub(level * n) & m, frame & w.mask())?;
+    // The new top of the stack must be writable.
+    let la = s.linear(SegReg::Ss, low, n, Access::Write)?;
+    s.probe(la, n, Access::Write)?;
     set_gpr(s, 5, w, frame & w.mask());
     set_gpr(s, 4, i.sw, low);
     Ok(())

@@ -34,10 +34,14 @@ fn room(at: u64, w: Width, down: bool) -> u64 {
     if down { off / b + 1 } else { (PAGE - off).div_ceil(b) }
 }
 
-fn chunk(s: &Interp<'_>, i: &Insn, src: bool, dst: bool) -> Chunk {
-    let (w, aw, g) = (element(i), i.aw, &s.c.state.gpr);
+fn chunk(s: &mut Interp<'_>, i: &Insn, src: bool, dst: bool) -> Chunk {
+    let (w, aw) = (element(i), i.aw);
     let down = s.c.state.rflags & flags::DF != 0;
     let repeat = i.rep() || i.repne();
+    if repeat && aw == Width::W32 {
+        narrow(s, RCX);
+    }
+    let g = &s.c.state.gpr;
     let mut n = if repeat { g[RCX] & aw.mask() } else { 1 };
     if src {
         n = n.min(room(g[RSI] & aw.mask(), w, down));
@@ -50,6 +54,12 @@ fn chunk(s: &Interp<'_>, i: &Insn, src: bool, dst: bool) -> Chunk {
     }
     let step = if down { w.bytes().wrapping_neg() } else { w.bytes() };
     Chunk { w, aw, n, step, repeat }
+}
+
+/// Clears the upper half of a register.  A repeated instruction with 32-bit addresses begins with that: of RCX, and of
+/// the pointers of MOVS and STOS, so that it is seen at a fault and where the count is zero (as on Intel's processors).
+fn narrow(s: &mut Interp<'_>, r: usize) {
+    s.c.state.gpr[r] &= 0xffff_ffff;
 }
 
 /// Moves register `r` on by `n` elements.
@@ -75,7 +85,7 @@ fn again(s: &mut Interp<'_>, i: &Insn) {
 }
 
 /// Does up to `c.n` elements one by one. `one` says whether to go on after an element. A fault leaves the elements before it
-/// done.
+/// done. Whether elements remain, so that the instruction is to run again.
 fn each(
     s: &mut Interp<'_>,
     i: &Insn,
@@ -83,7 +93,7 @@ fn each(
     src: bool,
     dst: bool,
     mut one: impl FnMut(&mut Interp<'_>) -> Result<bool, Raised>,
-) -> Result<(), Raised> {
+) -> Result<bool, Raised> {
     let (mut more, mut wanted) = (false, true);
     for _ in 0..c.n {
         wanted = one(s)?;
@@ -101,7 +111,7 @@ fn each(
     if more && wanted {
         again(s, i);
     }
-    Ok(())
+    Ok(more && wanted)
 }
 
 /// Whether segments are flat here, so that a run of bytes in a page needs no check of its own.
@@ -124,6 +134,10 @@ fn run(s: &mut Interp<'_>, la: u64, bytes: u64, write: bool) -> Option<u64> {
 /// MOVS.
 pub fn movs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let c = chunk(s, i, true, true);
+    if c.repeat && c.aw == Width::W32 {
+        narrow(s, RSI);
+        narrow(s, RDI);
+    }
     let (w, bytes) = (c.w, c.n * c.w.bytes());
     if c.n > 1 && c.step == w.bytes() && flat(s, &c) {
         let from = s.linear(i.seg, s.c.state.gpr[RSI] & c.aw.mask(), 1, Access::Read)?;
@@ -141,6 +155,7 @@ pub fn movs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         s.store(SegReg::Es, w, s.c.state.gpr[RDI] & c.aw.mask(), v)?;
         Ok(true)
     })
+    .map(drop)
 }
 
 /// After a chunk that was done at once.
@@ -158,6 +173,9 @@ fn finish(s: &mut Interp<'_>, i: &Insn, c: &Chunk, src: bool) -> Result<(), Rais
 /// STOS.
 pub fn stos(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let c = chunk(s, i, false, true);
+    if c.repeat && c.aw == Width::W32 {
+        narrow(s, RDI);
+    }
     let (w, bytes) = (c.w, c.n * c.w.bytes());
     let v = s.c.state.gpr[0] & w.mask();
     if c.n > 1 && c.step == w.bytes() && flat(s, &c) {
@@ -171,6 +189,7 @@ pub fn stos(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         s.store(SegReg::Es, w, s.c.state.gpr[RDI] & c.aw.mask(), v)?;
         Ok(true)
     })
+    .map(drop)
 }
 
 fn fill(s: &mut Interp<'_>, at: u64, bytes: u64, w: Width, v: u64) {
@@ -196,30 +215,45 @@ pub fn lods(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         crate::sem::operand::set_gpr(s, 0, c.w, v);
         Ok(true)
     })
+    .map(drop)
 }
 
-/// Notes a comparison; says whether REPE or REPNE goes on after it.
-fn compare(s: &mut Interp<'_>, i: &Insn, w: Width, a: u64, b: u64) -> bool {
-    let r = Op2::Sub.eval(w, a, b);
-    s.flags(FlagKind::Sub, w, a, b, r);
-    if i.repne() { r != 0 } else { r == 0 }
+/// Compares the elements that `two` gives, and sets the flags by the last two. A repeated instruction sets them when it
+/// is done, as a page fault on the way must leave them as they were before it (SDM 2B, REP); single steps see them too.
+fn compare(
+    s: &mut Interp<'_>,
+    i: &Insn,
+    c: &Chunk,
+    src: bool,
+    two: impl Fn(&mut Interp<'_>) -> Result<(u64, u64), Raised>,
+) -> Result<(), Raised> {
+    let (w, mut last) = (c.w, None);
+    let goes_on = each(s, i, c, src, true, |s| {
+        let (a, b) = two(s)?;
+        last = Some((a, b));
+        Ok((a == b) != i.repne())
+    })?;
+    if let Some((a, b)) = last.filter(|_| !goes_on || s.c.mode.has(Mode::STEP)) {
+        s.flags(FlagKind::Sub, w, a, b, Op2::Sub.eval(w, a, b));
+    }
+    Ok(())
 }
 /// CMPS.
 pub fn cmps(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let c = chunk(s, i, true, true);
-    each(s, i, &c, true, true, |s| {
+    compare(s, i, &c, true, |s| {
         let a = s.load(i.seg, c.w, s.c.state.gpr[RSI] & c.aw.mask())?;
         let b = s.load(SegReg::Es, c.w, s.c.state.gpr[RDI] & c.aw.mask())?;
-        Ok(compare(s, i, c.w, a, b))
+        Ok((a, b))
     })
 }
 /// SCAS.
 pub fn scas(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let c = chunk(s, i, false, true);
-    each(s, i, &c, false, true, |s| {
+    compare(s, i, &c, false, |s| {
         let a = s.c.state.gpr[0] & c.w.mask();
         let b = s.load(SegReg::Es, c.w, s.c.state.gpr[RDI] & c.aw.mask())?;
-        Ok(compare(s, i, c.w, a, b))
+        Ok((a, b))
     })
 }
 
@@ -238,6 +272,7 @@ pub fn ins(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         s.store(SegReg::Es, c.w, at, v)?;
         Ok(true)
     })
+    .map(drop)
 }
 /// OUTS.
 pub fn outs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
@@ -250,4 +285,5 @@ pub fn outs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         s.after_bus();
         Ok(true)
     })
+    .map(drop)
 }

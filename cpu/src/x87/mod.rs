@@ -164,13 +164,6 @@ impl Interp<'_> {
         self.store(i.seg, w, at, v)
     }
 
-    /// Faults now if the memory operand cannot be written.
-    fn x87_probe(&mut self, i: &Insn, bytes: u64) -> Done {
-        let at = address(self, i);
-        let la = self.linear(i.seg, at, bytes, Access::Write)?;
-        self.probe(la, bytes, Access::Write)
-    }
-
     /// The 80 bits of a memory operand.
     fn load80(&mut self, i: &Insn, offset: u64) -> Result<F80, Raised> {
         let sig = self.x87_load(i, offset, Width::W64)?;
@@ -178,7 +171,17 @@ impl Interp<'_> {
         Ok(F80 { sig, sign_exp })
     }
 
-    /// Writes 80 bits; the place must have been probed.
+    /// Faults now if a byte of the unit's image in memory cannot be had: its first and its last byte are tried, in
+    /// this order, and the one that faults is the address of the fault (seen on Intel's processors).
+    fn x87_probe_image(&mut self, i: &Insn, a: Access) -> Done {
+        let at = address(self, i);
+        let la = self.linear(i.seg, at, i.bytes as u64, a)?;
+        self.probe(la, 1, a)?;
+        let last = la.wrapping_add(i.bytes as u64 - 1);
+        self.probe(if self.c.state.long() { last } else { last & 0xffff_ffff }, 1, a)
+    }
+
+    /// Writes 80 bits: first the significand, which stays if the rest then faults.
     fn store80(&mut self, i: &Insn, offset: u64, x: F80) -> Done {
         self.x87_store(i, offset, Width::W64, x.sig)?;
         self.x87_store(i, offset.wrapping_add(8), Width::W16, x.sign_exp as u64)

@@ -89,33 +89,36 @@ constants! {
     fldln2 LN_2;
 }
 
-/// Stores what `make` makes of ST0 (the indefinite if it is empty), and pops.
+/// Stores what `make` makes of ST0 (the indefinite if it is empty), and pops.  An unmasked exception other than that of
+/// precision comes before the memory is touched, which then cannot fault; a fault of the memory leaves the unit as it was.
 fn store(
     s: &mut Interp<'_>,
     i: &Insn,
     pop: bool,
-    make: impl Fn(&mut Interp<'_>, Option<F80>, &mut Env) -> Option<Stored>,
+    make: impl Fn(Option<F80>, &mut Env) -> Stored,
 ) -> Done {
     let mut env = s.x87(i)?;
-    s.x87_probe(i, i.bytes as u64)?;
     let x = s.st(0);
-    let stored = make(s, x, &mut env);
-    if x.is_none() {
-        if !s.stack_fault(false, &mut env) {
-            return Ok(());
-        }
-    } else {
-        s.note(&env);
-        if env.store_aborted() {
-            return Ok(());
+    let stored = make(x, &mut env);
+    let goes = match x {
+        Some(_) => !env.store_aborted(),
+        None => env.masks & flag::IE != 0,
+    };
+    if goes {
+        match stored {
+            Stored::Word(v) => s.x87_store(i, 0, i.ow[0], v)?,
+            Stored::Ten(x) => {
+                let at = address(s, i);
+                s.linear(i.seg, at, 10, Access::Write)?;
+                s.store80(i, 0, x)?;
+            }
         }
     }
-    match stored {
-        Some(Stored::Word(v)) => s.x87_store(i, 0, i.ow[0], v)?,
-        Some(Stored::Ten(x)) => s.store80(i, 0, x)?,
-        None => {}
+    match x {
+        Some(_) => s.note(&env),
+        None => drop(s.stack_fault(false, &mut env)),
     }
-    if pop {
+    if goes && pop {
         s.pop();
     }
     Ok(())
@@ -129,13 +132,13 @@ enum Stored {
 
 fn real(s: &mut Interp<'_>, i: &Insn, pop: bool) -> Done {
     if i.op[0] == Opnd::Mem {
-        return store(s, i, pop, |_, x, env| {
+        return store(s, i, pop, |x, env| {
             let x = x.unwrap_or(INDEFINITE);
-            Some(match i.bytes {
+            match i.bytes {
                 4 => Stored::Word(f80::to_f32(x, env) as u64),
                 8 => Stored::Word(f80::to_f64(x, env)),
                 _ => Stored::Ten(x),
-            })
+            }
         });
     }
     let mut env = s.x87(i)?;
@@ -159,15 +162,15 @@ pub fn fstp(s: &mut Interp<'_>, i: &Insn) -> Done {
 }
 
 fn int(s: &mut Interp<'_>, i: &Insn, pop: bool, rc: Option<Round>) -> Done {
-    store(s, i, pop, |_, x, env| {
+    store(s, i, pop, |x, env| {
         let rc = rc.unwrap_or(env.rc);
         // Infinity does not fit, so it gives the indefinite.
         let x = x.unwrap_or(f80::INFINITY);
-        Some(Stored::Word(match i.bytes {
+        Stored::Word(match i.bytes {
             2 => f80::to_i16(x, rc, env) as u16 as u64,
             4 => f80::to_i32(x, rc, env) as u32 as u64,
             _ => f80::to_i64(x, rc, env) as u64,
-        }))
+        })
     })
 }
 pub fn fist(s: &mut Interp<'_>, i: &Insn) -> Done {
@@ -180,9 +183,9 @@ pub fn fisttp(s: &mut Interp<'_>, i: &Insn) -> Done {
     int(s, i, true, Some(Round::Zero))
 }
 pub fn fbstp(s: &mut Interp<'_>, i: &Insn) -> Done {
-    store(s, i, true, |_, x, env| {
+    store(s, i, true, |x, env| {
         let x = x.unwrap_or(f80::INFINITY);
-        Some(Stored::Ten(F80::from_bytes(f80::to_bcd(x, env))))
+        Stored::Ten(F80::from_bytes(f80::to_bcd(x, env)))
     })
 }
 
