@@ -21,6 +21,9 @@ use iced_x86::{
 /// Makes cases.
 pub struct Generator {
     rows: Vec<Row>,
+    /// How many cases in a row have the same code, each with a state of its own. (Code that stays need not be compiled
+    /// again.)
+    pub states: u64,
     encoder: Encoder,
     info: InstructionInfoFactory,
 }
@@ -44,7 +47,12 @@ impl Generator {
     /// A generator over the given rows.
     pub fn new(rows: Vec<Row>) -> Generator {
         assert!(!rows.is_empty(), "no instruction matches");
-        Generator { rows, encoder: Encoder::new(64), info: InstructionInfoFactory::new() }
+        Generator {
+            rows,
+            states: 1,
+            encoder: Encoder::new(64),
+            info: InstructionInfoFactory::new(),
+        }
     }
 
     pub fn rows(&self) -> &[Row] {
@@ -53,7 +61,7 @@ impl Generator {
 
     /// A case of one instruction of any row.
     pub fn single(&mut self, seed: u64, index: u64) -> Case {
-        let row = Rng::of(seed, index).below(self.rows.len() as u64) as usize;
+        let row = Rng::of(seed, index / self.states).below(self.rows.len() as u64) as usize;
         self.of_row(row, seed, index)
     }
 
@@ -65,15 +73,16 @@ impl Generator {
 
     fn try_row(&mut self, row: usize, seed: u64, index: u64) -> Option<Case> {
         let row = self.rows[row];
+        let (index, variant) = (index / self.states, index % self.states);
         (0..500).find_map(|attempt: u64| {
-            let mut d = Draft::new(seed, index.wrapping_add(attempt << 48), false);
+            let mut d = Draft::new(seed, index.wrapping_add(attempt << 48), variant, false);
             self.add(&mut d, row).map(|()| d.case)
         })
     }
 
     /// A case of several instructions, of which only the last may be a branch.
     pub fn block(&mut self, seed: u64, index: u64) -> Case {
-        let mut d = Draft::new(seed, index, true);
+        let mut d = Draft::new(seed, index / self.states, index % self.states, true);
         let count = 3 + d.r.below(10) as usize;
         let mut attempts = 0;
         while d.case.count < count && attempts < 200 {
@@ -152,9 +161,9 @@ impl Generator {
 }
 
 impl Draft {
-    fn new(seed: u64, index: u64, block: bool) -> Draft {
+    fn new(seed: u64, index: u64, variant: u64, block: bool) -> Draft {
         let mut r = Rng::of(seed, index ^ 0x5EED_0000_0000_0000);
-        let state_seed = r.next() | 1;
+        let state_seed = (r.next() ^ variant << 1) | 1;
         let mut state = State::from_seed(state_seed);
         // A slot of 256 bytes each: code is not written where code has run a moment ago.
         let slots = CODE_SIZE / 256;

@@ -171,11 +171,14 @@ impl Native {
         // SAFETY: `run` has checked that all fits the code window, which is mapped writable; the
         // slice is gone when the code runs.
         let to = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, len + 2 * around) };
-        to[..around].fill(0xCC);
-        to[around..around + len].copy_from_slice(&case.code);
-        to[around + len..].fill(0xCC);
-        to[around + len] = 0xE9;
-        to[around + len + 1..][..4].copy_from_slice(&rel.to_le_bytes());
+        let mut code = vec![0xCC; len + 2 * around];
+        code[around..around + len].copy_from_slice(&case.code);
+        code[around + len] = 0xE9;
+        code[around + len + 1..][..4].copy_from_slice(&rel.to_le_bytes());
+        // A write to code that has just run is slow, even of what is there.
+        if *to != code[..] {
+            to.copy_from_slice(&code);
+        }
     }
 
     /// Collects the changes of the windows and undoes them.

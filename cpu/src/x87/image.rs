@@ -101,7 +101,7 @@ fn set_environment(s: &mut Interp<'_>, i: &Insn, e: [u64; 7]) {
 /// FNSTENV masks all exceptions after it.
 pub fn fnstenv(s: &mut Interp<'_>, i: &Insn) -> Done {
     s.x87_no_wait()?;
-    s.x87_probe_image(i, Access::Write)?;
+    s.x87_probe_image(i, layout(s, i).0, Access::Write)?;
     store_environment(s, i)?;
     s.c.state.fpu.cw |= 0x3f;
     summary(&mut s.c.state.fpu);
@@ -109,7 +109,7 @@ pub fn fnstenv(s: &mut Interp<'_>, i: &Insn) -> Done {
 }
 pub fn fldenv(s: &mut Interp<'_>, i: &Insn) -> Done {
     s.x87_wait()?;
-    s.x87_probe_image(i, Access::Read)?;
+    s.x87_probe_image(i, layout(s, i).0, Access::Read)?;
     let e = load_environment(s, i)?;
     set_environment(s, i, e);
     Ok(())
@@ -117,7 +117,7 @@ pub fn fldenv(s: &mut Interp<'_>, i: &Insn) -> Done {
 /// FNSAVE: environment, registers from ST0 on, then as FNINIT.
 pub fn fnsave(s: &mut Interp<'_>, i: &Insn) -> Done {
     s.x87_no_wait()?;
-    s.x87_probe_image(i, Access::Write)?;
+    s.x87_probe_image(i, layout(s, i).0, Access::Write)?;
     store_environment(s, i)?;
     let start = layout(s, i).0.bytes() * 7;
     for n in 0..8 {
@@ -129,7 +129,7 @@ pub fn fnsave(s: &mut Interp<'_>, i: &Insn) -> Done {
 }
 pub fn frstor(s: &mut Interp<'_>, i: &Insn) -> Done {
     s.x87_wait()?;
-    s.x87_probe_image(i, Access::Read)?;
+    s.x87_probe_image(i, layout(s, i).0, Access::Read)?;
     let e = load_environment(s, i)?;
     let start = layout(s, i).0.bytes() * 7;
     let mut registers = [F80::default(); 8];

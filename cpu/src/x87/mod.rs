@@ -171,12 +171,12 @@ impl Interp<'_> {
         Ok(F80 { sig, sign_exp })
     }
 
-    /// Faults now if a byte of the unit's image in memory cannot be had: its first and its last byte are tried, in
-    /// this order, and the one that faults is the address of the fault (seen on Intel's processors).
-    fn x87_probe_image(&mut self, i: &Insn, a: Access) -> Done {
+    /// Faults now if a byte of the unit's image in memory cannot be had: its first field, `w` wide, and its last byte are
+    /// tried, in this order, and what faults is the address of the fault (seen on Intel's processors).
+    fn x87_probe_image(&mut self, i: &Insn, w: Width, a: Access) -> Done {
         let at = address(self, i);
         let la = self.linear(i.seg, at, i.bytes as u64, a)?;
-        self.probe(la, 1, a)?;
+        self.probe(la, w.bytes(), a)?;
         let last = la.wrapping_add(i.bytes as u64 - 1);
         self.probe(if self.c.state.long() { last } else { last & 0xffff_ffff }, 1, a)
     }
