@@ -6,6 +6,7 @@ pub mod cpuid;
 pub mod far;
 pub mod flags;
 pub mod gate;
+pub mod hypercall;
 pub mod integer;
 pub mod interrupt;
 pub mod io;

@@ -22,6 +22,11 @@ pub trait Bus {
     /// An MSR of the local APIC or the platform (x2APIC range, IA32_APIC_BASE, IA32_TSC_DEADLINE). `None`: not there, #GP.
     fn msr_read(&mut self, count: u64, msr: u32) -> Option<u64>;
     fn msr_write(&mut self, count: u64, msr: u32, value: u64) -> Option<()>;
+    /// Sends the interrupt that the lower half of an interrupt command register describes to the local APIC with this
+    /// id; `false` if there is none.
+    fn send_ipi(&mut self, _count: u64, _id: u32, _command: u32) -> bool {
+        false
+    }
     /// The task-priority class (CR8).
     fn tpr(&mut self) -> u8;
     fn set_tpr(&mut self, count: u64, class: u8);

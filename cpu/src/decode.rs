@@ -414,6 +414,10 @@ fn gate(n: &Instruction, mode: Mode, features: &Features) -> u16 {
     if !matches!(n.code().encoding(), EncodingKind::Legacy | EncodingKind::VEX) {
         return ud;
     }
+    // Calls to a hypervisor see to themselves.
+    if matches!(m, Vmcall | Vmmcall) {
+        return rows::number(m);
+    }
     if n.cpuid_features().iter().any(|f| !features.has(*f)) {
         match older(m) {
             Some(o) => m = o,

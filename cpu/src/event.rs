@@ -362,10 +362,12 @@ pub fn pending(s: &mut Interp<'_>) -> Option<Event> {
     if s.c.activity() == Activity::Running
         && s.c.state.dr7 & 0xff != 0
         && s.c.state.rflags & flags::RF == 0
-        && shadow & 2 == 0
+        // Intel's processors suppress instruction breakpoints after MOV SS (SDM 3A, 7.8.3), AMD's do not.
+        && (shadow & 2 == 0 || s.c.model.amd())
         && let Some(bits) = code_breakpoint(s)
     {
-        deliver(s, Exception::db(bits));
+        let held = std::mem::take(&mut s.c.state.pending_debug);
+        deliver(s, Exception::db(bits | held as u64));
         return Some(Event::Debug);
     }
     None

@@ -17,6 +17,8 @@ pub struct TestBus {
     /// The vector that is waiting.
     pub vector: Option<u8>,
     pub tpr: u8,
+    /// Interrupts sent by hypercall: `(APIC id, command)`.
+    pub ipis: Vec<(u32, u32)>,
     pub complaints: Vec<String>,
     random: u64,
 }
@@ -51,6 +53,10 @@ impl Bus for TestBus {
     }
     fn msr_write(&mut self, _: u64, msr: u32, _: u64) -> Option<()> {
         (msr == 0x1b).then_some(())
+    }
+    fn send_ipi(&mut self, _: u64, id: u32, command: u32) -> bool {
+        self.ipis.push((id, command));
+        true
     }
     fn tpr(&mut self) -> u8 {
         self.tpr

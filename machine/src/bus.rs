@@ -30,7 +30,15 @@ impl CoreBus<'_> {
             (Some(at), Some(id)) if phys & !0xfff == at => {
                 Target::Io { device: id.0, bank: 0, at: phys & 0xfff }
             }
-            _ => self.world.memory.at(phys),
+            // The map has the windows of all local APICs; those of the others are not for this core.
+            _ => match self.world.memory.at(phys) {
+                Target::Io { device, .. }
+                    if self.parts.get::<Lapic>(DeviceId(device)).is_some() =>
+                {
+                    Target::Hole
+                }
+                t => t,
+            },
         }
     }
     fn read_target(&mut self, t: Target, w: Width) -> u64 {
@@ -156,6 +164,16 @@ impl cpu::Bus for CoreBus<'_> {
             .with_as(self.world, self.lapic?, |l: &mut Lapic, cx| l.msr_write(msr, value, cx))?;
         self.refresh();
         r.ok()
+    }
+    fn send_ipi(&mut self, count: u64, id: u32, command: u32) -> bool {
+        self.sync(count);
+        let there =
+            self.parts.lapic_ids().iter().any(|&l| {
+                self.parts.get::<Lapic>(l).is_some_and(|l| l.is_enabled() && l.id() == id)
+            });
+        let Some(own) = self.lapic.filter(|_| there) else { return false };
+        self.parts.with_as(self.world, own, |l: &mut Lapic, cx| l.send_to(id, command, cx));
+        true
     }
     fn tpr(&mut self) -> u8 {
         self.lapic.and_then(|id| self.parts.get::<Lapic>(id)).map_or(0, Lapic::cr8)

@@ -3,6 +3,7 @@
 //! Two entry points, 2.8 and 3.0, lead to the same structures.
 
 use crate::acpi::checksum;
+use crate::boot::firmware::HANDLERS;
 use crate::boot::{BootError, Layout, Range};
 
 const MAKER: &str = "Reprise";
@@ -33,7 +34,7 @@ pub fn place(layout: &Layout, at: u64) -> Result<Vec<(u64, Vec<u8>)>, BootError>
     const FIRST_STRUCTURE: u64 = 0x40;
     let all = build(layout)?;
     let table = at + FIRST_STRUCTURE;
-    let room = (1u64 << 20).saturating_sub(table);
+    let room = HANDLERS.saturating_sub(table);
     if all.structures.len() as u64 > room {
         let why = format!(
             "SMBIOS tables of {} bytes for {} sockets, {room} fit",

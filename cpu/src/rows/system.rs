@@ -97,6 +97,8 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Sysretq   big syscall::sysret END;
     Verr      big table::verr;
     Verw      big table::verw;
+    Vmcall    big hypercall::vmcall END;
+    Vmmcall   big hypercall::vmmcall END;
     Vldmxcsr  big xsave::ldmxcsr END;
     Vstmxcsr  big xsave::stmxcsr;
     Wbinvd    big control::nothing END;

@@ -44,7 +44,8 @@ fn privileged_instructions_are_gp_and_unknown_ones_ud() {
         (&[0xe4, 0x60], gp),                    // in al, 0x60
         (&[0x0f, 0x01, 0xca], ud),              // clac
         (&[0x0f, 0x01, 0xc8], ud),              // monitor
-        (&[0x0f, 0x01, 0xc1], ud),              // vmcall
+        (&[0x0f, 0x01, 0xc1], ud),              // vmcall, the other vendor's
+        (&[0x0f, 0x01, 0xd9], None),            // vmmcall
         (&[0x0f, 0x0b], ud),                    // ud2
         (&[0xf0, 0x90], ud),                    // lock nop
         (&[0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc0], ud), // vaddps zmm0, zmm0, zmm0
@@ -168,6 +169,47 @@ fn instruction_breakpoints_come_before_and_rf_gets_past_them() {
     b.core.state.rflags |= flags::RF;
     assert_eq!(run_bytes(&mut b, 0x1000, &[0x90], 1), Boundary::Retired);
     assert_eq!(b.core.state.rflags & flags::RF, 0);
+}
+
+#[test]
+fn mov_ss_suppresses_instruction_breakpoints_with_intel_only() {
+    for (vendor, want) in [("AMD", Boundary::Took(Event::Debug)), ("Intel", Boundary::Retired)] {
+        let name = if vendor == "AMD" { "Opteron_G1" } else { "Conroe" };
+        let mut b = Bench::new();
+        b.core.model = std::sync::Arc::new(crate::big::cpuid::Model::parse(name).unwrap());
+        b.real(0x1000);
+        b.put(4, &[0x00, 0x20, 0, 0]);
+        b.core.state.dr[0] = 0x1002;
+        b.core.state.dr7 = 0x401;
+        b.core.refresh();
+        // mov ss, ax; nop
+        assert_eq!(run_bytes(&mut b, 0x1000, &[0x8e, 0xd0, 0x90], 2), want, "{vendor}");
+    }
+}
+
+#[test]
+fn hypercalls_are_answered_as_kvm_does() {
+    // vmmcall
+    let call = |cpl: u8, number: u64, suffix: &str| {
+        let mut b = Bench::new();
+        let model = format!("max{suffix}");
+        b.core.model = std::sync::Arc::new(crate::big::cpuid::Model::parse(&model).unwrap());
+        b.long(0x1000, cpl);
+        b.put(0x1000, &[0x0f, 0x01, 0xd9]);
+        b.core.state.gpr[0] = number;
+        b.core.state.gpr[3] = 0b101;
+        b.core.state.gpr[1] = 1;
+        b.core.state.gpr[2] = 4;
+        b.core.state.gpr[6] = 0x4030;
+        let done = step(&mut b.interp()).is_ok();
+        let sent = std::mem::take(&mut b.bus.ipis);
+        (done.then_some(b.core.state.gpr[0] as i64), sent)
+    };
+    assert_eq!(call(0, 99, ""), (Some(-1000), vec![]));
+    assert_eq!(call(3, 10, ""), (Some(-1), vec![]));
+    assert_eq!(call(0, 99, ",-hypervisor"), (None, vec![]));
+    let want = vec![(4, 0x4030), (6, 0x4030), (68, 0x4030)];
+    assert_eq!(call(0, 10, ""), (Some(3), want));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How the cores start: at the firmware's entry, or in a kernel that the loaders have put into memory.
 
 use crate::MachineError;
+use crate::boot::firmware::{MASTER_VECTORS, SLAVE_VECTORS};
 use crate::boot::{self, EntryState, GuestRam};
 use crate::machine::Machine;
 use cpu::{Core, Segment};
@@ -76,6 +77,16 @@ pub(crate) fn start(m: &mut Machine) -> Result<(), MachineError> {
     Ok(())
 }
 
+/// What firmware writes to the 8259s: `(bank, register, value)`. The initialization words, and masks that let through the
+/// timer, the keyboard, the diskette; the clock, the mouse, the coprocessor and the first disk, as SeaBIOS leaves them.
+#[rustfmt::skip]
+const PIC: &[(u16, u64, u8)] = &[
+    // Lines 9, 10 and 11 are level-triggered.
+    (2, 1, 0x0E),
+    (0, 0, 0x11), (0, 1, MASTER_VECTORS), (0, 1, 0x04), (0, 1, 0x01), (0, 1, 0xB8),
+    (1, 0, 0x11), (1, 1, SLAVE_VECTORS), (1, 1, 0x02), (1, 1, 0x01), (1, 1, 0x8E),
+];
+
 /// What firmware would have done to the chipset.
 fn set_up_pci(m: &mut Machine) {
     let pci = m.board.pci;
@@ -88,9 +99,10 @@ fn set_up_pci(m: &mut Machine) {
         }
     }
     port(0, Width::W32, 0);
-    // Lines 9, 10 and 11 are level-triggered.
     if let Some(pic) = m.board.pic {
-        m.parts.write(&mut m.world, pic, Reg { bank: 2, at: 1 }, Width::W8, 0x0E);
+        for &(bank, at, value) in PIC {
+            m.parts.write(&mut m.world, pic, Reg { bank, at }, Width::W8, value.into());
+        }
     }
 }
 

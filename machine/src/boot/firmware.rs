@@ -8,6 +8,38 @@ use crate::{acpi, smbios};
 pub const RSDP: u64 = F_SEGMENT;
 pub const SMBIOS: u64 = F_SEGMENT + 0x40;
 
+/// Real-mode handlers, at the addresses that the BIOS of the IBM PC made known: the timer's at F000:FEA5 with those of the
+/// other interrupt lines behind it, and an IRET at F000:FF53.
+pub const HANDLERS: u64 = F_SEGMENT + 0xFEA5;
+const IRET: u64 = F_SEGMENT + 0xFF53;
+
+/// Counts the tick at 40:6C and the midnight at 40:70, calls INT 1Ch, and ends the interrupt.
+#[rustfmt::skip]
+const TIMER: &[u8] = &[
+    0x50,                                                 // push ax
+    0x1E,                                                 // push ds
+    0xB8, 0x40, 0x00,                                     // mov ax, 40h
+    0x8E, 0xD8,                                           // mov ds, ax
+    0x66, 0xFF, 0x06, 0x6C, 0x00,                         // inc dword [6Ch]
+    0x66, 0x81, 0x3E, 0x6C, 0x00, 0xB0, 0x00, 0x18, 0x00, // cmp dword [6Ch], 1800B0h
+    0x72, 11,                                             // jb past the next two
+    0x66, 0x83, 0x26, 0x6C, 0x00, 0x00,                   // and dword [6Ch], 0
+    0xC6, 0x06, 0x70, 0x00, 0x01,                         // mov byte [70h], 1
+    0xCD, 0x1C,                                           // int 1Ch
+    0xB0, 0x20,                                           // mov al, 20h
+    0xE6, 0x20,                                           // out 20h, al
+    0x1F,                                                 // pop ds
+    0x58,                                                 // pop ax
+    0xCF,                                                 // iret
+];
+/// Ends an interrupt of the master: push ax; mov al, 20h; out 20h, al; pop ax; iret.
+const MASTER: &[u8] = &[0x50, 0xB0, 0x20, 0xE6, 0x20, 0x58, 0xCF];
+/// The same of the slave, at 0A0h first.
+const SLAVE: &[u8] = &[0x50, 0xB0, 0x20, 0xE6, 0xA0, 0xE6, 0x20, 0x58, 0xCF];
+/// Where the 8259s' lines arrive in real mode.
+pub const MASTER_VECTORS: u8 = 0x08;
+pub const SLAVE_VECTORS: u8 = 0x70;
+
 /// Where things were put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -34,6 +66,7 @@ pub fn place(ram: &mut dyn GuestRam, layout: &Layout) -> Result<Placed, BootErro
         ram.write(at, &bytes)?;
     }
     write_bios_data(ram, layout)?;
+    write_vectors(ram)?;
     Ok(Placed { rsdp: RSDP, tables: tables_at, memory_map: layout.e820(&tables_at) })
 }
 
@@ -50,4 +83,24 @@ fn write_bios_data(ram: &mut dyn GuestRam, layout: &Layout) -> Result<(), BootEr
     ram.write(0x413, &((EBDA >> 10) as u16).to_le_bytes())?;
     ram.zero(EBDA, 0xA_0000 - EBDA)?;
     ram.write(EBDA, &[((0xA_0000 - EBDA) >> 10) as u8])
+}
+
+/// Real-mode vectors that lead somewhere: an interrupt that nobody asked for comes back.
+fn write_vectors(ram: &mut dyn GuestRam) -> Result<(), BootError> {
+    let master = HANDLERS + TIMER.len() as u64;
+    let slave = master + MASTER.len() as u64;
+    for (at, code) in [(HANDLERS, TIMER), (master, MASTER), (slave, SLAVE), (IRET, &[0xCF])] {
+        ram.write(at, code)?;
+    }
+    for vector in 0..=255u8 {
+        let to = match (vector.wrapping_sub(MASTER_VECTORS), vector.wrapping_sub(SLAVE_VECTORS)) {
+            (0, _) => HANDLERS,
+            (1..8, _) => master,
+            (_, 0..8) => slave,
+            _ => IRET,
+        };
+        let pointer = (F_SEGMENT >> 4) << 16 | (to - F_SEGMENT);
+        ram.write(4 * u64::from(vector), &(pointer as u32).to_le_bytes())?;
+    }
+    Ok(())
 }

@@ -450,3 +450,15 @@ fn debians_kernels_load() {
         assert_eq!(&r.ram.0[16 << 20..(16 << 20) + payload], &image[header.payload..]);
     }
 }
+
+#[test]
+fn real_mode_vectors_lead_to_handlers() {
+    let r = boot(&Bz::default().image(), None, "").unwrap();
+    for vector in 0..256u64 {
+        let (to, seg) = (r.number(4 * vector, 2), r.number(4 * vector + 2, 2));
+        let first = r.number(seg * 16 + to, 1);
+        let lines = matches!(vector, 0x08..0x10 | 0x70..0x78);
+        assert_eq!((seg, first), (0xF000, if lines { 0x50 } else { 0xCF }), "{vector:#x}");
+    }
+    assert_eq!((r.number(4 * 8, 2), r.number(4 * 0x1C, 2)), (0xFEA5, 0xFF53));
+}

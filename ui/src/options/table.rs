@@ -93,7 +93,7 @@ pub fn find(name: &str) -> Option<&'static Row> {
 
 /// What `-help` shows.
 pub fn usage() -> String {
-    let mut text = String::from("usage: reprise [options]\n\n");
+    let mut text = String::from("usage: reprise [options]\nThe options are those of QEMU.\n\n");
     for row in ROWS.iter().filter(|r| !r.help.is_empty()) {
         let names: Vec<_> = row.names.iter().map(|n| format!("-{n}")).collect();
         let space = if row.arg.is_empty() { "" } else { " " };

@@ -374,12 +374,10 @@ impl Lapic {
             _ => cx.apic(message),
         }
     }
-    /// Obeys the interrupt command register.  SDM 3A, 11.6.1.
-    fn command(&mut self, cx: &mut dyn Cx) {
-        let icr = self.s.icr;
-        let vector = icr as u8;
+    /// What the lower half of an interrupt command register sends; `None` and a complaint if it is reserved.
+    fn delivery(icr: u64, cx: &mut dyn Cx) -> Option<Delivery> {
         let deassert = icr & 0xC000 == 0x8000;
-        let how = match icr >> 8 & 7 {
+        Some(match icr >> 8 & 7 {
             0 => Delivery::Fixed,
             1 => Delivery::LowestPriority,
             2 => Delivery::Smi,
@@ -389,10 +387,22 @@ impl Lapic {
             6 => Delivery::Startup,
             // Remote read and ExtINT are not for software to send.
             _ => {
-                return cx
-                    .complain(format_args!("lapic: ICR with reserved delivery mode: {icr:#x}"));
+                cx.complain(format_args!("lapic: ICR with reserved delivery mode: {icr:#x}"));
+                return None;
             }
-        };
+        })
+    }
+    /// Sends to one APIC by its id, past the register.
+    pub fn send_to(&mut self, id: u32, command: u32, cx: &mut dyn Cx) {
+        if let Some(how) = Self::delivery(command.into(), cx) {
+            self.send(Target::Physical(id), how, command as u8, cx);
+        }
+    }
+    /// Obeys the interrupt command register.  SDM 3A, 11.6.1.
+    fn command(&mut self, cx: &mut dyn Cx) {
+        let icr = self.s.icr;
+        let vector = icr as u8;
+        let Some(how) = Self::delivery(icr, cx) else { return };
         let to = if self.is_x2apic() { (icr >> 32) as u32 } else { (icr >> 56) as u32 };
         let to = match (icr >> 18 & 3, icr >> 11 & 1) {
             (1, _) => Target::Oneself,
