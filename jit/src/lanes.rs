@@ -40,6 +40,14 @@ const fn floats(f: Fmt) -> Type {
 }
 const HOST_FLOATS: bool = cfg!(target_arch = "x86_64");
 
+/// Whether the host multiplies and adds in one instruction.
+fn host_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 impl Clif<'_> {
     pub fn xval(&mut self, x: X) -> Value {
         match x {
@@ -456,14 +464,46 @@ impl Vector for Clif<'_> {
     }
     fn f3(
         &mut self,
-        _: F3,
-        _: Fmt,
-        _: Form,
+        op: F3,
+        fmt: Fmt,
+        form: Form,
         a: Y<Self>,
-        _: Y<Self>,
-        _: Y<Self>,
+        b: Y<Self>,
+        c: Y<Self>,
     ) -> Result<Y<Self>, Infallible> {
-        Ok(self.refuse(a))
+        let (neg, sub) = match op {
+            F3::MulAdd => (false, false),
+            F3::MulSub => (false, true),
+            F3::NegMulAdd => (true, false),
+            F3::NegMulSub => (true, true),
+            F3::MulAddSub | F3::MulSubAdd => return Ok(self.refuse(a)),
+        };
+        let mut out = a;
+        for h in 0..if form == Form::Y { 2 } else { 1 } {
+            if !host_fma() || !self.float(&[a[h], b[h], c[h]]) {
+                return Ok(self.refuse(a));
+            }
+            let part = |s: &mut Self, x: X| match form {
+                Form::Scalar => s.lane0(fmt, x),
+                _ => s.as_floats(fmt, x),
+            };
+            let (x, y, z) = (part(self, a[h]), part(self, b[h]), part(self, c[h]));
+            let x = if neg { self.b.ins().fneg(x) } else { x };
+            let z = if sub { self.b.ins().fneg(z) } else { z };
+            let r = self.b.ins().fma(x, y, z);
+            out[h] = if form == Form::Scalar {
+                self.put0(fmt, a[h], r)
+            } else {
+                self.keep(r);
+                self.bytes(r)
+            };
+            // Which NaN comes out is the interpreter's business: a negated one would show, and so would their order.
+            self.no_nan(r, r);
+        }
+        if form != Form::Y {
+            out[1] = out[0];
+        }
+        Ok(out)
     }
     fn convert(&mut self, op: Conv, form: Form, a: Y<Self>) -> Result<Y<Self>, Infallible> {
         let known = matches!(op, Conv::F32ToF64 | Conv::F64ToF32);
