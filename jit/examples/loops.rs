@@ -3,6 +3,7 @@
 #[path = "../tests/guest/mod.rs"]
 mod guest;
 #[path = "../tests/guest/programs.rs"]
+#[allow(dead_code)] // the tests use them all
 mod programs;
 
 use jit::Config;

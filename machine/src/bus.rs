@@ -75,7 +75,7 @@ impl CoreBus<'_> {
 /// Ports wider than a device decodes are served in pieces.
 fn pieces(map: &memory::Map, port: u16, w: Width) -> Option<Width> {
     let run = map.run(port as u64);
-    (run < w.bytes()).then(|| if run >= 2 { Width::W16 } else { Width::W8 })
+    (run < w.bytes()).then_some(if run >= 2 { Width::W16 } else { Width::W8 })
 }
 
 impl cpu::Bus for CoreBus<'_> {

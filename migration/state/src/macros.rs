@@ -23,12 +23,14 @@ macro_rules! state {
         }
         impl $name {
             /// The state as numbered fields.
+            #[allow(dead_code)]
             pub fn save(&self) -> Vec<u8> {
                 let mut out = Vec::new();
                 $crate::Field::put(self, &mut out);
                 out
             }
             /// The state that `from` holds. Absent fields have their reset value.
+            #[allow(dead_code)]
             pub fn load(mut from: &[u8]) -> Result<Self, $crate::Misfit> {
                 let mut s = Self::default();
                 while let Some((number, body)) = $crate::next_field(&mut from)? {

@@ -27,7 +27,7 @@ pub fn leaf(c: &Core, leaf: u32, sub: u32) -> [u32; 4] {
 
 fn limits(m: &Model) -> (u32, u32) {
     let base = if m.offers(Feature::Xsave) || m.offers(Feature::Smep) {
-        if m.amd() { 0xd } else { 0x16.max(0x1f) }
+        if m.amd() { 0xd } else { 0x1f }
     } else {
         0xd
     };

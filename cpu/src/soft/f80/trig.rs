@@ -159,7 +159,7 @@ pub fn atan(y: F80, x: F80, env: &mut Env) -> F80 {
     }
     let eighths = |n: u128| Wide::fixed(y.sign(), n * (PI_4 >> 2), 126);
     match (y.class(), x.class()) {
-        (Class::Zero, _) if !x.sign() => return F80::zero(y.sign()),
+        (Class::Zero, _) if !x.sign() => F80::zero(y.sign()),
         (Class::Zero, _) => eighths(4).round(env),
         (Class::Infinity, Class::Infinity) if x.sign() => eighths(3).round(env),
         (Class::Infinity, Class::Infinity) => eighths(1).round(env),
