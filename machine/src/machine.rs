@@ -38,7 +38,7 @@ pub enum Slice {
 }
 
 /// Instructions that one core of several may run before the next has its turn.
-const TURN: u64 = 20_000;
+const TURN: u64 = 4_000;
 /// Instructions that a single core runs before the host's clock is looked at.
 const LOOK: u64 = 50_000;
 /// Turns in a slice.
@@ -165,10 +165,11 @@ impl Machine {
         self.engine.run(core, &mut bus);
         let done = core.retired() - before;
         self.count += done;
-        self.obey();
-        // Another core's turn: when this one's is over, it waits, or it spins.
+        let called = self.obey();
+        // Another core's turn: when this one's is over, it waits, it spins, or it has called another, whose answer it is
+        // likely to wait for.
         let core = &mut self.cores[n];
-        if core.left <= 0 || core.activity() != Activity::Running || core.yields {
+        if core.left <= 0 || called.is_some_and(|c| c != n) || core.activity() != Activity::Running || core.yields {
             core.yields = false;
             self.turn = (n + 1) % self.cores.len();
         }
@@ -187,12 +188,18 @@ impl Machine {
         Slice::Ran
     }
 
-    /// Carries out what devices ordered of the cores and the board.
-    fn obey(&mut self) {
+    /// Carries out what devices ordered of the cores and the board. Gives the last core that has something to do by it.
+    fn obey(&mut self) -> Option<usize> {
+        let mut called = None;
         while !self.world.orders.is_empty() {
             for order in std::mem::take(&mut self.world.orders) {
                 match order {
-                    Request::Cpu { cpu, what } => self.signal(cpu as usize, what),
+                    Request::Cpu { cpu, what } => {
+                        if what != CpuSignal::Intr(false) {
+                            called = Some(cpu as usize);
+                        }
+                        self.signal(cpu as usize, what)
+                    }
                     Request::A20(on) => self.set_a20(on),
                     Request::Reset => self.world.requests.push((DeviceId(0), Request::Reset)),
                     _ => {}
@@ -209,6 +216,7 @@ impl Machine {
         if self.map_version != self.world.memory.changes() {
             self.flush_tlbs();
         }
+        called
     }
 
     fn signal(&mut self, n: usize, what: CpuSignal) {

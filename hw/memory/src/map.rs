@@ -50,6 +50,8 @@ struct Flat {
 pub struct Map {
     entries: Vec<Entry>,
     flat: Vec<Flat>,
+    /// The largest piece of RAM, which most look-ups are for.
+    main: Option<Flat>,
     changes: u64,
 }
 
@@ -85,8 +87,19 @@ impl Map {
         }
     }
     /// What answers at the 4 KiB page of `addr`, if one region covers it whole.
+    #[inline]
     pub fn page(&self, addr: u64) -> Option<Target> {
         let page = addr & !0xfff;
+        if let Some(m) = self.main
+            && m.first <= page
+            && page <= m.last
+            && m.last - page >= 0xfff
+        {
+            return Some(m.target.further(page - m.first));
+        }
+        self.page_of_any(page)
+    }
+    fn page_of_any(&self, page: u64) -> Option<Target> {
         let n = self.flat.partition_point(|f| f.last < page);
         match self.flat.get(n) {
             Some(f) if f.first <= page && page + 0xfff <= f.last => {
@@ -134,6 +147,8 @@ impl Map {
             flat = next;
         }
         self.flat = flat;
+        let ram = |f: &&Flat| matches!(f.target, Target::Ram { .. });
+        self.main = self.flat.iter().filter(ram).max_by_key(|f| f.last - f.first).copied();
     }
 }
 
