@@ -1,7 +1,7 @@
 //! Near control transfers.  SDM 2; SDM 1, chapter 6.
 
-use super::operand::{drop, gpr, push, read, set_gpr, top};
-use crate::{Cond, Flag, Insn, Op2, Opnd, Res, Sem, Var, Width};
+use super::operand::{drop, gpr, push, read, set_gpr, stack, top};
+use crate::{Cond, Flag, Insn, Op2, Opnd, Res, SegReg, Sem, Var, Width};
 
 /// The width of a near branch: of its target in a register or memory, or as encoded.
 #[inline(always)]
@@ -54,9 +54,12 @@ pub fn call<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
         push(s, i, w, next)?;
         return s.jump_rel(w, i.imm);
     }
+    // A fault of the stack comes before that of the target (seen on Intel's processors).
     let to = read(s, i, 0)?;
+    let sp = stack(s, i, -(w.bytes() as i64));
+    s.store(SegReg::Ss, w, sp, next)?;
     let to = s.target(w, to)?;
-    push(s, i, w, next)?;
+    set_gpr(s, 4, i.sw, sp);
     s.jump(to);
     Ok(())
 }

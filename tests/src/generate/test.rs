@@ -27,3 +27,19 @@ fn the_same_seed_gives_the_same_cases() {
     }
     assert_ne!(a.single(3, 0), a.single(4, 0));
 }
+
+#[test]
+fn cases_with_the_same_code_have_states_of_their_own() {
+    let mut g = Generator::new(rows(false));
+    g.states = 8;
+    let mut same = 0;
+    for first in (0..800).step_by(8) {
+        let a = g.single(3, first);
+        for index in first + 1..first + 8 {
+            let b = g.single(3, index);
+            assert_ne!(a.state, b.state);
+            same += u64::from((&a.code, a.state.rip) == (&b.code, b.state.rip));
+        }
+    }
+    assert!(same > 600, "only {same} of 700 kept the code");
+}
