@@ -169,7 +169,11 @@ impl Machine {
         // Another core's turn: when this one's is over, it waits, it spins, or it has called another, whose answer it is
         // likely to wait for.
         let core = &mut self.cores[n];
-        if core.left <= 0 || called.is_some_and(|c| c != n) || core.activity() != Activity::Running || core.yields {
+        if core.left <= 0
+            || called.is_some_and(|c| c != n)
+            || core.activity() != Activity::Running
+            || core.yields
+        {
             core.yields = false;
             self.turn = (n + 1) % self.cores.len();
         }

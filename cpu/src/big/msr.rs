@@ -189,7 +189,8 @@ pub fn write(s: &mut Interp<'_>, n: u32, v: u64) -> Option<()> {
             let k = (n - 0x400) as usize;
             match k % 4 {
                 0 => {
-                    need(v == 0 || v == u64::MAX)?;
+                    // All or nothing; Linux leaves bit 10 of AMD's bank 4 off, others bit 0.
+                    need(v == 0 || v | 1 << 10 | 1 == u64::MAX)?;
                     m.mc_ctl[k / 4] = v;
                 }
                 1 => {
