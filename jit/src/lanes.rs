@@ -128,6 +128,25 @@ impl Clif<'_> {
         let c = self.bit(c);
         self.exit_if(c);
     }
+    /// Leaves where the result is a NaN. By its bits: a comparison would note a denormal in MXCSR.
+    fn no_nan_bits(&mut self, fmt: Fmt, r: Value) {
+        let (scalar, vector, wide, infinity) = match fmt {
+            Fmt::F32 => (types::I32, types::I32X4, Width::W32, 0x7f80_0000u64),
+            Fmt::F64 => (types::I64, types::I64X2, Width::W64, 0x7ff0_0000_0000_0000),
+        };
+        let is_vector = self.b.func.dfg.value_type(r).is_vector();
+        let bits = self.cast(if is_vector { vector } else { scalar }, r);
+        let mut limits =
+            [wide.mask() >> 1, infinity].map(|k| self.b.ins().iconst(scalar, k as i64));
+        if is_vector {
+            limits = limits.map(|k| self.b.ins().splat(vector, k));
+        }
+        let size = self.b.ins().band(bits, limits[0]);
+        let c = self.b.ins().icmp(IntCC::SignedGreaterThan, size, limits[1]);
+        let c = if is_vector { self.b.ins().vany_true(c) } else { c };
+        let c = self.bit(c);
+        self.exit_if(c);
+    }
 }
 
 impl Vector for Clif<'_> {
@@ -498,7 +517,7 @@ impl Vector for Clif<'_> {
                 self.bytes(r)
             };
             // Which NaN comes out is the interpreter's business: a negated one would show, and so would their order.
-            self.no_nan(r, r);
+            self.no_nan_bits(fmt, r);
         }
         if form != Form::Y {
             out[1] = out[0];

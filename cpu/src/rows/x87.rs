@@ -76,7 +76,7 @@ macro_rules! x87_rows { ($then:ident) => { $then! {
     Fsqrt     big x87::fsqrt;
     Fst       big x87::fst;
     Fstp      big x87::fstp;
-    Fstpnce big x87::fstp;
+    Fstpnce   big x87::fstpnce;
     Fsub      big x87::fsub;
     Fsubp     big x87::fsubp;
     Fsubr     big x87::fsubr;

@@ -161,6 +161,17 @@ pub fn fstp(s: &mut Interp<'_>, i: &Insn) -> Done {
     real(s, i, true)
 }
 
+/// FSTPNCE (undocumented): FSTP ST(i), but an empty register is only popped.
+pub fn fstpnce(s: &mut Interp<'_>, i: &Insn) -> Done {
+    let env = s.x87(i)?;
+    s.note(&env);
+    if let Some(x) = s.st(0) {
+        s.set_st(number(i.op[0]), x);
+    }
+    s.pop();
+    Ok(())
+}
+
 fn int(s: &mut Interp<'_>, i: &Insn, pop: bool, rc: Option<Round>) -> Done {
     store(s, i, pop, |x, env| {
         let rc = rc.unwrap_or(env.rc);

@@ -95,7 +95,7 @@ pub(crate) fn wire(
 }
 
 fn serial(b: &mut Builder, isa: &IsaLines, at: u16, irq: u16, backend: Option<Backend>) {
-    let id = b.part("isa-serial", uart16550::Uart::new(true), &[ports(at, 8)]);
+    let id = b.part("isa-serial", uart16550::Uart::new(false), &[ports(at, 8)]);
     isa.join(b, id, uart16550::IRQ, irq);
     b.backend(backend, id);
 }
