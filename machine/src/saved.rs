@@ -37,6 +37,9 @@ impl Machine {
     }
     /// Every part's state under its name.
     fn sections(&mut self) -> Vec<(String, Vec<u8>)> {
+        // Devices bring themselves up to date, as they do after a load: so both sides of a save are the same.
+        self.world.now = self.clock.now(self.count);
+        self.parts.settle_all(&mut self.world);
         let mut all = vec![("machine".to_string(), self.rest().save())];
         for (n, core) in self.cores.iter_mut().enumerate() {
             core.state.settle();
