@@ -32,18 +32,23 @@ const ROWS: &[Row] = &[
 ];
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    let word = args.first().map_or("help", String::as_str);
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    command(&words).unwrap_or_else(|e| {
+        eprintln!("xtask {}: {e:#}", words[0]);
+        ExitCode::FAILURE
+    })
+}
+
+/// Does what the words say.
+fn command(words: &[String]) -> anyhow::Result<ExitCode> {
+    let word = words.first().map_or("help", String::as_str);
     let Some(row) = ROWS.iter().find(|r| r.name == word) else {
         let known = matches!(word, "help" | "--help" | "-h");
         if !known {
             eprintln!("xtask: no word '{word}'; there are:");
         }
         ROWS.iter().for_each(|r| println!("cargo xtask {:8} {}", r.name, r.about));
-        return if known { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return Ok(shell::status(known));
     };
-    (row.run)(&args[1..]).unwrap_or_else(|e| {
-        eprintln!("xtask {word}: {e:#}");
-        ExitCode::FAILURE
-    })
+    (row.run)(&words[1..])
 }
