@@ -32,6 +32,8 @@ pub struct Parts {
     /// The local APICs by CPU.
     lapics: Vec<DeviceId>,
     ioapics: Vec<DeviceId>,
+    /// Outputs are being set after a load, unseen by who is joined to them.
+    restoring: bool,
 }
 
 impl Parts {
@@ -150,7 +152,7 @@ impl Parts {
             let was = *held != 0;
             *held = if high { *held + 1 } else { held.saturating_sub(1) };
             let is = *held != 0;
-            if was != is {
+            if was != is && !self.restoring {
                 self.call(world, to, |d, cx| d.wire(pin, is, cx));
             }
         }
@@ -198,18 +200,22 @@ impl Parts {
             self.with(world, id, |d, cx| d.settle(cx));
         }
     }
-    /// Gives a device a saved state; its outputs follow at the next [`Parts::settle_all`].
+    /// Gives a device a saved state; its outputs follow at the next [`Parts::restore_outputs`].
     pub fn load(&mut self, id: DeviceId, from: &[u8]) -> Result<(), device::Misfit> {
         match self.slots.get_mut(id.0 as usize).and_then(|s| s.device.as_deref_mut()) {
             Some(d) => d.load(from),
             None => Err(device::Misfit::Unfit("no such part".into())),
         }
     }
-    /// Forgets all outputs, as before [`Parts::settle_all`] of a state that was loaded.
-    pub fn forget_outputs(&mut self, world: &mut World) {
+    /// After a load: all outputs again from the devices' states. Nobody sees an edge, for what the inputs of a device
+    /// were is part of its state.
+    pub fn restore_outputs(&mut self, world: &mut World) {
         self.high.clear();
         self.held.clear();
         world.forget();
+        self.restoring = true;
+        self.settle_all(world);
+        self.restoring = false;
     }
 
     /// Wakes the devices whose time has come.

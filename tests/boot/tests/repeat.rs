@@ -28,10 +28,7 @@ pub fn tests() -> Vec<Test> {
             Test::new(name, move || ours().and_then(|()| run(machine)))
         };
         tests.push(add("Debian's boot runs twice the same, once under load", |m| twice(m())));
-        // Known to fail: some device is not the same after a load in the middle of Debian's boot (docs/status.md).
-        if std::env::var_os("KNOWN_FAILURES").is_some() {
-            tests.push(add("Debian's boot, saved in the middle, goes on the same", |m| saved(m())));
-        }
+        tests.push(add("Debian's boot, saved in the middle, goes on the same", |m| saved(m())));
     }
     tests
 }
