@@ -14,6 +14,7 @@ pub struct Arena {
     run: *const u8,
     len: usize,
     used: usize,
+    kept: usize,
 }
 
 impl Arena {
@@ -26,7 +27,7 @@ impl Arena {
             rustix::mm::mmap_anonymous(null_mut(), len, rw | ProtFlags::EXEC, MapFlags::PRIVATE)
         };
         if let Ok(p) = one {
-            return Ok(Arena { write: p.cast(), run: p.cast(), len, used: 0 });
+            return Ok(Arena { write: p.cast(), run: p.cast(), len, used: 0, kept: 0 });
         }
         let file =
             rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map_err(fail)?;
@@ -44,7 +45,7 @@ impl Arena {
             };
             (write, run)
         };
-        Ok(Arena { write: write.cast(), run: run.cast(), len, used: 0 })
+        Ok(Arena { write: write.cast(), run: run.cast(), len, used: 0, kept: 0 })
     }
 
     /// Puts code in and gives where to call it; `None` if there is no room.
@@ -60,9 +61,13 @@ impl Arena {
         flush(self.write, self.run, at, code.len());
         Some(run)
     }
-    /// Forgets all code. None of it may be running.
+    /// What is in the arena so far stays in it.
+    pub fn keep(&mut self) {
+        self.kept = self.used;
+    }
+    /// Forgets all code but what is kept. None of it may be running.
     pub fn clear(&mut self) {
-        self.used = 0;
+        self.used = self.kept;
     }
 }
 

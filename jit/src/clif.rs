@@ -7,7 +7,8 @@
 //!
 //! Side exits and edges are written last, when all is known of the blocks.
 //!
-//! The native function has the signature `(core, cx) -> u64`; what it returns is in [`leave`].
+//! The native function has the signature `(core, cx) -> u64` and the convention of tail calls, in which no register is the
+//! caller's: a region goes on in another by a jump ([`Clif::dispatch`]). What it returns is in [`leave`].
 
 use crate::lanes::X;
 use crate::native::{self, Cx};
@@ -32,8 +33,6 @@ pub mod leave {
     pub const FAULT: u64 = 2;
     /// Something is to be looked at before the instruction at RIP.
     pub const EVENT: u64 = 3;
-    /// And above: go on at the target of link `n - LINK`.
-    pub const LINK: u64 = 16;
 }
 
 /// A value of the translator: a constant, or a name with a bound.
@@ -104,7 +103,10 @@ pub struct Clif<'b> {
     wrote: Vec<u64>,
     needs_flags: Vec<bool>,
     sigs: Vec<(usize, bool, SigRef)>,
+    /// The convention of helpers.
     conv: CallConv,
+    /// Goes on at the address that is its parameter; the state is whole.
+    dispatch: Option<Block>,
     // Of the current block.
     guest: usize,
     pub dirty: u64,
@@ -134,8 +136,8 @@ pub struct Clif<'b> {
 pub struct Misfit(pub usize);
 
 /// Signature of regions.
-pub fn signature(conv: CallConv) -> Signature {
-    let mut s = Signature::new(conv);
+pub fn signature() -> Signature {
+    let mut s = Signature::new(CallConv::Tail);
     s.params.extend([AbiParam::new(types::I64); 2]);
     s.returns.push(AbiParam::new(types::I64));
     s
@@ -178,15 +180,33 @@ pub fn left_at() -> i32 {
     offset_of!(Core, left) as i32
 }
 
-/// Translates a plan into `func`. Gives whether it uses the host's floating point.
+/// The function that enters a region from code with the host's own convention: `(core, cx, region) -> u64`.
+pub fn enter(func: &mut Function, fcx: &mut FunctionBuilderContext, target: TargetFrontendConfig) {
+    func.signature = Signature::new(target.default_call_conv);
+    func.signature.params.extend([AbiParam::new(types::I64); 3]);
+    func.signature.returns.push(AbiParam::new(types::I64));
+    let mut b = FunctionBuilder::new(func, fcx);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    let [core, cx, code] = [0, 1, 2].map(|n| b.block_params(entry)[n]);
+    let sig = b.import_signature(signature());
+    let call = b.ins().call_indirect(sig, code, &[core, cx]);
+    let out = b.inst_results(call)[0];
+    b.ins().return_(&[out]);
+    b.seal_all_blocks();
+    b.finalize(target);
+}
+
+/// Translates a plan into `func`.
 pub fn translate(
     plan: &Plan,
     func: &mut Function,
     fcx: &mut FunctionBuilderContext,
     table: &[Option<crate::words::Meaning>],
     target: TargetFrontendConfig,
-) -> Result<bool, Misfit> {
-    let conv = func.signature.call_conv;
+) -> Result<(), Misfit> {
+    let conv = target.default_call_conv;
     let mut b = FunctionBuilder::new(func, fcx);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
@@ -219,6 +239,7 @@ pub fn translate(
         needs_flags: vec![false; many],
         sigs: Vec::new(),
         conv,
+        dispatch: None,
         guest: 0,
         dirty: 0,
         stale: 0,
@@ -245,9 +266,8 @@ pub fn translate(
         ends[n] = c.flags;
     }
     c.finish(first);
-    let floats = c.floats;
     c.b.finalize(target);
-    Ok(floats)
+    Ok(())
 }
 
 impl Clif<'_> {
@@ -318,7 +338,7 @@ impl Clif<'_> {
                 let to = self.val(to);
                 let dirty = self.dirty | self.carried(n);
                 self.spill(dirty, self.flags);
-                self.leave_at(to, g.insns.len() as i64, leave::JUMP);
+                self.go_on_at(to, g.insns.len() as i64);
             }
         }
         Ok(())
@@ -534,14 +554,76 @@ impl Clif<'_> {
         }
     }
 
-    /// Stores RIP and the count and returns `code`.
-    fn leave_at(&mut self, rip: Value, done: i64, code: u64) {
+    /// Stores RIP and the count.
+    fn put_place(&mut self, rip: Value, done: i64) {
         self.b.ins().store(own(), rip, self.core, rip_at());
         let left = self.b.use_var(self.left);
         let left = if done == 0 { left } else { self.b.ins().iadd_imm_s(left, -done) };
         self.b.ins().store(own(), left, self.core, left_at());
+    }
+    fn leave(&mut self, code: u64) {
         let code = self.b.ins().iconst(types::I64, code as i64);
         self.b.ins().return_(&[code]);
+    }
+    /// Stores RIP and the count and returns `code`.
+    fn leave_at(&mut self, rip: Value, done: i64, code: u64) {
+        self.put_place(rip, done);
+        self.leave(code);
+    }
+    /// Goes on in the region at `rip`, if the engine knows one.
+    fn go_on_at(&mut self, rip: Value, done: i64) {
+        self.put_place(rip, done);
+        let to = match self.dispatch {
+            Some(b) => b,
+            None => {
+                let b = self.b.create_block();
+                self.b.append_block_param(b, types::I64);
+                *self.dispatch.insert(b)
+            }
+        };
+        self.jump_to(to, &[rip]);
+    }
+
+    /// The way into the next region: the engine's table says where the code for an address is in this mode, and the TLB
+    /// whether that address still means the same memory.
+    fn dispatch(&mut self) {
+        let Some(block) = self.dispatch else { return };
+        self.b.switch_to_block(block);
+        let rip = self.b.block_params(block)[0];
+        let table = self.b.ins().load(types::I64, own(), self.cx, native::JUMPS);
+        let high = self.b.ins().ushr_imm_u(rip, 12);
+        let slot = self.b.ins().bxor(rip, high);
+        let slot = self.b.ins().band_imm_u(slot, native::JUMP_SLOTS as i64 - 1);
+        let slot = self.b.ins().ishl_imm_u(slot, native::JUMP_BITS);
+        let jump = self.b.ins().iadd(table, slot);
+        let page = self.b.ins().band_imm_s(rip, !0xfff);
+        let (entry, off) = self.tlb_entry(rip, self.plan.mode.code_set());
+        let get = |c: &mut Self, from, at| c.b.ins().load(types::I64, own(), from, at);
+        let (have, mode, host) = (
+            get(self, jump, native::JUMP_RIP),
+            get(self, jump, native::JUMP_MODE),
+            get(self, jump, native::JUMP_HOST),
+        );
+        let (tag, add) =
+            (get(self, entry, off + native::TAG_EXEC), get(self, entry, off + native::ADDEND));
+        let code = get(self, jump, native::JUMP_CODE);
+        let there = self.b.ins().iadd(add, rip);
+        let wanted = self.b.ins().iconst(types::I64, self.plan.mode.0 as i64);
+        // Any difference anywhere.
+        let mut all = self.b.ins().bxor(have, rip);
+        for (a, b) in [(mode, wanted), (tag, page), (there, host)] {
+            let x = self.b.ins().bxor(a, b);
+            all = self.b.ins().bor(all, x);
+        }
+        let (no, go) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(no);
+        self.b.ins().brif(all, no, &[], go, &[]);
+        self.b.switch_to_block(no);
+        self.leave(leave::JUMP);
+        self.b.switch_to_block(go);
+        let sig = self.b.import_signature(signature());
+        let (core, cx) = (self.core, self.cx);
+        self.b.ins().return_call_indirect(sig, code, &[core, cx]);
     }
 
     fn finish(&mut self, first: Block) {
@@ -556,6 +638,7 @@ impl Clif<'_> {
         for e in std::mem::take(&mut self.edges) {
             self.write_edge(e);
         }
+        self.dispatch();
         // From the engine into the first block.
         self.b.switch_to_block(first);
         self.guest = 0;
@@ -565,9 +648,11 @@ impl Clif<'_> {
         let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, self.plan.blocks[0].path);
         self.b.ins().brif(short, no, &[], go, &[]);
         self.b.switch_to_block(no);
-        let code = self.b.ins().iconst(types::I64, leave::SIDE as i64);
-        self.b.ins().return_(&[code]);
+        self.leave(leave::SIDE);
         self.b.switch_to_block(go);
+        if self.floats {
+            self.enter_floats();
+        }
         for n in 0..VARS {
             if self.used & 1 << n != 0 {
                 self.fetch(n);
@@ -576,6 +661,18 @@ impl Clif<'_> {
         let head = self.heads[0];
         self.b.ins().jump(head, &[]);
         self.b.seal_all_blocks();
+    }
+
+    /// The host computes as the guest's MXCSR says, from here until the engine has the turn again.
+    fn enter_floats(&mut self) {
+        let on = self.b.ins().load(types::I64, own(), self.cx, native::FLOATS);
+        let (not, go) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(not);
+        self.b.ins().brif(on, go, &[], not, &[]);
+        self.b.switch_to_block(not);
+        self.call(native::ENTER_FLOATS, &[], false);
+        self.b.ins().jump(go, &[]);
+        self.b.switch_to_block(go);
     }
 
     fn write_edge(&mut self, e: Edge) {
@@ -588,11 +685,7 @@ impl Clif<'_> {
             c.spill(have, e.flags);
             let rip = c.rip(e.delta);
             let rip = c.val(rip);
-            let code = match e.to {
-                Succ::Link(n) => leave::LINK + n as u64,
-                _ => leave::JUMP,
-            };
-            c.leave_at(rip, len, code);
+            c.go_on_at(rip, len);
         };
         let Succ::Block(to) = e.to else { return outside(self) };
         let target = &plan.blocks[to];
@@ -690,12 +783,24 @@ impl Clif<'_> {
         let left = self.b.use_var(self.left);
         let left = self.b.ins().iadd_imm_s(left, -self.done);
         self.b.ins().store(own(), left, self.core, left_at());
+        // The plan's list of instructions stays where it is as long as the region.
         let (insn, len) = (
-            self.b.ins().iconst(types::I64, index as i64),
+            self.b.ins().iconst(types::I64, &raw const self.plan.insns[index] as i64),
             self.b.ins().iconst(types::I64, i.len as i64),
         );
-        let r = self.call(offset_of!(Cx, interpret), &[insn, len], true);
+        let last =
+            self.plan.blocks[self.guest].end && index + 1 == self.plan.blocks[self.guest].insns.end;
+        let helper = if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) };
+        let r = self.call(helper, &[insn, len], true);
         let Some(r) = r else { return };
+        if last {
+            self.b.ins().return_(&[r]);
+            let nowhere = self.b.create_block();
+            self.b.switch_to_block(nowhere);
+            self.flags_set = true;
+            self.dead = true;
+            return;
+        }
         let (out, on) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(out);
         self.b.ins().brif(r, out, &[], on, &[]);

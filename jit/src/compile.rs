@@ -27,8 +27,8 @@ pub struct Compiler {
 /// A region in native code, not yet in its place.
 pub struct Done {
     pub plan: Plan,
-    /// The code, and whether it wants the guest's MXCSR in the host's. `None`: it cannot be compiled.
-    pub code: Option<(Vec<u8>, bool)>,
+    /// `None`: it cannot be compiled.
+    pub code: Option<Vec<u8>>,
     pub nanos: u64,
 }
 
@@ -47,6 +47,8 @@ impl Compiler {
             ("unwind_info", "false"),
             ("enable_probestack", "false"),
             ("is_pic", "false"),
+            // Tail calls want it.
+            ("preserve_frame_pointers", "true"),
             ("regalloc_algorithm", "backtracking"),
         ] {
             flags.set(name, value).map_err(|e| host(&e))?;
@@ -66,6 +68,16 @@ impl Compiler {
         })
     }
 
+    /// The code that enters regions.
+    fn enter(&mut self) -> Result<Vec<u8>, JitError> {
+        self.context.clear();
+        clif::enter(&mut self.context.func, &mut self.builder, self.isa.frontend_config());
+        match self.context.compile(&*self.isa, &mut Default::default()) {
+            Ok(c) => Ok(c.code_buffer().to_vec()),
+            Err(e) => Err(JitError::Host(e.inner.to_string())),
+        }
+    }
+
     /// Compiles a plan. Instructions that turn out not to fit are called instead.
     pub fn compile(&mut self, mut plan: Plan) -> Done {
         #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
@@ -74,23 +86,19 @@ impl Compiler {
         Done { plan, code, nanos: start.elapsed().as_nanos() as u64 }
     }
 
-    fn code(&mut self, plan: &mut Plan) -> Option<(Vec<u8>, bool)> {
+    fn code(&mut self, plan: &mut Plan) -> Option<Vec<u8>> {
         for (k, i) in plan.insns.iter().enumerate() {
             plan.call[k] |=
                 self.table[i.row as usize].is_none() || self.misfits.contains(&shape(i));
         }
         plan.connect();
         let target = self.isa.frontend_config();
-        let mut floats = false;
         for _ in 0..=plan.insns.len() {
             self.context.clear();
-            self.context.func.signature = clif::signature(self.isa.default_call_conv());
+            self.context.func.signature = clif::signature();
             let func = &mut self.context.func;
             match clif::translate(plan, func, &mut self.builder, &self.table, target) {
-                Ok(f) => {
-                    floats = f;
-                    break;
-                }
+                Ok(()) => break,
                 Err(Misfit(at)) => {
                     plan.call[at] = true;
                     if plan.mode.long64() && plan.mode.has(cpu::Mode::MASKED) {
@@ -102,7 +110,7 @@ impl Compiler {
             }
         }
         match self.context.compile(&*self.isa, &mut Default::default()) {
-            Ok(c) if c.buffer.relocs().is_empty() => Some((c.code_buffer().to_vec(), floats)),
+            Ok(c) if c.buffer.relocs().is_empty() => Some(c.code_buffer().to_vec()),
             Ok(_) => None,
             Err(e) => {
                 debug_assert!(false, "{:?}", e.inner);
@@ -141,10 +149,12 @@ pub enum Worker {
 }
 
 impl Worker {
-    pub fn new(background: bool) -> Result<Worker, JitError> {
+    /// A worker, and the code that enters regions.
+    pub fn new(background: bool) -> Result<(Worker, Vec<u8>), JitError> {
         let mut compiler = Compiler::new()?;
+        let enter = compiler.enter()?;
         if !background {
-            return Ok(Worker::Here(Box::new(compiler), Vec::new()));
+            return Ok((Worker::Here(Box::new(compiler), Vec::new()), enter));
         }
         let (to, plans) = crossbeam_channel::bounded::<Plan>(QUEUE);
         let (results, from) = crossbeam_channel::unbounded();
@@ -161,7 +171,7 @@ impl Worker {
             }
         };
         std::thread::Builder::new().name("jit".into()).spawn(work).map_err(JitError::Thread)?;
-        Ok(Worker::Thread { to, from, ready })
+        Ok((Worker::Thread { to, from, ready }, enter))
     }
 
     /// Whether there is something for [`Worker::take`].

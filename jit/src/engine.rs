@@ -164,6 +164,13 @@ impl Engine {
                 if s.c.activity() != Activity::Running {
                     break;
                 }
+                if event::only_shadow(&s) {
+                    // STI or MOV SS held interrupts off, which is over with the next instruction.
+                    s.c.state.shadow = 0;
+                    s.c.refresh();
+                    self.step(&mut s);
+                    continue;
+                }
                 if event::single(&s) {
                     self.count.stepped += 1;
                     cpu::step_with_events(&mut s);
@@ -277,16 +284,6 @@ impl Engine {
                     Some(next) => region = next,
                     None => break (false, false),
                 },
-                After::Link(link) => match self.regions.linked(region, link) {
-                    Some(next) => region = next,
-                    None => match self.region_at(s) {
-                        Some(next) => {
-                            self.regions.link(region, link, next);
-                            region = next;
-                        }
-                        None => break (false, false),
-                    },
-                },
                 After::Fault => {
                     self.fault(s);
                     break (true, false);
@@ -302,8 +299,13 @@ impl Engine {
     #[inline]
     fn region_at(&mut self, s: &mut Interp<'_>) -> Option<u32> {
         let id = self.next(s)?;
-        let region = self.blocks.all[id as usize].region;
-        (region < region::MAX && plan::far_from_hole(s.c.mode, s.c.state.rip)).then_some(region)
+        let b = &self.blocks.all[id as usize];
+        let (region, at) = (b.region, b.at);
+        if region >= region::MAX || !plan::far_from_hole(s.c.mode, s.c.state.rip) {
+            return None;
+        }
+        self.regions.know(region, s, at);
+        Some(region)
     }
 
     /// Asks for a region that starts with block `id`, which is about to run.

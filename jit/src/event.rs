@@ -18,3 +18,12 @@ pub fn pending(s: &mut Interp<'_>) {
 pub fn single(s: &Interp<'_>) -> bool {
     s.c.mode.has(Mode::STEP) || s.c.state.shadow != 0 || s.c.state.rflags & flags::RF != 0
 }
+
+/// Whether it must be only because interrupts are held off until it is over.
+pub fn only_shadow(s: &Interp<'_>) -> bool {
+    let st = &s.c.state;
+    st.shadow != 0
+        && st.rflags & (flags::TF | flags::RF) == 0
+        && st.pending_debug == 0
+        && st.dr7 & 0xff == 0
+}

@@ -4,9 +4,9 @@
 
 use crate::clif::leave;
 use cpu::rows::ROWS;
-use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Segment, Sem, State, Width};
+use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
 use memory::{PAGE, TLB_SIZE, Tlb, TlbEntry};
-use std::mem::offset_of;
+use std::mem::{MaybeUninit, offset_of};
 
 pub const TAG_READ: i32 = offset_of!(TlbEntry, read) as i32;
 pub const TAG_WRITE: i32 = offset_of!(TlbEntry, write) as i32;
@@ -31,6 +31,8 @@ pub fn base_at(seg: usize) -> i32 {
 type Access2 = extern "C" fn(*mut Core, *mut Cx, u64, u64) -> u64;
 type Access3 = extern "C" fn(*mut Core, *mut Cx, u64, u64, u64) -> u64;
 type Ask = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
+type Interpret = extern "C" fn(*mut Core, *mut Cx, *const Insn, u64) -> u64;
+type Enter = extern "C" fn(*mut Core, *mut Cx);
 type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 
 /// What native code has besides the core: helpers, and what they need.
@@ -38,67 +40,132 @@ type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 pub struct Cx {
     /// What a load helper has read; also where results go that count only by their flags.
     pub value: [u64; 2],
-    /// The host's MXCSR is the guest's.
-    floats: bool,
+    /// The host's MXCSR is the guest's, if this is not 0.
+    floats: u64,
+    /// Where regions go on: [`JUMP_SLOTS`] entries.
+    jumps: *mut Jump,
     pub load: Access2,
     pub store: Access3,
     pub refill: Access2,
-    pub interpret: Access2,
+    pub interpret: Interpret,
+    pub finish: Interpret,
+    enter_floats: Enter,
     flag: Ask,
     cond: Ask,
     status: Get,
-    /// Instructions of the region that runs.
-    pub insns: *const Insn,
-    bus: *mut dyn Bus,
+    /// Set while native code runs.
+    bus: MaybeUninit<*mut dyn Bus>,
 }
+pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
+pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
+pub const ENTER_FLOATS: usize = offset_of!(Cx, enter_floats);
 pub const FLAG: usize = offset_of!(Cx, flag);
 pub const COND: usize = offset_of!(Cx, cond);
 pub const STATUS: usize = offset_of!(Cx, status);
 
-/// A region's entry.
-pub type Code = unsafe extern "C" fn(*mut Core, *mut Cx) -> u64;
+/// Entries of the table of jumps; a power of two.
+pub const JUMP_SLOTS: usize = 4096;
+/// Log2 of the size of an entry.
+pub const JUMP_BITS: i64 = 5;
+const _: () = assert!(size_of::<Jump>() == 1 << JUMP_BITS);
 
-/// The entry at a place in the arena.
-///
-/// # Safety
-/// There must be a whole region's code there, and it must stay as long as the entry is called.
-pub unsafe fn entry(at: *const u8) -> Code {
-    // SAFETY: the caller vouches for the code; its signature is `clif::signature`.
-    unsafe { std::mem::transmute::<*const u8, Code>(at) }
+/// Where the code for a linear address in a mode is, as long as the address means the same memory.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct Jump {
+    rip: u64,
+    mode: u64,
+    /// The host's address of the guest's code.
+    host: u64,
+    code: *const u8,
+}
+pub const JUMP_RIP: i32 = offset_of!(Jump, rip) as i32;
+pub const JUMP_MODE: i32 = offset_of!(Jump, mode) as i32;
+pub const JUMP_HOST: i32 = offset_of!(Jump, host) as i32;
+pub const JUMP_CODE: i32 = offset_of!(Jump, code) as i32;
+/// No mode is all ones.
+const NO_JUMP: Jump = Jump { rip: 0, mode: !0, host: 0, code: std::ptr::null() };
+
+/// What enters a region: the convention of C outside, that of regions inside.
+type Enterer = unsafe extern "C" fn(*mut Core, *mut Cx, *const u8) -> u64;
+
+/// The way into native code, with what it needs besides the core.
+pub struct Gate {
+    cx: Box<Cx>,
+    jumps: Box<[Jump; JUMP_SLOTS]>,
+    enter: Option<Enterer>,
 }
 
-/// Runs a region. Gives what it says it left for.
-///
-/// # Safety
-/// `code` must be a region compiled for this host from `insns` and this core's mode.
-#[inline(always)]
-pub unsafe fn run(code: Code, insns: &[Insn], floats: bool, s: &mut Interp<'_>) -> u64 {
-    // The context does not outlive this call, and neither does its pointer to the bus.
-    // SAFETY: only the lifetime is changed.
-    let bus = unsafe { std::mem::transmute::<*mut (dyn Bus + '_), *mut dyn Bus>(&raw mut *s.bus) };
-    let mut cx = Cx {
-        load,
-        store,
-        refill,
-        interpret,
-        flag,
-        cond,
-        status,
-        value: [0; 2],
-        floats,
-        insns: insns.as_ptr(),
-        bus,
-    };
-    if floats {
-        mxcsr::load(s.c.state.mxcsr);
+// SAFETY: the pointers in it lead to its own table and, while native code runs, to what `run` was given.
+unsafe impl Send for Gate {}
+
+impl Gate {
+    pub fn new() -> Gate {
+        let mut jumps = Box::new([NO_JUMP; JUMP_SLOTS]);
+        let cx = Box::new(Cx {
+            load,
+            store,
+            refill,
+            interpret,
+            finish,
+            enter_floats,
+            flag,
+            cond,
+            status,
+            value: [0; 2],
+            floats: 0,
+            jumps: jumps.as_mut_ptr(),
+            bus: MaybeUninit::uninit(),
+        });
+        Gate { cx, jumps, enter: None }
     }
-    // SAFETY: the caller vouches for the code; core and bus are borrowed by `s` for as long.
-    let out = unsafe { code(&raw mut *s.c, &raw mut cx) };
-    if floats {
-        s.c.state.mxcsr = mxcsr::store();
-        mxcsr::load(mxcsr::PLAIN);
+
+    /// Takes the code that enters regions.
+    ///
+    /// # Safety
+    /// It must be what [`crate::clif::enter`] translated, and stay as long as the gate is used.
+    pub unsafe fn open(&mut self, at: *const u8) {
+        // SAFETY: the caller vouches for the code.
+        self.enter = Some(unsafe { std::mem::transmute::<*const u8, Enterer>(at) });
     }
-    out
+
+    fn slot(rip: u64) -> usize {
+        (rip ^ rip >> 12) as usize % JUMP_SLOTS
+    }
+    /// Notes that `code` is the region for `rip` in this mode where that is at `host`.
+    pub fn know(&mut self, rip: u64, mode: Mode, host: u64, code: *const u8) {
+        self.jumps[Self::slot(rip)] = Jump { rip, mode: mode.0.into(), host, code };
+    }
+    /// Forgets a region.
+    pub fn forget(&mut self, code: *const u8) {
+        self.jumps.iter_mut().filter(|j| std::ptr::eq(j.code, code)).for_each(|j| *j = NO_JUMP);
+    }
+    pub fn forget_all(&mut self) {
+        self.jumps.fill(NO_JUMP);
+    }
+
+    /// Runs a region and those it goes on in. Gives what it was left for.
+    ///
+    /// # Safety
+    /// `code` must be a region compiled for this host and this core's mode, and so must be all that [`Gate::know`] was told,
+    /// and their instructions must be alive.
+    #[inline(always)]
+    pub unsafe fn run(&mut self, code: *const u8, s: &mut Interp<'_>) -> u64 {
+        let Some(enter) = self.enter else { return leave::SIDE };
+        // The pointer to the bus is not followed after this call.
+        // SAFETY: only the lifetime is changed.
+        let bus =
+            unsafe { std::mem::transmute::<*mut (dyn Bus + '_), *mut dyn Bus>(&raw mut *s.bus) };
+        self.cx.bus = MaybeUninit::new(bus);
+        // SAFETY: the caller vouches for the code; core and bus are borrowed by `s` for as long.
+        let out = unsafe { enter(&raw mut *s.c, &raw mut *self.cx, code) };
+        if self.cx.floats != 0 {
+            self.cx.floats = 0;
+            s.c.state.mxcsr = mxcsr::store();
+            mxcsr::load(mxcsr::PLAIN);
+        }
+        out
+    }
 }
 
 /// The host's MXCSR, where it has one.
@@ -131,7 +198,7 @@ mod mxcsr {
 /// The pointers are those that native code was entered with.
 unsafe fn interp<'a>(core: *mut Core, cx: *mut Cx) -> Interp<'a> {
     // SAFETY: `run` made both from exclusive borrows which nobody uses while native code runs.
-    unsafe { Interp { c: &mut *core, bus: &mut *(*cx).bus } }
+    unsafe { Interp { c: &mut *core, bus: &mut *(*cx).bus.assume_init() } }
 }
 
 fn width(bits: u64) -> Width {
@@ -220,27 +287,39 @@ extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
     s.c.tlb.ram_at(set, la, true).is_none() as u64
 }
 
-/// Does an instruction of the region with the interpreter. The state is whole, RIP is the next instruction's, and the count is
-/// that before it. 0: go on.
-extern "C" fn interpret(core: *mut Core, cx: *mut Cx, index: u64, len: u64) -> u64 {
-    // SAFETY: called by native code only, with an index of its own region.
-    let (mut s, insn) = unsafe { (interp(core, cx), &*(*cx).insns.add(index as usize)) };
+/// Does an instruction of a region with the interpreter. The state is whole, and RIP is the next instruction's.
+///
+/// # Safety
+/// Called by native code only, with an instruction of its own region.
+unsafe fn do_insn(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) -> bool {
+    // SAFETY: the caller vouches for the pointers.
+    let (mut s, insn, floats) = unsafe { (interp(core, cx), &*insn, (*cx).floats != 0) };
     let next = s.c.state.rip;
-    // SAFETY: as above.
-    let floats = unsafe { (*cx).floats };
     if floats {
         s.c.state.mxcsr = mxcsr::store();
         mxcsr::load(mxcsr::PLAIN);
     }
-    let done = (ROWS[insn.row as usize].run)(&mut s, insn);
+    let done = (ROWS[insn.row as usize].run)(&mut s, insn).is_ok();
     if floats {
         mxcsr::load(s.c.state.mxcsr);
     }
-    if done.is_err() {
+    if !done {
         let rip = next.wrapping_sub(len);
         s.c.state.rip = if s.c.mode.long64() { rip } else { rip & 0xffff_ffff };
+    }
+    done
+}
+
+/// Does an instruction in the middle of a block. The count is that before it. 0: go on.
+extern "C" fn interpret(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) -> u64 {
+    // SAFETY: called by native code only, which has stored the next instruction's RIP.
+    let next = unsafe { interp(core, cx) }.c.state.rip;
+    // SAFETY: as above.
+    if !unsafe { do_insn(core, cx, insn, len) } {
         return leave::FAULT;
     }
+    // SAFETY: as above.
+    let s = unsafe { interp(core, cx) };
     if s.c.stop {
         s.c.left -= 1;
         return leave::EVENT;
@@ -250,6 +329,27 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, index: u64, len: u64) -> u
         return leave::JUMP;
     }
     0
+}
+
+/// Does an instruction after which the engine has to look what is due.
+extern "C" fn finish(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) -> u64 {
+    // SAFETY: called by native code only.
+    unsafe {
+        if !do_insn(core, cx, insn, len) {
+            return leave::FAULT;
+        }
+        interp(core, cx).c.left -= 1;
+    }
+    leave::EVENT
+}
+
+/// Makes the host compute as the guest's MXCSR says.
+extern "C" fn enter_floats(core: *mut Core, cx: *mut Cx) {
+    // SAFETY: called by native code only.
+    unsafe {
+        (*cx).floats = 1;
+        mxcsr::load(interp(core, cx).c.state.mxcsr);
+    }
 }
 
 extern "C" fn flag(core: *mut Core, cx: *mut Cx, f: u64) -> u64 {

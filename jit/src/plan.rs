@@ -11,8 +11,6 @@ use memory::PAGE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Succ {
     Block(usize),
-    /// Out of the region to a place in the same page: a link that the engine fills.
-    Link(u32),
     Out,
 }
 
@@ -35,6 +33,8 @@ pub struct Guest {
     pub only: Option<usize>,
     /// The small loop it belongs to.
     pub loop_: Option<usize>,
+    /// Its last instruction is one after which the engine looks at what is due.
+    pub end: bool,
     /// Instructions of the longest way from its start to a place where the count is looked at.
     pub path: i64,
 }
@@ -50,8 +50,6 @@ pub struct Plan {
     pub blocks: Vec<Guest>,
     /// Blocks of each small loop.
     pub loops: Vec<Vec<usize>>,
-    /// RAM offsets of link targets.
-    pub links: Vec<u64>,
     /// The blocks this was made of: `(id, serial)`, the head first.
     pub from: Vec<(Id, u64)>,
 }
@@ -115,7 +113,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         }
         let Some(id) = find(delta) else { continue };
         let b = &blocks.all[id as usize];
-        let n = usable(blocks, id);
+        let n = b.count as usize;
         if n == 0 || n > room || chosen.len() >= MAX_BLOCKS {
             if chosen.is_empty() {
                 return None;
@@ -124,7 +122,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         }
         room -= n;
         chosen.push((delta, id));
-        if n < b.count as usize {
+        if ends(blocks, id) {
             continue;
         }
         let ops = &blocks.ops[b.first as usize..][..n];
@@ -146,7 +144,6 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         call: Vec::new(),
         blocks: Vec::new(),
         loops: Vec::new(),
-        links: Vec::new(),
         from: Vec::new(),
     };
     let order = order(blocks, &chosen);
@@ -154,7 +151,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
     for &k in &order {
         let (delta, id) = chosen[k];
         let b = &blocks.all[id as usize];
-        let n = usable(blocks, id);
+        let n = b.count as usize;
         let ops = &blocks.ops[b.first as usize..][..n];
         let start = p.insns.len();
         let mut end = delta;
@@ -164,20 +161,15 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
             let row = &ROWS[op.insn.row as usize];
             p.call.push(row.big);
         }
-        let whole = n == b.count as usize;
-        let (taken, falls) = if whole { flow(&ops[n - 1].insn) } else { (None, false) };
+        let stop = ends(blocks, id);
+        if let (true, Some(last)) = (stop, p.call.last_mut()) {
+            *last = true;
+        }
+        let (taken, falls) = if stop { (None, false) } else { flow(&ops[n - 1].insn) };
         let page = page_of(delta);
-        let succ = |d: i64, p: &mut Plan| match place(d) {
-            Some(to) => Succ::Block(to),
-            None if page_of(d) == page => {
-                let off = base.wrapping_add(d as u64) & (PAGE - 1);
-                p.links.push(b.at & !(PAGE - 1) | off);
-                Succ::Link(p.links.len() as u32 - 1)
-            }
-            None => Succ::Out,
-        };
-        let taken = taken.map(|t| (end + t, succ(end + t, &mut p)));
-        let fall = if falls { succ(end, &mut p) } else { Succ::Out };
+        let succ = |d: i64| place(d).map_or(Succ::Out, Succ::Block);
+        let taken = taken.map(|t| (end + t, succ(end + t)));
+        let fall = if falls { succ(end) } else { Succ::Out };
         let host = core.tlb.ram().base() as u64 + (b.at & !(PAGE - 1));
         p.blocks.push(Guest {
             insns: start..start + n,
@@ -186,6 +178,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
             host,
             taken,
             fall,
+            end: stop,
             only: None,
             loop_: None,
             path: 0,
@@ -196,14 +189,11 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
     Some(p)
 }
 
-/// How many of a block's instructions a region takes: all, but for a last one that only the engine can do.
-fn usable(blocks: &Blocks, id: Id) -> usize {
+/// Whether the engine looks at what is due after a block.
+fn ends(blocks: &Blocks, id: Id) -> bool {
     let b = &blocks.all[id as usize];
-    let ops = &blocks.ops[b.first as usize..][..b.count as usize];
-    match ops.last() {
-        Some(op) if b.end && !is_string(&op.insn) => ops.len() - 1,
-        _ => ops.len(),
-    }
+    let last = b.first + b.count - 1;
+    b.end && !is_string(&blocks.ops[last as usize].insn)
 }
 
 /// Reverse post-order from the head; what cannot be reached is left out.
@@ -212,10 +202,10 @@ fn order(blocks: &Blocks, chosen: &[(i64, Id)]) -> Vec<usize> {
         .iter()
         .map(|&(delta, id)| {
             let b = &blocks.all[id as usize];
-            let n = usable(blocks, id);
-            if n < b.count as usize {
+            if ends(blocks, id) {
                 return Vec::new();
             }
+            let n = b.count as usize;
             let next = delta + b.bytes as i64;
             let (taken, falls) = flow(&blocks.ops[b.first as usize + n - 1].insn);
             let all = taken.map(|t| next + t).into_iter().chain(falls.then_some(next));

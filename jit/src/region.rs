@@ -7,7 +7,7 @@ use crate::block::{Blocks, NONE};
 use crate::clif::leave;
 use crate::compile::{Done, Worker};
 use crate::engine::{Config, JitError};
-use crate::native::{self, Code};
+use crate::native::Gate;
 use crate::plan::Plan;
 use cpu::{Insn, Interp, Mode};
 
@@ -22,33 +22,27 @@ pub const NEVER: u32 = u32::MAX - 2;
 pub enum After {
     Side,
     Jump,
-    Link(u32),
     Fault,
     Event,
 }
 
-struct Link {
-    /// RAM offset of the place it leads to.
-    at: u64,
-    to: u32,
-}
-
 struct Region {
-    code: Code,
-    insns: Box<[Insn]>,
-    links: Vec<Link>,
-    at: u64,
+    code: *const u8,
+    /// What the code has pointers to.
+    _insns: Vec<Insn>,
     mode: Mode,
     /// The block it starts with.
     head: (u32, u64),
     alive: bool,
-    floats: bool,
 }
+// SAFETY: the pointer leads into the arena, which goes where the regions go.
+unsafe impl Send for Region {}
 
 /// All regions, and the compiler that makes them.
 pub struct Regions {
     all: Vec<Region>,
     arena: Arena,
+    gate: Gate,
     worker: Option<Worker>,
     /// Asked for before everything was forgotten: results that are on their way and no longer wanted.
     pub made: u64,
@@ -62,10 +56,23 @@ pub struct Regions {
 impl Regions {
     pub fn new(config: &Config) -> Result<Regions, JitError> {
         let never = config.threshold == u32::MAX;
+        let mut arena = Arena::new(if never { 0 } else { config.code_bytes })?;
+        let mut gate = Gate::new();
+        let mut worker = None;
+        if !never {
+            let (w, enter) = Worker::new(config.background)?;
+            worker = Some(w);
+            if let Some(at) = arena.add(&enter) {
+                arena.keep();
+                // SAFETY: it was made for this, and is kept.
+                unsafe { gate.open(at) };
+            }
+        }
         Ok(Regions {
             all: Vec::new(),
-            arena: Arena::new(if never { 0 } else { config.code_bytes })?,
-            worker: if never { None } else { Some(Worker::new(config.background)?) },
+            arena,
+            gate,
+            worker,
             made: 0,
             dropped: 0,
             failed: 0,
@@ -79,6 +86,7 @@ impl Regions {
     pub fn clear(&mut self) {
         self.all.clear();
         self.arena.clear();
+        self.gate.forget_all();
     }
 
     #[inline(always)]
@@ -121,7 +129,7 @@ impl Regions {
             blocks.all[head.0 as usize].region = NONE;
             return true;
         }
-        let Some((code, floats)) = done.code else {
+        let Some(code) = done.code else {
             self.failed += 1;
             blocks.all[head.0 as usize].region = NEVER;
             return true;
@@ -137,15 +145,11 @@ impl Regions {
         self.insns += plan.insns.len() as u64;
         self.bytes += code.len() as u64;
         self.all.push(Region {
-            // SAFETY: the code was made by `clif` for this host, and stays until `clear`.
-            code: unsafe { native::entry(place) },
-            insns: plan.insns.into(),
-            links: plan.links.iter().map(|&at| Link { at, to: NONE }).collect(),
-            at: b.at,
+            code: place,
+            _insns: plan.insns,
             mode: plan.mode,
             head,
             alive: true,
-            floats,
         });
         true
     }
@@ -157,43 +161,31 @@ impl Regions {
             return;
         }
         self.dropped += 1;
+        self.gate.forget(r.code);
         let b = &mut blocks.all[r.head.0 as usize];
         if b.serial == r.head.1 && b.region == number {
             (b.region, b.heat) = (NONE, 0);
         }
     }
 
-    /// Runs a region.
+    /// Runs a region, and those it goes on in.
     #[inline(always)]
     pub fn run(&mut self, number: u32, s: &mut Interp<'_>) -> After {
         let r = &self.all[number as usize];
         debug_assert!(r.alive && r.mode == s.c.mode);
-        // SAFETY: the region is alive, and was compiled for this mode from these instructions.
-        match unsafe { native::run(r.code, &r.insns, r.floats, s) } {
+        // SAFETY: the region is alive, and was compiled for this mode; so are all that the gate knows.
+        match unsafe { self.gate.run(r.code, s) } {
             leave::SIDE => After::Side,
             leave::JUMP => After::Jump,
             leave::FAULT => After::Fault,
-            leave::EVENT => After::Event,
-            n => After::Link((n - leave::LINK) as u32),
+            _ => After::Event,
         }
     }
 
-    /// Where a link leads, if that is known.
-    #[inline(always)]
-    pub fn linked(&self, from: u32, link: u32) -> Option<u32> {
-        let l = self.all[from as usize].links.get(link as usize)?;
-        let to = self.all.get(l.to as usize)?;
-        to.alive.then_some(l.to)
-    }
-    /// Makes a link lead to a region. It stays in the page of the place it leaves, so that it is right whatever page tables say.
-    pub fn link(&mut self, from: u32, link: u32, to: u32) {
-        let (at, mode) = (self.all[to as usize].at, self.all[to as usize].mode);
-        let r = &mut self.all[from as usize];
-        if let Some(l) = r.links.get_mut(link as usize)
-            && l.at == at
-            && r.mode == mode
-        {
-            l.to = to;
-        }
+    /// Notes that a region is what runs at RIP, whose code is at this RAM offset: others go on in it from now on.
+    pub fn know(&mut self, number: u32, s: &Interp<'_>, at: u64) {
+        let r = &self.all[number as usize];
+        let host = s.c.tlb.ram().base() as u64 + at;
+        self.gate.know(s.c.state.rip, r.mode, host, r.code);
     }
 }
