@@ -27,8 +27,8 @@ pub fn ends(i: &Insn) -> bool {
 
 /// Decodes the block at RAM offset `at` in the core's mode and keeps it. `None`: its first instruction crosses the page.
 pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
-    let mut page = [0; PAGE as usize];
-    let room = (PAGE - at % PAGE) as usize;
+    let mut page = [0; MAX_BLOCK * 15];
+    let room = ((PAGE - at % PAGE) as usize).min(page.len());
     core.tlb.ram().read(at, &mut page[..room])?;
     let mut ops = Vec::with_capacity(16);
     let (mut n, mut end) = (0, false);

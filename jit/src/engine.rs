@@ -78,7 +78,9 @@ struct Jump {
     id: Id,
 }
 
-const JUMPS: usize = 4096;
+const JUMPS: usize = 32768;
+const CROSSINGS: usize = 1024;
+const NO_CROSSING: (u64, Mode) = (!0, Mode(0));
 const NO_JUMP: Jump = Jump { rip: !0, at: !0, mode: Mode(0), id: NONE };
 
 /// Runs the cores of one machine, in turn.
@@ -89,6 +91,9 @@ pub struct Engine {
     steps: Steps,
     regions: Regions,
     jumps: Box<[Jump; JUMPS]>,
+    /// Places, with their modes, where an instruction was found to cross its page. If that is no longer so, it is executed
+    /// one at a time for nothing until code is written somewhere.
+    crossing: Box<[(u64, Mode); CROSSINGS]>,
     /// How far each core's TLB follows [`Blocks::protected`].
     seen: Vec<usize>,
     count: Counters,
@@ -116,6 +121,7 @@ impl Engine {
             steps: Steps::new(),
             regions: Regions::new(&config)?,
             jumps: Box::new([NO_JUMP; JUMPS]),
+            crossing: Box::new([NO_CROSSING; CROSSINGS]),
             seen: Vec::new(),
             count: Counters::default(),
             catch: false,
@@ -128,6 +134,7 @@ impl Engine {
         self.blocks.clear(&self.ram);
         self.regions.clear();
         self.jumps.fill(NO_JUMP);
+        self.crossing.fill(NO_CROSSING);
         self.count.flushes += 1;
     }
 
@@ -390,14 +397,20 @@ impl Engine {
         let id = match self.blocks.find(at, mode) {
             Some(id) => id,
             None => {
-                if self.blocks.shunned(at, s.c.retired()) {
+                let crossing = (at ^ at >> 12) as usize % CROSSINGS;
+                if self.crossing[crossing] == (at, mode) || self.blocks.shunned(at, s.c.retired())
+                {
                     return None;
                 }
                 if self.blocks.full() {
                     self.flush();
                 }
+                let Some(id) = decode::block(&mut self.blocks, s.c, at) else {
+                    self.crossing[crossing] = (at, mode);
+                    return None;
+                };
                 self.count.decoded += 1;
-                decode::block(&mut self.blocks, s.c, at)?
+                id
             }
         };
         let rip = s.c.state.rip;
@@ -425,6 +438,7 @@ impl Engine {
     fn code_written(&mut self, now: u64) {
         let writes = self.ram.take_code_writes();
         self.count.code_writes += writes.len() as u64;
+        self.crossing.fill(NO_CROSSING);
         for region in self.blocks.written(&self.ram, &writes, now) {
             self.regions.drop(region, &mut self.blocks);
         }

@@ -64,7 +64,7 @@ pub const COND: usize = offset_of!(Cx, cond);
 pub const STATUS: usize = offset_of!(Cx, status);
 
 /// Entries of the table of jumps; a power of two.
-pub const JUMP_SLOTS: usize = 4096;
+pub const JUMP_SLOTS: usize = 16384;
 /// Log2 of the size of an entry.
 pub const JUMP_BITS: i64 = 5;
 const _: () = assert!(size_of::<Jump>() == 1 << JUMP_BITS);

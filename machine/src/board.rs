@@ -157,7 +157,8 @@ fn map_ram(world: &mut World, l: &Layout) {
 
 /// The CPU model that the options name.
 fn model(config: &Config) -> Result<Model, MachineError> {
-    let mut text = config.cpu.model.clone().unwrap_or_else(|| "qemu64".into());
+    // QEMU says qemu64 here; what runs on that runs on this, and what wants more than 2003 had does, too.
+    let mut text = config.cpu.model.clone().unwrap_or_else(|| "max".into());
     for (name, setting) in &config.cpu.features {
         text += &match setting {
             Setting::On => format!(",{name}=on"),

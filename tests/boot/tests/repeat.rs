@@ -44,7 +44,7 @@ fn ours() -> Result<()> {
 
 fn guest(board: &str) -> Result<Machine> {
     let machine = Machine::new(board)?.args(["-m", "64"]).kernel(&guest::get()?);
-    Ok(machine.append("selftest hash time spin=20 selftest poweroff"))
+    Ok(machine.append("selftest hash time spin=500 selftest poweroff"))
 }
 
 fn debian<const CPUS: u32>() -> Result<Machine> {
