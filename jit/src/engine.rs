@@ -398,8 +398,7 @@ impl Engine {
             Some(id) => id,
             None => {
                 let crossing = (at ^ at >> 12) as usize % CROSSINGS;
-                if self.crossing[crossing] == (at, mode) || self.blocks.shunned(at, s.c.retired())
-                {
+                if self.crossing[crossing] == (at, mode) || self.blocks.shunned(at, s.c.retired()) {
                     return None;
                 }
                 if self.blocks.full() {
