@@ -51,8 +51,12 @@ pub struct Counters {
     pub stepped: u64,
     /// Instructions executed in native code.
     pub native: u64,
-    /// Times native code left an instruction to tier 0.
+    /// Times native code was left: for tier 0 to do an instruction or the rest of a budget, for a place it does not know,
+    /// for an exception, to see what is due.
     pub side_exits: u64,
+    pub jumps: u64,
+    pub faults: u64,
+    pub events: u64,
     /// Regions compiled, thrown away, and those that could not be.
     pub regions: u64,
     pub regions_dropped: u64,
@@ -67,6 +71,35 @@ pub struct Counters {
     pub code_writes: u64,
     /// Times everything was forgotten.
     pub flushes: u64,
+}
+
+impl std::fmt::Display for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let nanos = self.compile_nanos.checked_div(self.region_insns).unwrap_or(0);
+        let rows = [
+            ("instructions in native code", self.native),
+            ("instructions in tier 0", self.tier0),
+            ("instructions one at a time", self.stepped),
+            ("blocks alive", self.blocks),
+            ("blocks decoded", self.decoded),
+            ("blocks dropped, overwritten", self.dropped),
+            ("instructions in blocks", self.ops),
+            ("regions compiled", self.regions),
+            ("regions dropped", self.regions_dropped),
+            ("regions that did not compile", self.regions_failed),
+            ("instructions in regions", self.region_insns),
+            ("bytes of native code", self.code_bytes),
+            ("compile time, ms", self.compile_nanos / 1_000_000),
+            ("compile time per instruction, ns", nanos),
+            ("exits to tier 0", self.side_exits),
+            ("exits to unknown places", self.jumps),
+            ("exits with exceptions", self.faults),
+            ("exits to see what is due", self.events),
+            ("writes to code pages", self.code_writes),
+            ("times everything was forgotten", self.flushes),
+        ];
+        rows.iter().try_for_each(|(name, n)| writeln!(f, "{name:34} {n:>14}"))
+    }
 }
 
 /// Where execution went from a linear address lately.
@@ -287,15 +320,22 @@ impl Engine {
                     self.count.side_exits += 1;
                     break (false, true);
                 }
-                After::Jump => match self.region_at(s) {
-                    Some(next) => region = next,
-                    None => break (false, false),
-                },
+                After::Jump => {
+                    self.count.jumps += 1;
+                    match self.region_at(s) {
+                        Some(next) => region = next,
+                        None => break (false, false),
+                    }
+                }
                 After::Fault => {
+                    self.count.faults += 1;
                     self.fault(s);
                     break (true, false);
                 }
-                After::Event => break (true, false),
+                After::Event => {
+                    self.count.events += 1;
+                    break (true, false);
+                }
             }
         };
         self.count.native += (before - s.c.left) as u64;

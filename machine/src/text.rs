@@ -138,7 +138,7 @@ impl Machine {
                     let _ = writeln!(o, "dev: {}, id {}", self.parts.name(id), id.0);
                 }
             }
-            "jit" => self.engine_text(&mut o),
+            "jit" => o = self.engine.counters().to_string(),
             "lapic" => {
                 let id = *self.parts.lapic_ids().get(cpu)?;
                 o = self.parts.get::<Lapic>(id).map(device::Device::describe)?;
@@ -171,10 +171,6 @@ impl Machine {
             _ => return None,
         }
         Some(o)
-    }
-
-    fn engine_text(&self, o: &mut String) {
-        let _ = writeln!(o, "{:#?}", self.engine.counters());
     }
 
     /// The width of the code that a core runs.
