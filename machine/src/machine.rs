@@ -61,6 +61,10 @@ pub struct Machine {
     /// The address-map version that the TLBs were filled from.
     pub(crate) map_version: u64,
     pub(crate) a20: bool,
+    /// No core goes on once [`Machine::count`] is this.
+    pub until: u64,
+    /// Cores are run by the plain interpreter, the oracle of the engine: for tests that compare the two.
+    pub plain: bool,
 }
 
 impl Machine {
@@ -108,7 +112,7 @@ impl Machine {
         }
         for _ in 0..TURNS {
             self.wake_devices();
-            if !self.world.requests.is_empty() {
+            if !self.world.requests.is_empty() || self.count >= self.until {
                 break;
             }
             match self.next_runnable() {
@@ -146,6 +150,7 @@ impl Machine {
         {
             budget = budget.min(left.max(1));
         }
+        budget = budget.min(self.until - self.count);
         let core = &mut self.cores[n];
         let before = core.retired();
         core.set_budget(budget);
@@ -162,7 +167,11 @@ impl Machine {
             pic: self.board.pic,
             lapic_at: window,
         };
-        self.engine.run(core, &mut bus);
+        if self.plain {
+            interpret(&mut Interp { c: core, bus: &mut bus });
+        } else {
+            self.engine.run(core, &mut bus);
+        }
         let done = core.retired() - before;
         self.count += done;
         let called = self.obey();
@@ -297,5 +306,17 @@ impl Machine {
         let r = f(&mut Interp { c: core, bus: &mut bus });
         self.obey();
         r
+    }
+}
+
+/// What [`Engine::run`] does, by the plain interpreter: it ends for the same reasons.
+fn interpret(s: &mut Interp<'_>) {
+    while s.c.left > 0 && !s.c.yields && !s.bus.attention() {
+        s.c.stop = false;
+        s.c.refresh();
+        cpu::run(s);
+        if s.c.activity() != Activity::Running {
+            break;
+        }
     }
 }

@@ -1,0 +1,1 @@
+pub struct Ports; impl super::Target for Ports { fn case(&mut self,_:u64,_:u64)->Result<(),String>{Ok(())} fn summary(&self)->String{String::new()} } impl Ports { pub fn new(_:u64)->Result<Ports,String>{Ok(Ports)} }
