@@ -161,7 +161,7 @@ impl Engine {
                     break;
                 }
                 event::pending(&mut s);
-                if s.c.activity() != Activity::Running {
+                if s.c.left <= 0 || s.c.activity() != Activity::Running {
                     break;
                 }
                 if event::single(&s) {
