@@ -41,6 +41,8 @@ pub enum Slice {
 const TURN: u64 = 4_000;
 /// Instructions that a single core runs before the host's clock is looked at.
 const LOOK: u64 = 50_000;
+/// Guest time stays below this (73 years), so that sums of times make sense.
+pub(crate) const END_OF_TIME: Tick = 1 << 61;
 /// Turns in a slice.
 const TURNS: u32 = 64;
 
@@ -190,7 +192,8 @@ impl Machine {
 
     /// All cores wait.
     fn idle(&mut self) -> Slice {
-        let Some(at) = self.world.next_wake() else {
+        // What is due after the end of time never comes: a guest that waits for it must not jump there.
+        let Some(at) = self.world.next_wake().filter(|at| *at < END_OF_TIME) else {
             let stuck = self.cores.iter().all(|c| c.activity() == Activity::Shutdown);
             return if stuck { Slice::Stuck } else { Slice::Idle { until: None } };
         };

@@ -1,6 +1,6 @@
 //! The whole machine to a stream and back, and its fingerprint.
 
-use crate::machine::Machine;
+use crate::machine::{END_OF_TIME, Machine};
 use cpu::State;
 use migration::snapshot;
 use state::{Misfit, state};
@@ -84,6 +84,9 @@ impl Machine {
                 mine.cores,
                 mine.ram >> 20
             ));
+        }
+        if rest.now >= END_OF_TIME || rest.count >= END_OF_TIME >> 10 {
+            return Err("damaged: it says that it ran for longer than 73 years".into());
         }
         let mut cores = Vec::new();
         for n in 0..self.cores.len() {

@@ -273,11 +273,12 @@ fn timers(m: &mut Machine, r: &mut Rng) {
     let apic = [(0xF0u64, 0x1FFu64), (0x350, 0x700), (0x320, timer), (0x3E0, r.below(12)),
         (0x380, 100 + r.below(20_000))];
     m.with_core(0, |s| {
+        let now = s.c.retired();
         for (port, v) in ports {
-            s.bus.port_write(0, port, Width::W8, v);
+            s.bus.port_write(now, port, Width::W8, v);
         }
         for (at, v) in apic {
-            s.bus.write(0, 0xFEE0_0000 + at, Width::W32, v);
+            s.bus.write(now, 0xFEE0_0000 + at, Width::W32, v);
         }
     });
 }
