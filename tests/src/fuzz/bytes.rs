@@ -1,6 +1,7 @@
 //! `fuzz-bytes`: the same random case on three machines, whose cores differ in how they run. They must end alike.
 
 use super::{Target, code, scene};
+use cpu::Activity;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use machine::config::{Board, Chipset, Config, CpuModel, DeviceSpec, Kind, Shift, Timebase};
 use machine::config::{RtcBase, Topology};
@@ -109,10 +110,14 @@ impl Bytes {
             *if a == b { &mut same } else { &mut differ } = middle;
         }
         let mut out = String::new();
-        if same > 0 {
-            self.run(0, case, same)?;
-            self.run(n, case, same)?;
-            place(&mut out, &mut self.columns[0].machine);
+        // The way there, by both.
+        for at in same.saturating_sub(trail()).max(1)..=differ + trail() / 4 {
+            for n in [0, n] {
+                self.run(n, case, at)?;
+                let c = &mut self.columns[n];
+                let _ = write!(out, "{at} {}: ", c.name);
+                place(&mut out, &mut c.machine);
+            }
         }
         let (a, b) = (self.run(0, case, differ)?, self.run(n, case, differ)?);
         let _ = writeln!(out, "after {differ} instructions (of {most}): {:?} and {:?}", a.0, b.0);
@@ -197,25 +202,31 @@ fn ends(q: &device::Request) -> bool {
     }
 }
 
-/// The instruction at each core's RIP.
+/// The instruction at the RIP of each core that runs.
 fn place(out: &mut String, m: &mut Machine) {
-    for n in 0..m.cores.len() {
+    let running: Vec<_> =
+        (0..m.cores.len()).filter(|&n| m.cores[n].activity() == Activity::Running).collect();
+    for n in running {
         let (mode, rip) = (m.cores[n].mode, m.cores[n].state.rip);
         let mut bytes = [0; 15];
         let got = m.with_core(n, |s| s.fetch(&mut bytes)).unwrap_or(0);
         let mut d = Decoder::with_ip(mode.bits(), &bytes[..got], rip, DecoderOptions::NONE);
         let mut text = String::new();
-        IntelFormatter::new().format(&d.decode(), &mut text);
-        let hex: String = bytes[..got].iter().map(|b| format!("{b:02X}")).collect();
-        let _ = writeln!(out, "core {n} before: {rip:#x}: {hex}: {text}");
+        let i = d.decode();
+        IntelFormatter::new().format(&i, &mut text);
         let s = &m.cores[n].state;
-        let _ = writeln!(out, "  {} bits, cpl {}, gpr {:x?}", mode.bits(), s.cpl, s.gpr);
-        let _ = writeln!(out, "  cr0 {:x} cr4 {:x} flags {:x}, {:?}", s.cr0, s.cr4, s.flags(), m.cores[n].activity());
+        let gpr: Vec<_> = s.gpr.iter().map(|g| format!("{g:x}")).collect();
+        let _ = write!(out, "[core {n} {} bits cpl {} at {rip:x}: ", mode.bits(), s.cpl);
+        out.extend(bytes[..i.len()].iter().map(|b| format!("{b:02x}")));
+        let _ = write!(out, " {text}; flags {:x} gpr {}] ", s.flags(), gpr.join(" "));
     }
+    out.push('\n');
 }
 
 fn differences(out: &mut String, a: &mut Machine, b: &mut Machine) {
     let _ = writeln!(out, "count {} and {}", a.count, b.count);
+    let s = &a.cores[0].state;
+    let _ = writeln!(out, "cr0 {:x} cr4 {:x} efer {:x} dr7 {:x}", s.cr0, s.cr4, s.msr.efer, s.dr7);
     for n in 0..a.cores.len() {
         let text = |m: &mut Machine| {
             m.cores[n].state.settle();
@@ -246,4 +257,9 @@ pub(super) fn sections(a: &mut Machine, b: &mut Machine) -> Vec<String> {
     let (Some(a), Some(b)) = (save(a), save(b)) else { return vec!["cannot be saved".into()] };
     let differ = |name: &&str| a.section(name) != b.section(name);
     a.names().filter(differ).map(str::to_owned).collect()
+}
+
+/// How many instructions before the difference are shown.
+fn trail() -> u64 {
+    std::env::var("TRAIL").ok().and_then(|t| t.parse().ok()).unwrap_or(5)
 }
