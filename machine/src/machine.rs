@@ -257,8 +257,7 @@ impl Machine {
         self.a20 = true;
         self.set_a20(a20);
         self.engine.flush();
-        self.parts.forget_outputs(&mut self.world);
-        self.parts.settle_all(&mut self.world);
+        self.parts.resume(&mut self.world);
         self.obey();
         self.flush_tlbs();
     }

@@ -98,10 +98,10 @@ impl Chip {
     }
     fn command(&mut self, value: u8) {
         if value & 0x10 != 0 {
-            // ICW1: edges are forgotten, levels stay.
-            let (irr, elcr) = (self.irr & self.elcr, self.elcr);
+            // ICW1: edges are forgotten, levels stay. What is high already has to fall before it makes another edge.
+            let (irr, elcr, lines) = (self.irr & self.elcr, self.elcr, self.lines);
             let (wants_icw4, single) = (value & 1 != 0, value & 2 != 0);
-            *self = Chip { irr, elcr, icw: 2, wants_icw4, single, ..Chip::default() };
+            *self = Chip { irr, elcr, lines, icw: 2, wants_icw4, single, ..Chip::default() };
         } else if value & 8 != 0 {
             self.poll |= value & 4 != 0;
             if value & 2 != 0 {
