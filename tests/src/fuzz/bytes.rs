@@ -163,7 +163,11 @@ impl Target for Bytes {
         for c in &self.columns {
             let k = c.machine.engine.counters();
             let (native, all) = (k.native, k.native + k.tier0 + k.stepped);
-            let _ = write!(out, "\n  {}: {all} in engine, {native} native, {} regions", c.name, k.regions);
+            let _ = write!(
+                out,
+                "\n  {}: {all} in engine, {native} native, {} regions",
+                c.name, k.regions
+            );
         }
         for (kind, n) in scene::KINDS.iter().zip(&self.kinds) {
             let _ = write!(out, "\n  {:28} {n}", kind.name);

@@ -204,14 +204,18 @@ impl Coder<'_> {
             2 => self.out.extend([0x0F, 0x00, modrm]),
             3 => self.out.extend([0x0F, 0x01, modrm]),
             4 => self.out.extend([0x0F, 0x01, 0xC0 | modrm]),
-            5 => self.out.extend([0x0F, self.r.pick(&[2, 3, 5, 6, 7, 8, 9, 0x0B, 0x34, 0x35, 0xAA, 0xA2])]),
+            5 => self
+                .out
+                .extend([0x0F, self.r.pick(&[2, 3, 5, 6, 7, 8, 9, 0x0B, 0x34, 0x35, 0xAA, 0xA2])]),
             6 | 7 => {
                 let msr = self.msr();
                 self.set(1, msr);
                 let op = self.r.pick(&[0x30, 0x32, 0x32, 0x33]);
                 self.out.extend([0x0F, op]);
             }
-            8 => self.out.extend([self.r.pick(&[0xCF, 0xCB, 0x48, 0x66]), self.r.pick(&[0xCF, 0xCB])]),
+            8 => self
+                .out
+                .extend([self.r.pick(&[0xCF, 0xCB, 0x48, 0x66]), self.r.pick(&[0xCF, 0xCB])]),
             9 => {
                 let sel = self.selector();
                 self.set(0, sel);
@@ -241,15 +245,43 @@ impl Coder<'_> {
             17 => self.out.extend([0x0F, 0xAE, modrm]),
             18 => self.out.extend([0x0F, 0xC7, modrm]),
             19 => self.out.extend([0x66, 0x0F, 0x38, 0x82, modrm & 0x3F]),
-            20 => self.out.extend([self.r.pick(&[0x62, 0x63, 0xC8, 0xD4, 0xD5, 0x27, 0x37, 0xC4]), modrm, 0]),
-            _ => self.out.extend([0x0F, self.r.pick(&[0xB2, 0xB4, 0xB5, 0xA0, 0xA1, 0xA8, 0xA9]), modrm]),
+            20 => self.out.extend([
+                self.r.pick(&[0x62, 0x63, 0xC8, 0xD4, 0xD5, 0x27, 0x37, 0xC4]),
+                modrm,
+                0,
+            ]),
+            _ => self.out.extend([
+                0x0F,
+                self.r.pick(&[0xB2, 0xB4, 0xB5, 0xA0, 0xA1, 0xA8, 0xA9]),
+                modrm,
+            ]),
         }
     }
 
     fn msr(&mut self) -> u32 {
         const FIRST: [u32; 22] = [
-            0x10, 0x1B, 0x3A, 0x48, 0x8B, 0xE7, 0x174, 0x179, 0x1A0, 0x1D9, 0x200, 0x250, 0x268,
-            0x277, 0x2FF, 0x400, 0x6E0, 0x802, 0xDA0, 0xC000_0080, 0xC000_0100, 0xC001_0015,
+            0x10,
+            0x1B,
+            0x3A,
+            0x48,
+            0x8B,
+            0xE7,
+            0x174,
+            0x179,
+            0x1A0,
+            0x1D9,
+            0x200,
+            0x250,
+            0x268,
+            0x277,
+            0x2FF,
+            0x400,
+            0x6E0,
+            0x802,
+            0xDA0,
+            0xC000_0080,
+            0xC000_0100,
+            0xC001_0015,
         ];
         match self.r.below(8) {
             0 => self.r.next() as u32,

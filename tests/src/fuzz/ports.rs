@@ -35,7 +35,9 @@ pub struct Ports {
 impl Ports {
     pub fn new(_: u64) -> Result<Ports, String> {
         let mut pairs = Vec::new();
-        for (chipset, cpus) in [(Chipset::Pc, 1), (Chipset::Q35, 1), (Chipset::Pc, 2), (Chipset::Q35, 4)] {
+        for (chipset, cpus) in
+            [(Chipset::Pc, 1), (Chipset::Q35, 1), (Chipset::Pc, 2), (Chipset::Q35, 4)]
+        {
             let make = || {
                 let mut m = Machine::new(config(chipset, cpus, RAM)).map_err(|e| e.to_string())?;
                 m.set_running(true);
@@ -97,7 +99,11 @@ impl Ports {
                     same(pair, &trail)?;
                 }
                 if ours != other {
-                    return Err(report(pair, &trail, &format!("{ours:#x}, but {other:#x} in the twin")));
+                    return Err(report(
+                        pair,
+                        &trail,
+                        &format!("{ours:#x}, but {other:#x} in the twin"),
+                    ));
                 }
             }
             if n % every == every - 1 {

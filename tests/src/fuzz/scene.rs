@@ -265,13 +265,28 @@ fn timers(m: &mut Machine, r: &mut Rng) {
     let every = 20 + r.below(2000);
     let mask = r.pick(&[0xFE, 0xFE, 0, 0xAA]);
     let ports = [
-        (0x20u16, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, mask),
-        (0xA0, 0x11), (0xA1, 0x28), (0xA1, 2), (0xA1, 1), (0xA1, mask),
-        (0x43, 0x34), (0x40, every & 0xFF), (0x40, every >> 8),
+        (0x20u16, 0x11),
+        (0x21, 0x20),
+        (0x21, 4),
+        (0x21, 1),
+        (0x21, mask),
+        (0xA0, 0x11),
+        (0xA1, 0x28),
+        (0xA1, 2),
+        (0xA1, 1),
+        (0xA1, mask),
+        (0x43, 0x34),
+        (0x40, every & 0xFF),
+        (0x40, every >> 8),
     ];
     let timer = 0x40 | r.pick(&[0u64, 1 << 17, 1 << 16]);
-    let apic = [(0xF0u64, 0x1FFu64), (0x350, 0x700), (0x320, timer), (0x3E0, r.below(12)),
-        (0x380, 100 + r.below(20_000))];
+    let apic = [
+        (0xF0u64, 0x1FFu64),
+        (0x350, 0x700),
+        (0x320, timer),
+        (0x3E0, r.below(12)),
+        (0x380, 100 + r.below(20_000)),
+    ];
     m.with_core(0, |s| {
         let now = s.c.retired();
         for (port, v) in ports {

@@ -54,10 +54,10 @@ const MEMORY: &[(u64, u64)] = &[
     (0, 0x40_0000), (0xFFFF_0000, 0x1_0000), (1 << 32, 0x1000),
 ];
 /// Functions that the boards have: device and function.
-const FUNCTIONS: [u64; 8] = [0, 1 << 3, 1 << 3 | 3, 2 << 3, 3 << 3, 0x1F << 3, 0x1F << 3 | 3, 0x1F << 3 | 2];
+const FUNCTIONS: [u64; 8] =
+    [0, 1 << 3, 1 << 3 | 3, 2 << 3, 3 << 3, 0x1F << 3, 0x1F << 3 | 3, 0x1F << 3 | 2];
 
-const WIDTHS: [Width; 6] =
-    [Width::W8, Width::W8, Width::W16, Width::W32, Width::W32, Width::W64];
+const WIDTHS: [Width; 6] = [Width::W8, Width::W8, Width::W16, Width::W32, Width::W32, Width::W64];
 
 impl Script {
     pub fn new(r: Rng, parts: u32, q35: bool) -> Script {
@@ -132,7 +132,11 @@ impl Script {
                 let msr = self.r.pick(&[0x1Bu32, 0x800, 0x808, 0x80B, 0x830, 0x832, 0x838, 0x6E0]);
                 let msr = msr + self.r.below(4) as u32 * self.r.below(4) as u32;
                 let v = self.value();
-                out.push(if self.r.below(2) == 0 { Step::MsrRead(msr) } else { Step::MsrWrite(msr, v) });
+                out.push(if self.r.below(2) == 0 {
+                    Step::MsrRead(msr)
+                } else {
+                    Step::MsrWrite(msr, v)
+                });
             }
             80..90 => {
                 let longest = self.r.pick(&[10u64, 1000, 100_000, 10_000_000, 2_000_000_000]);
@@ -166,7 +170,8 @@ impl Script {
         ];
         out.extend(ports.map(|(at, v)| Step::PortWrite(at, Width::W8, v & 0xFF)));
         let start = 100 + self.r.below(1 << 20);
-        let lapic = [(0xF0, 0x1FF), (0x350, 0x700), (0x320, 0x2_0040), (0x3E0, 0xB), (0x380, start)];
+        let lapic =
+            [(0xF0, 0x1FF), (0x350, 0x700), (0x320, 0x2_0040), (0x3E0, 0xB), (0x380, start)];
         out.extend(lapic.map(|(at, v)| Step::Write(0xFEE0_0000 + at, Width::W32, v)));
         for pin in 0..24 {
             let entry = 0x30 + pin | self.r.below(2) << 15 | u64::from(self.r.permille(100)) << 16;
@@ -183,19 +188,26 @@ impl Script {
 
     /// PCI configuration: by ports or in memory, often a BAR with a place for it.
     fn configure(&mut self, out: &mut Vec<Step>) {
-        let function = if self.r.below(10) == 0 { self.r.below(0x1000) } else { self.r.pick(&FUNCTIONS) };
+        let function =
+            if self.r.below(10) == 0 { self.r.below(0x1000) } else { self.r.pick(&FUNCTIONS) };
         let bar = self.r.below(2) == 0;
         let reg = match bar {
             true => 0x10 + 4 * self.r.below(6),
-            false => self.r.pick(&[4, 4, 0x40, 0x44, 0x50, 0x58, 0x60, 0x64, 0x80, 0xD0, 0xE0, 0xF0])
-                + self.r.below(16),
+            false => {
+                self.r.pick(&[4, 4, 0x40, 0x44, 0x50, 0x58, 0x60, 0x64, 0x80, 0xD0, 0xE0, 0xF0])
+                    + self.r.below(16)
+            }
         };
         let w = if bar { Width::W32 } else { self.width(true) };
         let v = if bar { self.place() } else { self.value() } & w.mask();
         if self.r.below(2) == 0 {
             out.push(Step::PortWrite(0xCF8, Width::W32, 1 << 31 | function << 8 | reg & 0xFC));
             let at = 0xCFC + (reg & 3) as u16;
-            out.push(if self.r.below(4) == 0 { Step::PortRead(at, w) } else { Step::PortWrite(at, w, v) });
+            out.push(if self.r.below(4) == 0 {
+                Step::PortRead(at, w)
+            } else {
+                Step::PortWrite(at, w, v)
+            });
         } else {
             let at = ECAM + (function << 12) + reg;
             let at = at - (at & 0xFFF).saturating_sub(0x1000 - w.bytes());
@@ -210,8 +222,16 @@ impl Script {
     /// A value for a BAR.
     fn place(&mut self) -> u64 {
         const OVER: [u64; 10] = [
-            0, 0x1000, 0xFEC0_0000, 0xFEE0_0000, 0xFED0_0000, ECAM, 0xFEB0_0000, 0xC000_0000,
-            0xFFFF_F000, 0xA_0000,
+            0,
+            0x1000,
+            0xFEC0_0000,
+            0xFEE0_0000,
+            0xFED0_0000,
+            ECAM,
+            0xFEB0_0000,
+            0xC000_0000,
+            0xFFFF_F000,
+            0xA_0000,
         ];
         let v = match self.r.below(4) {
             0 => u64::from(self.port()) & !3 | 1,
@@ -233,7 +253,8 @@ impl Script {
     /// A DMA descriptor of fw_cfg, and the writes that start it.
     fn descriptor(&mut self, out: &mut Vec<Step>) {
         let key = self.r.pick(&[0u64, 1, 2, 3, 5, 0x19, 0x20, 0x21, 0x7FFF, 0xFFFF]);
-        let control = if self.r.below(5) == 0 { self.value() } else { key << 16 | self.r.below(32) };
+        let control =
+            if self.r.below(5) == 0 { self.value() } else { key << 16 | self.r.below(32) };
         let length = match self.r.below(6) {
             0 => 0xFFFF_FFFF,
             1 => self.value(),

@@ -52,7 +52,11 @@ fn descriptor(base: u64, limit: u64, kind: u64, size: u64) -> u64 {
 
 /// A gate: selector, offset, `kind` as above, `more` in bits 32 to 36 (IST, or words to copy).
 fn gate(selector: u16, offset: u64, kind: u64, more: u64) -> u64 {
-    offset & 0xFFFF | u64::from(selector) << 16 | more << 32 | kind << 40 | (offset >> 16 & 0xFFFF) << 48
+    offset & 0xFFFF
+        | u64::from(selector) << 16
+        | more << 32
+        | kind << 40
+        | (offset >> 16 & 0xFFFF) << 48
 }
 
 /// What a segment register holds after a load of this descriptor.
@@ -166,7 +170,8 @@ impl Tables<'_> {
         all.extend([descriptor(OTHER_TSS, 0x67, kind, 0), 0]);
         all.extend([descriptor(LDT, 0xFF, 0x82, 0), 0]);
         let target = CODE + self.r.below(0x100);
-        for (code, kind) in [(CODE32, 0xEC), (CODE16, 0xE4), (CODE64, 0xEC), (CODE32 + USER, 0xEC)] {
+        for (code, kind) in [(CODE32, 0xEC), (CODE16, 0xE4), (CODE64, 0xEC), (CODE32 + USER, 0xEC)]
+        {
             let words = self.r.below(4);
             all.extend([gate(code << 3, target, kind, if self.long { 0 } else { words }), 0]);
         }
@@ -199,8 +204,12 @@ impl Tables<'_> {
         if !self.long {
             // What the other task begins with: CR3, EIP, EFLAGS, registers, segments.
             let now = [PD32, CODE + self.r.below(0x200), 0x202 | self.r.below(4) << 12];
-            (0..3).for_each(|n| self.put(OTHER_TSS + 0x1C + 4 * n, &now[n as usize].to_le_bytes()[..4]));
-            (0..8).for_each(|n| self.put(OTHER_TSS + 0x28 + 4 * n, &(DATA as u32 + 64).to_le_bytes()));
+            (0..3).for_each(|n| {
+                self.put(OTHER_TSS + 0x1C + 4 * n, &now[n as usize].to_le_bytes()[..4])
+            });
+            (0..8).for_each(|n| {
+                self.put(OTHER_TSS + 0x28 + 4 * n, &(DATA as u32 + 64).to_le_bytes())
+            });
             for n in 0..6 {
                 let sel = if n == 1 { CODE32 } else { DATA32 } << 3;
                 self.put(OTHER_TSS + 0x48 + 4 * n, &sel.to_le_bytes());
