@@ -278,6 +278,20 @@ mod test {
     }
 
     #[test]
+    fn an_input_that_is_high_at_icw1_has_to_fall_before_it_makes_an_edge() {
+        let (mut d, mut b) = world();
+        d.wire(Pin(4), true, &mut b);
+        for (port, value) in [(0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 1)] {
+            out(&mut d, &mut b, port, value);
+        }
+        d.wire(Pin(4), true, &mut b);
+        assert!(!b.pin(INTR));
+        pulse(&mut d, &mut b, 4);
+        d.wire(Pin(4), true, &mut b);
+        assert!(b.pin(INTR));
+    }
+
+    #[test]
     fn an_edge_is_acknowledged_with_its_vector() {
         let (mut d, mut b) = world();
         pulse(&mut d, &mut b, 4);
