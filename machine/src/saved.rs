@@ -90,7 +90,9 @@ impl Machine {
         }
         let mut cores = Vec::new();
         for n in 0..self.cores.len() {
-            cores.push(State::load(section(&format!("core {n}"))?).map_err(text)?);
+            let state = State::load(section(&format!("core {n}"))?).map_err(text)?;
+            state.check().map_err(|e| format!("core {n}: {e}"))?;
+            cores.push(state);
         }
         self.load_parts(section)?;
         for (core, state) in self.cores.iter_mut().zip(cores) {

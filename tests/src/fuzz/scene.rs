@@ -69,6 +69,8 @@ pub struct Scene {
     pub kind: &'static Kind,
     /// Instructions to execute.
     pub length: u64,
+    /// The core's state is what a damaged file may hold: it must be lived with, but how is not compared.
+    pub damaged: bool,
 }
 
 /// Puts a case into a machine that is as after power-on.
@@ -95,10 +97,14 @@ pub fn set(m: &mut Machine, seed: u64, number: u64, pool: &[Vec<u8>]) -> Scene {
         c.program();
         let _ = ram.write(tables::CODE + 0x1000 * n, &c.out);
     }
+    let damaged = r.permille(60);
     for n in 0..m.cores.len() {
         if n == 0 || r.below(2) == 0 {
             state(&mut m.cores[n].state, &mut r, kind, &descriptors);
             m.cores[n].state.rip += 0x1000 * n as u64;
+            if damaged {
+                damage(&mut m.cores[n].state, &mut r);
+            }
             m.cores[n].refresh();
             m.cores[n].tlb.flush();
         }
@@ -106,7 +112,21 @@ pub fn set(m: &mut Machine, seed: u64, number: u64, pool: &[Vec<u8>]) -> Scene {
     if r.permille(400) {
         timers(m, &mut r);
     }
-    Scene { kind, length: 200 << r.below(7) }
+    Scene { kind, length: 200 << r.below(7), damaged }
+}
+
+/// A saved state with wrong bytes, as far as it can be loaded.
+fn damage(s: &mut State, r: &mut Rng) {
+    for _ in 0..1 + r.below(8) {
+        let mut bytes = s.save();
+        let at = r.below(bytes.len() as u64) as usize;
+        bytes[at] = integer(r, 8) as u8;
+        if let Ok(loaded) = State::load(&bytes)
+            && loaded.check().is_ok()
+        {
+            *s = loaded;
+        }
+    }
 }
 
 fn state(s: &mut State, r: &mut Rng, kind: &Kind, descriptors: &[u64]) {
