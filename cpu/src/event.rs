@@ -51,8 +51,10 @@ fn doubles(first: u8, second: u8) -> bool {
     }
 }
 
-/// Delivers an exception, and whatever goes wrong on the way; at last the core shuts down.
+/// Delivers an exception, and whatever goes wrong on the way; at last the core shuts down. It counts as an instruction:
+/// a handler whose first instruction faults must not keep a core from the end of its budget.
 pub fn deliver(s: &mut Interp<'_>, e: Exception) {
+    s.c.left -= 1;
     let mut now = e;
     loop {
         match now.vector {
@@ -86,10 +88,11 @@ pub fn deliver(s: &mut Interp<'_>, e: Exception) {
     s.c.refresh();
 }
 
-/// Delivers an external interrupt or NMI.
+/// Delivers an external interrupt or NMI, which counts as an instruction, too.
 pub fn interrupt(s: &mut Interp<'_>, vector: u8) {
-    if inject(s, vector, None, Cause::External).is_err() {
-        deliver(s, s.c.fault);
+    match inject(s, vector, None, Cause::External) {
+        Ok(()) => s.c.left -= 1,
+        Err(Raised) => deliver(s, s.c.fault),
     }
 }
 

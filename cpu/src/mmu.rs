@@ -275,7 +275,8 @@ impl Interp<'_> {
             };
             let at = self.c.state.dr[n] & !(len - 1);
             // Also where it is not enabled DR6 may show it; we report enabled ones only.
-            if wanted && dr7 >> (2 * n) & 3 != 0 && la < at.wrapping_add(len) && at < la + bytes {
+            let meets = la.wrapping_sub(at) < len || at.wrapping_sub(la) < bytes;
+            if wanted && dr7 >> (2 * n) & 3 != 0 && meets {
                 self.c.state.pending_debug |= 1 << n;
             }
         }

@@ -194,4 +194,27 @@ impl State {
     pub fn vm86(&self) -> bool {
         self.rflags & flags::VM != 0
     }
+    /// Whether this is a state that a core can be in, as the rest takes for granted. For states that come from outside.
+    pub fn check(&self) -> Result<(), state::Misfit> {
+        let (pe, pg) = (self.cr0 & 1 != 0, self.cr0 >> 31 & 1 != 0);
+        let (lme, lma) = (self.msr.efer & 1 << 8 != 0, self.long());
+        let long64 = lma && self.seg[1].attr & Segment::LONG != 0;
+        let rules = [
+            (self.fpu.top < 8 && self.fpu.sw & 0x3800 == 0, "the x87 stack's top"),
+            (self.mxcsr >> 16 == 0, "MXCSR"),
+            (self.rflags & flags::STATUS == 0 && self.rflags & 2 != 0, "RFLAGS"),
+            (self.cpl < 4 && (pe || self.cpl == 0), "the privilege level"),
+            (pe || !pg, "CR0"),
+            (lma == (lme && pg) && (!lma || self.cr4 & 1 << 5 != 0), "EFER"),
+            (!self.vm86() || pe && !lma && self.cpl == 3, "RFLAGS.VM"),
+            (long64 || self.rip <= 0xffff_ffff, "RIP"),
+            (self.xcr0 & 1 != 0, "XCR0"),
+        ];
+        match rules.iter().find(|(good, _)| !good) {
+            None => Ok(()),
+            Some((_, what)) => {
+                Err(state::Misfit::Unfit(format!("{what} is as no processor has it")))
+            }
+        }
+    }
 }

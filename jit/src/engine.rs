@@ -201,7 +201,7 @@ impl Engine {
                     break;
                 }
                 event::pending(&mut s);
-                if s.c.activity() != Activity::Running {
+                if s.c.left <= 0 || s.c.activity() != Activity::Running {
                     break;
                 }
                 if event::only_shadow(&s) {
@@ -427,6 +427,8 @@ impl Engine {
     fn find(&mut self, s: &mut Interp<'_>, la: u64, at: Option<u64>) -> Option<Id> {
         let at = match at {
             Some(at) => at,
+            // Beyond the segment's limit nothing is fetched, so no page is accessed.
+            None if !within(s.c, 1) => return None,
             None => {
                 let set = s.c.mode.code_set();
                 s.page(set, la, cpu::Access::Exec).ok()?;

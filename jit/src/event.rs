@@ -8,9 +8,9 @@ pub fn deliver(s: &mut Interp<'_>, e: Exception) {
     s.c.refresh();
 }
 
-/// Takes what is due before the next instruction.
+/// Takes what is due before the next instruction, as far as the budget goes.
 pub fn pending(s: &mut Interp<'_>) {
-    while cpu::event::pending(s).is_some() {}
+    while s.c.left > 0 && cpu::event::pending(s).is_some() {}
     s.c.refresh();
 }
 

@@ -25,12 +25,12 @@ impl Clif<'_> {
     /// The linear address of a segment offset.
     pub fn linear(&mut self, seg: SegReg, at: V, _w: Width) -> Value {
         let at = self.val(at);
-        if !matches!(seg, SegReg::Fs | SegReg::Gs) {
+        if !self.mode().long64() && matches!(seg, SegReg::Cs | SegReg::Fs | SegReg::Gs) {
+            // Limits and rights of these are not part of the mode; code is not writable.
+            self.misfit = true;
             return at;
         }
-        if !self.mode().long64() {
-            // Limits and rights of these are not part of the mode.
-            self.misfit = true;
+        if !matches!(seg, SegReg::Fs | SegReg::Gs) {
             return at;
         }
         let base = self.load_state(native::base_at(seg as usize));

@@ -112,6 +112,8 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
         running: false,
         map_version: 0,
         a20: true,
+        until: u64::MAX,
+        plain: false,
         config,
     };
     machine.reset()?;

@@ -41,6 +41,8 @@ pub enum Slice {
 const TURN: u64 = 4_000;
 /// Instructions that a single core runs before the host's clock is looked at.
 const LOOK: u64 = 50_000;
+/// Guest time stays below this (73 years), so that sums of times make sense.
+pub(crate) const END_OF_TIME: Tick = 1 << 61;
 /// Turns in a slice.
 const TURNS: u32 = 64;
 
@@ -61,6 +63,10 @@ pub struct Machine {
     /// The address-map version that the TLBs were filled from.
     pub(crate) map_version: u64,
     pub(crate) a20: bool,
+    /// No core goes on once [`Machine::count`] is this.
+    pub until: u64,
+    /// Cores are run by the plain interpreter, the oracle of the engine: for tests that compare the two.
+    pub plain: bool,
 }
 
 impl Machine {
@@ -108,7 +114,7 @@ impl Machine {
         }
         for _ in 0..TURNS {
             self.wake_devices();
-            if !self.world.requests.is_empty() {
+            if !self.world.requests.is_empty() || self.count >= self.until {
                 break;
             }
             match self.next_runnable() {
@@ -146,6 +152,7 @@ impl Machine {
         {
             budget = budget.min(left.max(1));
         }
+        budget = budget.min(self.until - self.count);
         let core = &mut self.cores[n];
         let before = core.retired();
         core.set_budget(budget);
@@ -162,7 +169,11 @@ impl Machine {
             pic: self.board.pic,
             lapic_at: window,
         };
-        self.engine.run(core, &mut bus);
+        if self.plain {
+            interpret(&mut Interp { c: core, bus: &mut bus });
+        } else {
+            self.engine.run(core, &mut bus);
+        }
         let done = core.retired() - before;
         self.count += done;
         let called = self.obey();
@@ -181,7 +192,8 @@ impl Machine {
 
     /// All cores wait.
     fn idle(&mut self) -> Slice {
-        let Some(at) = self.world.next_wake() else {
+        // What is due after the end of time never comes: a guest that waits for it must not jump there.
+        let Some(at) = self.world.next_wake().filter(|at| *at < END_OF_TIME) else {
             let stuck = self.cores.iter().all(|c| c.activity() == Activity::Shutdown);
             return if stuck { Slice::Stuck } else { Slice::Idle { until: None } };
         };
@@ -245,7 +257,7 @@ impl Machine {
         self.a20 = true;
         self.set_a20(a20);
         self.engine.flush();
-        self.parts.restore_outputs(&mut self.world);
+        self.parts.resume(&mut self.world);
         self.obey();
         self.flush_tlbs();
     }
@@ -296,5 +308,17 @@ impl Machine {
         let r = f(&mut Interp { c: core, bus: &mut bus });
         self.obey();
         r
+    }
+}
+
+/// What [`Engine::run`] does, by the plain interpreter: it ends for the same reasons.
+fn interpret(s: &mut Interp<'_>) {
+    while s.c.left > 0 && !s.c.yields && !s.bus.attention() {
+        s.c.stop = false;
+        s.c.refresh();
+        cpu::run(s);
+        if s.c.activity() != Activity::Running {
+            break;
+        }
     }
 }

@@ -32,8 +32,6 @@ pub struct Parts {
     /// The local APICs by CPU.
     lapics: Vec<DeviceId>,
     ioapics: Vec<DeviceId>,
-    /// Outputs are being set after a load, unseen by who is joined to them.
-    restoring: bool,
 }
 
 impl Parts {
@@ -144,18 +142,23 @@ impl Parts {
     }
 
     fn pin(&mut self, world: &mut World, from: End, high: bool) {
-        if self.high.insert(from, high).unwrap_or(false) == high {
-            return;
-        }
         for (to, pin) in self.wires.get(&from).cloned().unwrap_or_default() {
-            let held = self.held.entry((to, pin)).or_default();
-            let was = *held != 0;
-            *held = if high { *held + 1 } else { held.saturating_sub(1) };
-            let is = *held != 0;
-            if was != is && !self.restoring {
+            if let Some(is) = self.hold(from, (to, pin), high) {
                 self.call(world, to, |d, cx| d.wire(pin, is, cx));
             }
         }
+        self.high.insert(from, high);
+    }
+    /// Notes the level of an output for an input that it is joined to. Gives the input's level if that has changed.
+    fn hold(&mut self, from: End, to: End, high: bool) -> Option<bool> {
+        if self.high.get(&from).copied().unwrap_or(false) == high {
+            return None;
+        }
+        let held = self.held.entry(to).or_default();
+        let was = *held != 0;
+        *held = if high { *held + 1 } else { held.saturating_sub(1) };
+        let is = *held != 0;
+        (was != is).then_some(is)
     }
 
     fn message(&mut self, world: &mut World, from: Option<DeviceId>, m: &device::ApicMessage) {
@@ -200,22 +203,29 @@ impl Parts {
             self.with(world, id, |d, cx| d.settle(cx));
         }
     }
-    /// Gives a device a saved state; its outputs follow at the next [`Parts::restore_outputs`].
+    /// Gives a device a saved state; its outputs follow by [`Parts::resume`].
     pub fn load(&mut self, id: DeviceId, from: &[u8]) -> Result<(), device::Misfit> {
         match self.slots.get_mut(id.0 as usize).and_then(|s| s.device.as_deref_mut()) {
             Some(d) => d.load(from),
             None => Err(device::Misfit::Unfit("no such part".into())),
         }
     }
-    /// After a load: all outputs again from the devices' states. Nobody sees an edge, for what the inputs of a device
-    /// were is part of its state.
-    pub fn restore_outputs(&mut self, world: &mut World) {
+    /// After a load: all outputs are as the states say. No input hears of them, for what it heard is in its own state, and
+    /// that may be more than the levels of now.
+    pub fn resume(&mut self, world: &mut World) {
         self.high.clear();
         self.held.clear();
         world.forget();
-        self.restoring = true;
-        self.settle_all(world);
-        self.restoring = false;
+        for id in self.ids() {
+            self.call(world, id, |d, cx| d.settle(cx));
+            while let Some(effect) = world.effects.pop_front() {
+                let Effect::Pin { from, pin, high } = effect else { continue };
+                for to in self.wires.get(&(from, pin)).cloned().unwrap_or_default() {
+                    self.hold((from, pin), to, high);
+                }
+                self.high.insert((from, pin), high);
+            }
+        }
     }
 
     /// Wakes the devices whose time has come.

@@ -3,6 +3,7 @@
 pub mod case;
 pub mod columns;
 pub mod emulator;
+pub mod fuzz;
 pub mod generate;
 pub mod lines;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

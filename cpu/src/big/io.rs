@@ -37,7 +37,8 @@ fn watch(s: &mut Interp<'_>, port: u16, w: Width) {
     for n in 0..4 {
         let (kind, len) = breakpoint(dr7, n);
         let at = s.c.state.dr[n] & !(len - 1);
-        if kind == 2 && dr7 >> (2 * n) & 3 != 0 && port < at + len && at < port + w.bytes() {
+        let meets = port.wrapping_sub(at) < len || at.wrapping_sub(port) < w.bytes();
+        if kind == 2 && dr7 >> (2 * n) & 3 != 0 && meets {
             s.c.state.pending_debug |= 1 << n;
         }
     }

@@ -294,3 +294,28 @@ fn from_reset_into_long_mode() {
     assert_ne!(b.core.state.seg[1].attr & Segment::LONG, 0);
     assert_eq!(b.get_u64(0x3008) >> 40 & 1, 1);
 }
+
+#[test]
+fn a_handler_that_faults_for_ever_ends_with_the_budget() {
+    let mut b = Bench::new();
+    b.real(0x1000);
+    b.put(0x1000, &[0x0f, 0x0b]); // ud2, whose handler it is itself
+    b.put_u32(4 * 6, 0x1000);
+    b.core.set_budget(1000);
+    run(&mut b.interp());
+    assert_eq!((b.core.left, b.core.state.rip), (0, 0x1000));
+}
+
+#[test]
+fn breakpoints_at_the_end_of_the_address_space_are_no_trouble() {
+    let mut b = Bench::new();
+    b.long(0x1000, 0);
+    let s = &mut b.core.state;
+    s.cr4 |= 8;
+    // Breakpoint 0 is for I/O, 1 for writes; both of one byte.
+    (s.dr[0], s.dr[1], s.dr7) = (u64::MAX, u64::MAX, 0x12_0405);
+    s.gpr[2] = 0x60;
+    b.core.refresh();
+    let read = run_bytes(&mut b, 0x1000, &[0xec], 1); // in al, dx
+    assert_eq!((read, b.core.state.pending_debug), (Boundary::Retired, 0));
+}

@@ -98,10 +98,10 @@ impl Chip {
     }
     fn command(&mut self, value: u8) {
         if value & 0x10 != 0 {
-            // ICW1: edges are forgotten, levels stay.
-            let (irr, elcr) = (self.irr & self.elcr, self.elcr);
+            // ICW1: edges are forgotten, levels stay. What is high already has to fall before it makes another edge.
+            let (irr, elcr, lines) = (self.irr & self.elcr, self.elcr, self.lines);
             let (wants_icw4, single) = (value & 1 != 0, value & 2 != 0);
-            *self = Chip { irr, elcr, icw: 2, wants_icw4, single, ..Chip::default() };
+            *self = Chip { irr, elcr, lines, icw: 2, wants_icw4, single, ..Chip::default() };
         } else if value & 8 != 0 {
             self.poll |= value & 4 != 0;
             if value & 2 != 0 {
@@ -275,6 +275,20 @@ mod test {
     fn pulse(d: &mut Pic, b: &mut Bench, n: u16) {
         d.wire(Pin(n), true, b);
         d.wire(Pin(n), false, b);
+    }
+
+    #[test]
+    fn an_input_that_is_high_at_icw1_has_to_fall_before_it_makes_an_edge() {
+        let (mut d, mut b) = world();
+        d.wire(Pin(4), true, &mut b);
+        for (port, value) in [(0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 1)] {
+            out(&mut d, &mut b, port, value);
+        }
+        d.wire(Pin(4), true, &mut b);
+        assert!(!b.pin(INTR));
+        pulse(&mut d, &mut b, 4);
+        d.wire(Pin(4), true, &mut b);
+        assert!(b.pin(INTR));
     }
 
     #[test]

@@ -23,13 +23,16 @@ struct Part {
 }
 
 /// Unit tests of what needs no compiler back end run with all checks of the dev profile; the rest shares the release
-/// build with the program that is booted, so that Cranelift is compiled once.
+/// build with the program that is booted, so that Cranelift is compiled once for it; and once more for the fuzz programs,
+/// which need our checks and its speed.
 #[rustfmt::skip]
 const PARTS: &[Part] = &[
     Part { name: "units",     counts: true,  words: "test -p state -p memory -p device -p cpu -p hw -p migration" },
     Part { name: "engine",    counts: true,  words: "test --release -p jit -p machine -p ui -p tests -p xtask -p boot-tests --lib --bins" },
     Part { name: "rows",      counts: false, words: "xtask rows --missing" },
     Part { name: "columns",   counts: false, words: "run --release -p tests --bin columns -- --seed 1 --runs 2000000 --columns native,interp,jit" },
+    Part { name: "bytes",     counts: false, words: "run --profile fuzz -p tests --bin fuzz-bytes -- --seed 1 --seconds 15" },
+    Part { name: "ports",     counts: false, words: "run --profile fuzz -p tests --bin fuzz-ports -- --seed 1 --seconds 10" },
     Part { name: "options",   counts: true,  words: "test --release -p boot-tests --test boot -- --family bad-input" },
     Part { name: "guest",     counts: true,  words: "test --release -p boot-tests --test boot -- --family guest" },
     Part { name: "linux",     counts: true,  words: "test --release -p boot-tests --test boot -- --family linux" },
