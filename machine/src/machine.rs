@@ -146,6 +146,7 @@ impl Machine {
         {
             budget = budget.min(left.max(1));
         }
+        self.clock.set_waiting(false);
         let core = &mut self.cores[n];
         let before = core.retired();
         core.set_budget(budget);
@@ -181,6 +182,7 @@ impl Machine {
 
     /// All cores wait.
     fn idle(&mut self) -> Slice {
+        self.clock.set_waiting(true);
         let Some(at) = self.world.next_wake() else {
             let stuck = self.cores.iter().all(|c| c.activity() == Activity::Shutdown);
             return if stuck { Slice::Stuck } else { Slice::Idle { until: None } };

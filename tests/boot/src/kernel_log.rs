@@ -32,7 +32,6 @@ const WORDS: &[&str] = &[
     "unable to",
     "missing",
     "mce: ",
-    "watchdog",
     "can't",
     "cannot",
     "could not",
@@ -44,7 +43,6 @@ const WORDS: &[&str] = &[
     "conflict",
     "broken",
     "ignoring",
-    "ignored",
     "lost",
     "wrong",
     "corrupt",
@@ -58,7 +56,7 @@ const WORDS: &[&str] = &[
 #[rustfmt::skip]
 const CLOCKS: &[&str] = &[
     "tsc", "clock", "clocks", "clocksource", "clockevents", "jiffy", "jiffies", "pit", "hpet", "timer", "calibrate",
-    "calibration", "watchdog", "skew",
+    "calibration", "skew",
 ];
 
 pub const ALLOWED: &str = include_str!("../kernel-log.allow");
