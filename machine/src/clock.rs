@@ -34,6 +34,8 @@ pub enum Clock {
         /// Guest time when the clock last started.
         base: Tick,
         started: Option<Instant>,
+        /// When it was stopped last.
+        stopped: Instant,
         seen: Cell<Seen>,
     },
     /// `(instructions << shift) + skipped`: nothing of the host.
@@ -49,7 +51,11 @@ pub enum Clock {
 impl Clock {
     pub fn new(how: Timebase) -> Clock {
         match how {
-            Timebase::Host => Clock::Host { base: 0, started: None, seen: Cell::default() },
+            Timebase::Host => {
+                #[allow(clippy::disallowed_methods)]
+                let stopped = Instant::now();
+                Clock::Host { base: 0, started: None, stopped, seen: Cell::default() }
+            }
             Timebase::Count { shift, sleep, .. } => {
                 // A rate that followed the host's speed would not be the same twice.
                 let shift = match shift {
@@ -87,16 +93,20 @@ impl Clock {
             seen.set(Seen { waiting, ..seen.get() });
         }
     }
-    /// Lets the host's clock run, or holds it.
+    /// Lets the host's clock run, or holds it. Gives for how long it was held until now.
     #[allow(clippy::disallowed_methods)]
-    pub fn set_running(&mut self, on: bool) {
-        let now = self.host();
-        if let Clock::Host { base, started, .. } = self
-            && started.is_some() != on
-        {
-            *base = now;
-            *started = on.then(Instant::now);
+    pub fn set_running(&mut self, on: bool) -> Tick {
+        let time = self.host();
+        let Clock::Host { base, started, stopped, .. } = self else { return 0 };
+        if started.is_some() == on {
+            return 0;
         }
+        let now = Instant::now();
+        *base = time;
+        *started = on.then_some(now);
+        let held = now.saturating_duration_since(*stopped);
+        *stopped = now;
+        if on { held.as_nanos() as Tick } else { 0 }
     }
     /// Instructions until guest time `at`, if time is counted in them.
     pub fn instructions_until(&self, count: u64, at: Tick) -> Option<u64> {
@@ -133,7 +143,7 @@ impl Clock {
     /// Sets what [`Clock::save`] gave; `now` is the guest time then, `count` the instructions.
     pub fn load(&mut self, now: Tick, count: u64) {
         match self {
-            Clock::Host { base, started, seen } => {
+            Clock::Host { base, started, seen, .. } => {
                 *base = now;
                 seen.set(Seen { at: now, count, waiting: false });
                 if let Some(s) = started {

@@ -3,12 +3,13 @@
 use crate::board::{self, Board};
 use crate::bus::CoreBus;
 use crate::clock::Clock;
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, RtcClock};
 use crate::fabric::World;
 use crate::parts::{DeviceId, Parts};
 use cpu::{Activity, Core, Interp};
 use device::{CpuSignal, Input, Request, Tick};
 use hw::chipset::lapic::Lapic;
+use hw::chipset::rtc::Rtc;
 use jit::Engine;
 use std::time::Duration;
 
@@ -91,7 +92,14 @@ impl Machine {
     /// Lets guest time run, or stand still.
     pub fn set_running(&mut self, on: bool) {
         self.running = on;
-        self.clock.set_running(on);
+        let held = self.clock.set_running(on);
+        // The real-time clock has a battery: it goes on while the machine stands still, unless it was told not to.
+        if held > 0 && self.config.rtc.clock != RtcClock::Vm {
+            self.world.now = self.clock.now(self.count);
+            let id = self.board.rtc;
+            self.parts.with_as(&mut self.world, id, |r: &mut Rtc, cx| r.forward(held, cx));
+            self.obey();
+        }
     }
     pub fn is_running(&self) -> bool {
         self.running

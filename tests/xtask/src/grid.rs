@@ -21,7 +21,7 @@ const MEMORY: [u32; 3] = [256, 1024, 8192];
 const PEER_MEMORY: u32 = 1024;
 /// Said by the first program. Each initial RAM file system has its own way to say it, and ends by itself.
 const READY: &str = "@@ ready";
-const APPEND: &str = "console=ttyS0 panic=-1 ignore_loglevel w=boot run=echo,@@,ready;poweroff,-f";
+const APPEND: &str = "console=ttyS0 panic=-1 loglevel=8 w=boot run=echo,@@,ready;poweroff,-f";
 
 struct Kernel {
     name: String,

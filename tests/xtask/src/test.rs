@@ -89,11 +89,7 @@ fn run_part(part: &Part) -> Result<Tally> {
     }
     let mut command = cargo();
     // One program that fails must not hide the others.
-    command.args(&words[..1]).args(if words[0] == "test" {
-        &["--no-fail-fast"][..]
-    } else {
-        &[]
-    });
+    command.args(&words[..1]).args(if words[0] == "test" { &["--no-fail-fast"][..] } else { &[] });
     words.remove(0);
     let mut child = command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut tally = Tally::default();
