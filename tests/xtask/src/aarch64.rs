@@ -48,8 +48,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     }
     let user = if place::program(user).is_some() { user } else { "qemu-aarch64" };
     output(Command::new("rustup").args(["target", "add", TARGET])).context("adding the target")?;
-    let columns = build("tests", "columns")?;
-    let program = build("ui", "reprise")?;
+    let [program, columns] = build(["reprise", "columns"])?;
     let mut well = true;
     for file in CASES {
         let path = place::root().join("tests/insn").join(file);
@@ -79,16 +78,18 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     Ok(status(well))
 }
 
-/// Builds a program for the other host; gives its file.
-fn build(package: &str, name: &str) -> Result<String> {
+/// Builds programs for the other host; gives their files.
+fn build<const N: usize>(names: [&str; N]) -> Result<[String; N]> {
     let mut build = cargo();
     build.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
-    build.args(["build", "--release", "--package", package, "--bin", name, "--target", TARGET]);
+    build.args(["build", "--release", "-p", "ui", "-p", "tests", "--target", TARGET]);
+    build.args(names.iter().flat_map(|n| ["--bin", n]));
     if !good(&mut build)? {
-        bail!("{name} did not build for {TARGET}");
+        bail!("{} did not build for {TARGET}", names.join(", "));
     }
-    let file = place::target().join(TARGET).join("release").join(name);
-    Ok(file.to_str().context("the target directory is not UTF-8")?.to_owned())
+    let dir = place::target().join(TARGET).join("release");
+    let dir = dir.to_str().context("the target directory is not UTF-8")?;
+    Ok(names.map(|name| format!("{dir}/{name}")))
 }
 
 /// How a run ended.
