@@ -8,7 +8,7 @@ pub(crate) use start::start;
 use crate::MachineError;
 use crate::boot::{self, Layout};
 use crate::clock::{Clock, TSC_HZ};
-use crate::config::{Backend, Chipset, Config, Kind, RtcBase, Setting};
+use crate::config::{Backend, Chipset, Config, CpuModel, Kind, RtcBase, Setting};
 use crate::fabric::World;
 use crate::machine::Machine;
 use crate::parts::{DeviceId, Parts};
@@ -157,19 +157,29 @@ fn map_ram(world: &mut World, l: &Layout) {
     add(boot::layout::FOUR_GB, l.ram_high, l.ram_low, "ram above 4 GiB");
 }
 
-/// The CPU model that the options name.
-fn model(config: &Config) -> Result<Model, MachineError> {
+/// Whether there is such a CPU, or what is wrong with the words.
+pub fn check_cpu(cpu: &CpuModel) -> Result<(), String> {
+    named_model(cpu).map(|_| ())
+}
+
+fn named_model(cpu: &CpuModel) -> Result<Model, String> {
     // QEMU says qemu64 here; what runs on that runs on this, and what wants more than 2003 had does, too.
-    let mut text = config.cpu.model.clone().unwrap_or_else(|| "max".into());
-    for (name, setting) in &config.cpu.features {
+    let mut text = cpu.model.clone().unwrap_or_else(|| "max".into());
+    for (name, setting) in &cpu.features {
         text += &match setting {
             Setting::On => format!(",{name}=on"),
             Setting::Off => format!(",{name}=off"),
             Setting::Is(v) => format!(",{name}={v}"),
         };
     }
+    Model::parse(&text)
+}
+
+/// The CPU model that the options name.
+fn model(config: &Config) -> Result<Model, MachineError> {
     let t = &config.topology;
-    let mut model = Model::parse(&text).map_err(|e| MachineError::Option(format!("-cpu {e}")))?;
+    let mut model =
+        named_model(&config.cpu).map_err(|e| MachineError::Option(format!("-cpu: {e}")))?;
     model.set_topology(t.sockets, t.cores * t.dies, t.threads);
     model.set_tsc_hz(TSC_HZ);
     Ok(model)

@@ -39,6 +39,8 @@ pub struct Config {
     pub boot: Boot,
     /// COM1 to COM4: there, and joined to a back end, or not there.
     pub serial: [Option<Backend>; SERIAL_PORTS],
+    /// `-global isa-serial.paced=on`, for these.
+    pub paced_serial: bool,
     /// `-device`, in order. `-debugcon` adds one, too.
     pub devices: Vec<DeviceSpec>,
     /// `-global driver.property=value`, in order.
@@ -64,6 +66,7 @@ impl Default for Config {
             accel: Accel::default(),
             boot: Boot::default(),
             serial: [None; SERIAL_PORTS],
+            paced_serial: false,
             devices: Vec::new(),
             globals: Vec::new(),
             time: Timebase::Host,
@@ -192,7 +195,14 @@ pub enum Kind {
     /// Each byte written to the port goes to the back end; a read gives `readback`.
     IsaDebugcon { iobase: u16, readback: u8, backend: Option<Backend> },
     /// A 16550A; what is `None` follows from the port's number.
-    IsaSerial { index: Option<u8>, iobase: Option<u16>, irq: Option<u8>, backend: Option<Backend> },
+    IsaSerial {
+        index: Option<u8>,
+        iobase: Option<u16>,
+        irq: Option<u8>,
+        backend: Option<Backend>,
+        /// Characters take guest time to leave, by the baud rate.
+        paced: bool,
+    },
 }
 
 impl Kind {

@@ -13,6 +13,7 @@ mod saved;
 pub mod smbios;
 pub mod text;
 
+pub use board::check_cpu;
 pub use fabric::World;
 pub use machine::{Machine, MachineError, Slice};
 pub use parts::{DeviceId, Parts};

@@ -3,12 +3,13 @@
 use crate::board::{self, Board};
 use crate::bus::CoreBus;
 use crate::clock::Clock;
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, RtcClock};
 use crate::fabric::World;
 use crate::parts::{DeviceId, Parts};
 use cpu::{Activity, Core, Interp};
 use device::{CpuSignal, Input, Request, Tick};
 use hw::chipset::lapic::Lapic;
+use hw::chipset::rtc::Rtc;
 use jit::Engine;
 use std::time::Duration;
 
@@ -97,7 +98,14 @@ impl Machine {
     /// Lets guest time run, or stand still.
     pub fn set_running(&mut self, on: bool) {
         self.running = on;
-        self.clock.set_running(on);
+        let held = self.clock.set_running(on);
+        // The real-time clock has a battery: it goes on while the machine stands still, unless it was told not to.
+        if held > 0 && self.config.rtc.clock != RtcClock::Vm {
+            self.world.now = self.clock.now(self.count);
+            let id = self.board.rtc;
+            self.parts.with_as(&mut self.world, id, |r: &mut Rtc, cx| r.forward(held, cx));
+            self.obey();
+        }
     }
     pub fn is_running(&self) -> bool {
         self.running
@@ -153,6 +161,7 @@ impl Machine {
             budget = budget.min(left.max(1));
         }
         budget = budget.min(self.until - self.count);
+        self.clock.set_waiting(false);
         let core = &mut self.cores[n];
         let before = core.retired();
         core.set_budget(budget);
@@ -192,6 +201,7 @@ impl Machine {
 
     /// All cores wait.
     fn idle(&mut self) -> Slice {
+        self.clock.set_waiting(true);
         // What is due after the end of time never comes: a guest that waits for it must not jump there.
         let Some(at) = self.world.next_wake().filter(|at| *at < END_OF_TIME) else {
             let stuck = self.cores.iter().all(|c| c.activity() == Activity::Shutdown);

@@ -14,7 +14,7 @@ mod table;
 mod test;
 mod words;
 
-use ::machine::config::{Config, Item};
+use ::machine::config::{Config, CpuModel, Item};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -190,6 +190,8 @@ impl From<Fault> for Stop {
 pub struct Catalog {
     /// The text of `-cpu help`.
     pub cpus: fn() -> String,
+    /// Whether there is such a CPU, or what is wrong with it.
+    pub check_cpu: fn(&CpuModel) -> Result<(), String>,
 }
 
 /// Reads a command line (without the program's name).
@@ -218,6 +220,8 @@ pub fn parse(args: &[String], catalog: &Catalog) -> Result<Options, Stop> {
         let mut at = Said { option: &option, value, catalog };
         (row.take)(&mut gathered, &mut at)?;
     }
+    let bad_cpu = |text| Fault::new("-cpu", text);
+    (catalog.check_cpu)(&gathered.config.cpu).map_err(bad_cpu)?;
     Ok(finish::finish(gathered)?)
 }
 

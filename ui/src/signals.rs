@@ -2,9 +2,8 @@
 
 use crate::chardev::{Event, Outbox, terminal};
 use crossbeam_channel::Sender;
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::SignalsInfo;
-use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -22,18 +21,24 @@ enum Stage {
 pub struct Signals(Arc<Mutex<Stage>>);
 
 impl Signals {
+    /// To be called before there are other threads: they must not take the signals either.
     pub fn listen(inbox: Sender<Event>) -> io::Result<Signals> {
-        let mut signals = SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP, SIGCONT])?;
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCONT] {
+            set.add(signal);
+        }
+        set.thread_block()?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?;
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let ours = stage.clone();
         crate::chardev::spawn("signals", "", move || {
-            for origin in signals.forever() {
-                if origin.signal == SIGCONT {
-                    terminal::again();
-                    continue;
+            loop {
+                match signals.read_signal() {
+                    Ok(Some(s)) if s.ssi_signo == Signal::SIGCONT as u32 => terminal::again(),
+                    Ok(Some(s)) => tell(&ours, &inbox, s.ssi_signo as i32, s.ssi_pid as i32),
+                    Ok(None) | Err(nix::errno::Errno::EINTR) => {}
+                    Err(_) => return,
                 }
-                let pid = origin.process.map_or(0, |p| p.pid);
-                tell(&ours, &inbox, origin.signal, pid);
             }
         })?;
         Ok(Signals(stage))

@@ -7,7 +7,7 @@ use crate::guest::{DeviceId, Guest};
 use crate::log::Target;
 use crate::options::{Actions, OnPanic, OnReboot, OnShutdown, Options};
 use device::{Input, Request};
-use machine::config::{Config, Log};
+use machine::config::{Config, Log, Timebase};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -218,8 +218,11 @@ impl Vm {
             }
             Request::Panicked(events) => self.panicked(events),
             Request::TimeOfDay => {
-                let now = self.clock.time_of_day();
-                self.guest.input(from, Input::TimeOfDay(now));
+                // Where time is the count of instructions, the host's may not show.
+                if self.config.time == Timebase::Host {
+                    let now = self.clock.time_of_day();
+                    self.guest.input(from, Input::TimeOfDay(now));
+                }
             }
             Request::Send(_) | Request::Accept(_) | Request::SendBreak => {}
             // There is no sound, and the machine keeps its CPUs' affairs to itself.

@@ -6,16 +6,23 @@ use device::*;
 
 /// A port whose written bytes go to the character back end.
 ///
-/// Bank 0 is the port: 0x402 for firmware, 0xE9 for Bochs's. It reads as 0xE9, which tells that it is there.
-#[derive(Default)]
-pub struct DebugCon;
+/// Bank 0 is the port: 0x402 for firmware, 0xE9 for Bochs's. It reads as `readback`, by default 0xE9, which tells that it is there.
+pub struct DebugCon {
+    pub readback: u8,
+}
+
+impl Default for DebugCon {
+    fn default() -> Self {
+        Self { readback: 0xE9 }
+    }
+}
 
 impl Device for DebugCon {
     fn name(&self) -> &'static str {
         "isa-debugcon"
     }
     fn read(&mut self, at: Reg, w: Width, _: &mut dyn Cx) -> u64 {
-        join(at.at, w, 1, |i| if i == 0 { 0xE9 } else { 0xFF })
+        join(at.at, w, 1, |i| if i == 0 { self.readback.into() } else { 0xFF })
     }
     fn write(&mut self, at: Reg, _: Width, value: u64, cx: &mut dyn Cx) {
         if at.at == 0 {
@@ -54,9 +61,16 @@ impl Device for DebugExit {
     }
 }
 
-/// `pvpanic`: the guest says how its kernel ended. Bank 0 is port 0x505; it reads as the events there are.
-#[derive(Default)]
-pub struct PvPanic;
+/// `pvpanic`: the guest says how its kernel ended. Bank 0 is port 0x505; it reads as the events there are: `events`.
+pub struct PvPanic {
+    pub events: u8,
+}
+
+impl Default for PvPanic {
+    fn default() -> Self {
+        Self { events: EVENTS }
+    }
+}
 
 /// Panicked, crash kernel loaded, shut down.
 const EVENTS: u8 = 7;
@@ -66,7 +80,7 @@ impl Device for PvPanic {
         "pvpanic"
     }
     fn read(&mut self, at: Reg, w: Width, _: &mut dyn Cx) -> u64 {
-        join(at.at, w, 1, |i| if i == 0 { EVENTS.into() } else { 0xFF })
+        join(at.at, w, 1, |i| if i == 0 { self.events.into() } else { 0xFF })
     }
     fn write(&mut self, at: Reg, _: Width, value: u64, cx: &mut dyn Cx) {
         let (known, unknown) = (value as u8 & EVENTS, value as u8 & !EVENTS);
@@ -176,9 +190,9 @@ mod test {
     #[test]
     fn the_debug_console_sends_and_is_there() {
         let mut b = Bench::default();
-        DebugCon.write(Reg { bank: 0, at: 0 }, W8, b'!'.into(), &mut b);
+        DebugCon::default().write(Reg { bank: 0, at: 0 }, W8, b'!'.into(), &mut b);
         assert_eq!(
-            (b.sent(), DebugCon.read(Reg { bank: 0, at: 0 }, W8, &mut b)),
+            (b.sent(), DebugCon::default().read(Reg { bank: 0, at: 0 }, W8, &mut b)),
             (b"!".to_vec(), 0xE9)
         );
     }
@@ -193,8 +207,9 @@ mod test {
     #[test]
     fn a_panic_is_told_with_its_known_events() {
         let mut b = Bench::default();
-        assert_eq!(PvPanic.read(Reg { bank: 0, at: 0 }, W8, &mut b), 7);
-        PvPanic.write(Reg { bank: 0, at: 0 }, W8, 0x11, &mut b);
+        assert_eq!(PvPanic::default().read(Reg { bank: 0, at: 0 }, W8, &mut b), 7);
+        assert_eq!(PvPanic { events: 1 }.read(Reg { bank: 0, at: 0 }, W8, &mut b), 1);
+        PvPanic::default().write(Reg { bank: 0, at: 0 }, W8, 0x11, &mut b);
         assert_eq!((b.asked, b.complaints.len()), (vec![Request::Panicked(1)], 1));
     }
 

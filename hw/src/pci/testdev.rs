@@ -1,6 +1,6 @@
 //! `pci-testdev`: counts writes, for kvm-unit-tests' measurements.  QEMU docs/specs/pci-testdev.rst.
 //!
-//! BAR 0 is memory, BAR 1 ports; both begin with a header that describes the test whose number was written to its first
+//! BAR 0 is memory, BAR 1 ports; BAR 2, if there is one, holds nothing (it is there to be mapped). The first two begin with a header that describes the test whose number was written to its first
 //! byte. Of the three tests of each BAR, those with an event descriptor do not count.
 
 use super::{Bar, Config, Function, Ids};
@@ -26,15 +26,22 @@ pub struct TestDev {
 
 impl Default for TestDev {
     fn default() -> Self {
-        let ids = Ids { vendor: 0x1B36, device: 0x0005, class: 0x00_FF00, revision: 0 };
-        let config = Config::new(ids)
-            .bar(0, Bar::memory(u64::from(MEMORY) * 2))
-            .bar(1, Bar::io(u64::from(PORTS) * 2));
-        Self { config, s: State::default() }
+        Self::new(0)
     }
 }
 
 impl TestDev {
+    /// With a memory bar of this size, a power of two; 0: without.
+    pub fn new(membar: u64) -> Self {
+        let ids = Ids { vendor: 0x1B36, device: 0x0005, class: 0x00_FF00, revision: 0 };
+        let mut config = Config::new(ids)
+            .bar(0, Bar::memory(u64::from(MEMORY) * 2))
+            .bar(1, Bar::io(u64::from(PORTS) * 2));
+        if membar != 0 {
+            config = config.bar(2, Bar::memory(membar.max(16)).wide().prefetchable());
+        }
+        Self { config, s: State::default() }
+    }
     /// Where the guest is to write for a test, and what.
     fn target(n: u8) -> (u32, u8) {
         let size = if n < 3 { MEMORY } else { PORTS };
@@ -67,12 +74,18 @@ impl Device for TestDev {
         "pci-testdev"
     }
     fn read(&mut self, at: Reg, w: Width, _: &mut dyn Cx) -> u64 {
+        if at.bank > 1 {
+            return 0;
+        }
         let header = self.s.current.map(|n| self.header(n % 6)).unwrap_or_default();
         // The last byte of the header does not show.
         let shown = header.len().saturating_sub(1);
         join(at.at, w, 1, |i| header[..shown].get(i as usize).map_or(0, |b| u64::from(*b)))
     }
     fn write(&mut self, at: Reg, w: Width, value: u64, _: &mut dyn Cx) {
+        if at.bank > 1 {
+            return;
+        }
         let first = if at.bank == 0 { 0 } else { 3 };
         split(at.at, w, 1, value, |i, _, v| {
             if i == 0 {

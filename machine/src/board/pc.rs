@@ -66,7 +66,7 @@ pub(crate) fn wire(
     }
     for (n, (at, irq)) in COM.into_iter().enumerate() {
         if let Some(backend) = config.serial[n] {
-            serial(b, &isa, at, irq, Some(backend));
+            serial(b, &isa, at, irq, Some(backend), config.paced_serial);
         }
     }
     let keyboard = config.board.i8042.then(|| {
@@ -94,8 +94,15 @@ pub(crate) fn wire(
     })
 }
 
-fn serial(b: &mut Builder, isa: &IsaLines, at: u16, irq: u16, backend: Option<Backend>) {
-    let id = b.part("isa-serial", uart16550::Uart::new(false), &[ports(at, 8)]);
+fn serial(
+    b: &mut Builder,
+    isa: &IsaLines,
+    at: u16,
+    irq: u16,
+    backend: Option<Backend>,
+    paced: bool,
+) {
+    let id = b.part("isa-serial", uart16550::Uart::new(paced), &[ports(at, 8)]);
     isa.join(b, id, uart16550::IRQ, irq);
     b.backend(backend, id);
 }
@@ -106,11 +113,11 @@ fn asked_for(b: &mut Builder, isa: &IsaLines, kind: &Kind) {
         Kind::IsaDebugExit { iobase, iosize } => {
             b.part("isa-debug-exit", debug::DebugExit, &[ports(iobase, iosize.into())]);
         }
-        Kind::Pvpanic { ioport, .. } => {
-            b.part("pvpanic", debug::PvPanic, &[ports(ioport, 1)]);
+        Kind::Pvpanic { ioport, events } => {
+            b.part("pvpanic", debug::PvPanic { events }, &[ports(ioport, 1)]);
         }
-        Kind::IsaDebugcon { iobase, backend, .. } => {
-            let id = b.part("isa-debugcon", debug::DebugCon, &[ports(iobase, 1)]);
+        Kind::IsaDebugcon { iobase, readback, backend } => {
+            let id = b.part("isa-debugcon", debug::DebugCon { readback }, &[ports(iobase, 1)]);
             b.backend(backend, id);
         }
         Kind::PcTestdev => {
@@ -129,9 +136,9 @@ fn asked_for(b: &mut Builder, isa: &IsaLines, kind: &Kind) {
                 }
             }
         }
-        Kind::IsaSerial { index, iobase, irq, backend } => {
+        Kind::IsaSerial { index, iobase, irq, backend, paced } => {
             let (at, line) = COM[index.unwrap_or(0) as usize % COM.len()];
-            serial(b, isa, iobase.unwrap_or(at), irq.map_or(line, u16::from), backend);
+            serial(b, isa, iobase.unwrap_or(at), irq.map_or(line, u16::from), backend, paced);
         }
         // It is on the PCI bus already.
         Kind::PciTestdev { .. } => {}
@@ -152,7 +159,7 @@ fn pci_bus(b: &mut Builder, config: &Config, isa: &IsaLines) -> Result<DeviceId,
         root.add(1, 3, pci::i440fx::Piix4Pm::new(false));
     }
     for spec in &config.devices {
-        let Kind::PciTestdev { addr, .. } = spec.kind else { continue };
+        let Kind::PciTestdev { addr, membar } = spec.kind else { continue };
         let (slot, function) = match addr {
             Some(a) => (a.slot, a.function),
             None => (root.free_device().unwrap_or(0), 0),
@@ -161,7 +168,7 @@ fn pci_bus(b: &mut Builder, config: &Config, isa: &IsaLines) -> Result<DeviceId,
             let text = format!("-device pci-testdev: PCI slot {slot:02x}.{function} is taken");
             return Err(MachineError::Option(text));
         }
-        root.add(slot, function, pci::testdev::TestDev::default());
+        root.add(slot, function, pci::testdev::TestDev::new(membar));
     }
     let id = b.part("pci", root, &[ports(0xCF8, 8)]);
     for n in 0..24 {

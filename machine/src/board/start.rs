@@ -87,6 +87,9 @@ const PIC: &[(u16, u64, u8)] = &[
     (1, 0, 0x11), (1, 1, SLAVE_VECTORS), (1, 1, 0x02), (1, 1, 0x01), (1, 1, 0x8E),
 ];
 
+/// What firmware tells the keyboard controller, `(bank, value)`: interrupts on, codes translated to set 1, the mouse off.
+const KEYBOARD: &[(u16, u8)] = &[(1, 0x60), (0, 0x65)];
+
 /// What firmware would have done to the chipset.
 fn set_up_pci(m: &mut Machine) {
     let pci = m.board.pci;
@@ -99,6 +102,12 @@ fn set_up_pci(m: &mut Machine) {
         }
     }
     port(0, Width::W32, 0);
+    if let Some(keyboard) = m.board.keyboard {
+        for &(bank, value) in KEYBOARD {
+            let at = Reg { bank, at: 0 };
+            m.parts.write(&mut m.world, keyboard, at, Width::W8, value.into());
+        }
+    }
     if let Some(pic) = m.board.pic {
         for &(bank, at, value) in PIC {
             m.parts.write(&mut m.world, pic, Reg { bank, at }, Width::W8, value.into());

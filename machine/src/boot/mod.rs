@@ -37,6 +37,7 @@ pub use layout::{Board, E820Kind, E820Row, Layout, Range, Topology};
 pub use ram::{GuestRam, VecRam};
 
 use space::Space;
+use std::io::Read;
 
 /// What the user asked for with `-kernel`, `-initrd` and `-append`.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +105,16 @@ pub fn load_from_disk(
     layout: &Layout,
     request: &Request,
 ) -> Result<EntryState, BootError> {
-    load(ram, layout, request, &|path| std::fs::read(path))
+    // What is longer than all of RAM cannot be loaded; a device may go on for ever.
+    let most = (layout.ram_low + layout.ram_high).max(1 << 30);
+    load(ram, layout, request, &|path| {
+        let mut content = Vec::new();
+        std::fs::File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > most {
+            return Err(std::io::Error::other(format!("longer than {} MiB", most >> 20)));
+        }
+        Ok(content)
+    })
 }
 
 /// What every loader works with.

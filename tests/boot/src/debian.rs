@@ -16,7 +16,8 @@ pub struct Debian {
     pub initrd: PathBuf,
 }
 
-const KERNEL: &str = "linux-image-cloud-amd64";
+/// The kernel for virtual machines, which the tests boot, and the one for PCs.
+pub const KERNELS: [&str; 2] = ["linux-image-cloud-amd64", "linux-image-amd64"];
 const BUSYBOX: &str = "busybox-static";
 
 /// What the shell shows when it waits.
@@ -24,20 +25,35 @@ pub const PROMPT: &str = "/root # ";
 
 /// From the cache, or downloaded. `say` is told what takes a while.
 pub fn get(say: &mut dyn FnMut(&str)) -> Result<Debian> {
-    let dir = place::cache()?.join("debian");
-    fs::create_dir_all(&dir)?;
-    let (kernel, busybox) = (dir.join("vmlinuz"), dir.join("busybox"));
-    if !kernel.is_file() {
-        say(&format!("downloading {KERNEL} from Debian"));
-        download(&dir, KERNEL, "boot", "vmlinuz-", &kernel)?;
+    Ok(Debian { kernel: kernel(KERNELS[0], say)?, initrd: initrd(say)? })
+}
+
+/// One of [`KERNELS`].
+pub fn kernel(package: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let name = if package == KERNELS[0] { "vmlinuz".into() } else { format!("vmlinuz-{package}") };
+    let file = cached(&name)?;
+    if !file.is_file() {
+        say(&format!("downloading {package} from Debian"));
+        download(&cached("")?, package, "boot", "vmlinuz-", &file)?;
     }
+    Ok(file)
+}
+
+/// Busybox and a shell.
+pub fn initrd(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let (busybox, initrd) = (cached("busybox")?, cached("initrd.cpio")?);
     if !busybox.is_file() {
         say(&format!("downloading {BUSYBOX} from Debian"));
-        download(&dir, BUSYBOX, "bin", "busybox", &busybox)?;
+        download(&cached("")?, BUSYBOX, "bin", "busybox", &busybox)?;
     }
-    let initrd = dir.join("initrd.cpio");
     replace(&initrd, &initramfs(&fs::read(&busybox)?, &[]))?;
-    Ok(Debian { kernel, initrd })
+    Ok(initrd)
+}
+
+fn cached(name: &str) -> Result<PathBuf> {
+    let dir = place::cache()?.join("debian");
+    fs::create_dir_all(&dir)?;
+    Ok(dir.join(name))
 }
 
 /// A file system with busybox, a shell on the console, and `more` programs in /bin.

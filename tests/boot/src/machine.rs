@@ -24,8 +24,13 @@ impl Machine {
 
     /// The same of another emulator.
     pub fn of(program: &[String], board: &str) -> Machine {
+        Machine::serial(program).args(["-M", board, "-cpu", "max"])
+    }
+
+    /// With a serial line, and no more.
+    pub fn serial(program: &[String]) -> Machine {
         let machine = Machine { program: program.to_vec(), args: Vec::new() };
-        machine.args(["-M", board, "-cpu", "max", "-display", "none", "-serial", "stdio"])
+        machine.args(["-display", "none", "-serial", "stdio"])
     }
 
     /// Without any option.

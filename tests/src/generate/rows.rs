@@ -113,6 +113,7 @@ fn kind_is_made(k: Kind) -> bool {
     )
 }
 
+#[cfg(target_arch = "x86_64")]
 macro_rules! detect {
     ($name:expr; $($f:tt)*) => {
         match $name {

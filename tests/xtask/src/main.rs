@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod demo;
 mod fuzz;
+mod grid;
 mod kut;
 mod rows;
 mod shell;
@@ -27,7 +28,8 @@ const ROWS: &[Row] = &[
     Row { name: "rows",    run: rows::run,    about: "which instructions have a meaning, by CPUID feature  [--missing]" },
     Row { name: "bench",   run: bench::run,   about: "side by side with a peer  [--reps N] [--only A,B] [--peer CMD] [--ours CMD]" },
     Row { name: "fuzz",    run: fuzz::run,    about: "random instructions and device accesses  [--seconds N] [--seed N] [NAME...]" },
-    Row { name: "aarch64", run: aarch64::run, about: "build for aarch64 and compare a run with x86-64's" },
+    Row { name: "grid",    run: grid::run,    about: "boot Debian's kernels on all boards, and compare their logs with a peer's  [--only A,B] [--peer CMD] [--no-peer] [--ours CMD] [--kernels FILE,FILE] [--initrd FILE] [--keep DIR]" },
+    Row { name: "aarch64", run: aarch64::run, about: "build for aarch64 and compare it with x86-64  [--linux: Debian's boot, too]" },
     Row { name: "kut",     run: kut::run,     about: "run a built kvm-unit-tests tree  DIR [TEST...]" },
 ];
 

@@ -51,12 +51,19 @@ const DEVICES: &[Row] = &[
         name: "isa-serial",
         bus: "ISA",
         about: "serial port, 16550A",
-        properties: &["chardev=<str>", "index=<uint32>", "iobase=<uint32>", "irq=<uint32>"],
+        properties: &[
+            "chardev=<str>",
+            "index=<uint32>",
+            "iobase=<uint32>",
+            "irq=<uint32>",
+            "paced=<bool> (default: off; on: characters take their time, by the baud rate)",
+        ],
         make: |w| {
             Ok(Kind::IsaSerial {
                 index: w.number("index", 0..=3)?.map(|n| n as u8),
                 iobase: w.number("iobase", 0..=0xFFF8)?.map(|n| n as u16),
                 irq: w.number("irq", 0..=15)?.map(|n| n as u8),
+                paced: w.on_off("paced")?.unwrap_or(false),
                 backend: None,
             })
         },

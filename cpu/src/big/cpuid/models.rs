@@ -55,7 +55,7 @@ const AMD: &str = "AuthenticAMD";
 #[rustfmt::skip]
 static LINES: &[Line] = &[
     // "max" is filled in `named`.
-    Line { name: "max", vendor: AMD, fms: (15, 107, 1), phys_bits: 40, brand: "Reprise virtual CPU, all features", features: &[], not: &[Rdpru] },
+    Line { name: "max", vendor: AMD, fms: (6, 6, 3), phys_bits: 40, brand: "Reprise virtual CPU, all features", features: &[], not: &[Rdpru] },
     Line { name: "qemu64", vendor: AMD, fms: (15, 107, 1), phys_bits: 40, brand: "QEMU Virtual CPU version 2.5+", features: &[BASE, LONG], not: &[] },
     Line { name: "qemu32", vendor: INTEL, fms: (6, 6, 3), phys_bits: 32, brand: "QEMU Virtual CPU version 2.5+", features: &[BASE, &[Sse3]], not: &[] },
     Line { name: "kvm64", vendor: INTEL, fms: (15, 6, 1), phys_bits: 40, brand: "Common KVM processor", features: &[BASE, LONG], not: &[LahfLm] },
