@@ -264,7 +264,8 @@ impl Machine {
     /// Everything that follows from a state just loaded.
     pub(crate) fn after_load(&mut self, a20: bool) {
         self.world.now = self.clock.now(self.count);
-        self.a20 = true;
+        // Whatever the line was, the cores are told.
+        self.a20 = !a20;
         self.set_a20(a20);
         self.engine.flush();
         self.parts.resume(&mut self.world);

@@ -179,4 +179,18 @@ mod test {
         assert!(saved(&mut other) == first);
         assert_eq!(other.hash(), m.hash());
     }
+
+    #[test]
+    fn a_load_puts_address_line_20_as_it_was_saved() {
+        let mut m = machine();
+        let on = saved(&mut m);
+        m.with_core(0, |s| s.bus.port_write(0, 0x92, Width::W8, 2));
+        m.with_core(0, |s| s.bus.port_write(0, 0x92, Width::W8, 0));
+        let off = saved(&mut m);
+        assert_eq!(m.cores[0].phys_mask, !(1 << 20));
+        m.load(&mut &on[..]).unwrap();
+        assert_eq!(m.cores[0].phys_mask, !0);
+        m.load(&mut &off[..]).unwrap();
+        assert_eq!(m.cores[0].phys_mask, !(1 << 20));
+    }
 }

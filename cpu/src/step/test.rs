@@ -147,7 +147,7 @@ fn single_stepping_traps_after_each_instruction() {
     assert_eq!(run_bytes(&mut b, 0x1000, &[0x90, 0x90], 1), Boundary::Retired);
     assert_eq!(run_bytes(&mut b, 0x2000, &[0xcf], 1), Boundary::Took(Event::Debug));
     assert_eq!((b.core.state.rip, b.core.state.dr6 & 0xffff), (0x2000, 0x4ff0));
-    assert_eq!(b.core.retired(), 1);
+    assert_eq!(b.core.retired(), 2, "the instruction and the trap");
     // IRET brings TF back; the trap comes after the instruction that follows it.
     assert_eq!(run_bytes(&mut b, 0x2000, &[0xcf], 1), Boundary::Retired);
     assert_eq!(b.core.state.rip, 0x1001);

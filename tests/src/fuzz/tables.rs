@@ -153,7 +153,7 @@ impl Tables<'_> {
     pub fn descriptors(&mut self, narrow_base: u64) -> Vec<u64> {
         let mut all = vec![0];
         for dpl in [0, 3 << 5] {
-            let big = self.r.permille(150).then(|| self.r.next() & 0xF_FFFF).unwrap_or(0xF_FFFF);
+            let big = if self.r.permille(150) { self.r.next() & 0xF_FFFF } else { 0xF_FFFF };
             all.push(descriptor(0, 0xF_FFFF, 0x9B | dpl, 0xA));
             all.push(descriptor(0, big, 0x9B | dpl, 0xC));
             all.push(descriptor(CODE, 0xFFFF, 0x9B | dpl, 0));
