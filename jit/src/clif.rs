@@ -14,7 +14,6 @@ use crate::lanes::X;
 use crate::native::{self, Cx};
 use crate::plan::{Plan, Succ};
 use cpu::{Core, FlagKind, Insn, Mode, State, Width, flags};
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Block, BlockArg, Function, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value,
     types,
@@ -22,6 +21,9 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::mem::offset_of;
+use ways::{Edge, Exit};
+
+mod ways;
 
 /// What a region returns.
 pub mod leave {
@@ -63,28 +65,6 @@ pub enum Term {
 /// 16 general registers, then the low halves of 16 vector registers.
 pub const VARS: usize = 32;
 const ALL: u64 = 0xffff_ffff;
-
-/// A place where a block leaves before its end.
-struct Exit {
-    block: Block,
-    guest: usize,
-    dirty: u64,
-    flags: Flags,
-    delta: i64,
-    done: i64,
-    code: u64,
-}
-
-/// A way out of a block's end.
-struct Edge {
-    block: Block,
-    from: usize,
-    to: Succ,
-    delta: i64,
-    dirty: u64,
-    stale: u64,
-    flags: Flags,
-}
 
 /// The translator.
 pub struct Clif<'b> {
@@ -508,241 +488,6 @@ impl Clif<'_> {
         }
         let v = self.b.ins().band_imm_u(v, 0xffff_ffff);
         V::S(v, 0xffff_ffff)
-    }
-
-    // Leaving.
-
-    /// The cold block that leaves before the current instruction.
-    pub fn exit(&mut self) -> Block {
-        if self.changed {
-            self.misfit = true;
-        }
-        if let Some(b) = self.exit {
-            return b;
-        }
-        self.note_flags_of(self.before.1);
-        let block = self.b.create_block();
-        self.b.set_cold_block(block);
-        let (dirty, flags) = self.before;
-        let (guest, delta, done) = (self.guest, self.delta, self.done);
-        self.exits.push(Exit { block, guest, dirty, flags, delta, done, code: leave::SIDE });
-        self.exit = Some(block);
-        block
-    }
-    fn note_flags_of(&mut self, f: Flags) {
-        if matches!(f, Flags::Stored) {
-            self.note_flags();
-        }
-    }
-    /// Leaves before the current instruction where `c` is not zero.
-    pub fn exit_if(&mut self, c: V) {
-        match c {
-            V::K(0) => {}
-            V::K(_) => {
-                let out = self.exit();
-                self.b.ins().jump(out, &[]);
-                let nowhere = self.b.create_block();
-                self.b.switch_to_block(nowhere);
-                self.dead = true;
-            }
-            V::S(c, _) => {
-                let out = self.exit();
-                let on = self.b.create_block();
-                self.b.ins().brif(c, out, &[], on, &[]);
-                self.b.switch_to_block(on);
-            }
-        }
-    }
-
-    /// Stores RIP and the count.
-    fn put_place(&mut self, rip: Value, done: i64) {
-        self.b.ins().store(own(), rip, self.core, rip_at());
-        let left = self.b.use_var(self.left);
-        let left = if done == 0 { left } else { self.b.ins().iadd_imm_s(left, -done) };
-        self.b.ins().store(own(), left, self.core, left_at());
-    }
-    fn leave(&mut self, code: u64) {
-        let code = self.b.ins().iconst(types::I64, code as i64);
-        self.b.ins().return_(&[code]);
-    }
-    /// Stores RIP and the count and returns `code`.
-    fn leave_at(&mut self, rip: Value, done: i64, code: u64) {
-        self.put_place(rip, done);
-        self.leave(code);
-    }
-    /// Goes on in the region at `rip`, if the engine knows one.
-    fn go_on_at(&mut self, rip: Value, done: i64) {
-        self.put_place(rip, done);
-        let to = match self.dispatch {
-            Some(b) => b,
-            None => {
-                let b = self.b.create_block();
-                self.b.append_block_param(b, types::I64);
-                *self.dispatch.insert(b)
-            }
-        };
-        self.jump_to(to, &[rip]);
-    }
-
-    /// The way into the next region: the engine's table says where the code for an address is in this mode, and the TLB
-    /// whether that address still means the same memory.
-    fn dispatch(&mut self) {
-        let Some(block) = self.dispatch else { return };
-        self.b.switch_to_block(block);
-        let rip = self.b.block_params(block)[0];
-        let table = self.b.ins().load(types::I64, own(), self.cx, native::JUMPS);
-        let high = self.b.ins().ushr_imm_u(rip, 12);
-        let slot = self.b.ins().bxor(rip, high);
-        let slot = self.b.ins().band_imm_u(slot, native::JUMP_SLOTS as i64 - 1);
-        let slot = self.b.ins().ishl_imm_u(slot, native::JUMP_BITS);
-        let jump = self.b.ins().iadd(table, slot);
-        let page = self.b.ins().band_imm_s(rip, !0xfff);
-        let (entry, off) = self.tlb_entry(rip, self.plan.mode.code_set());
-        let get = |c: &mut Self, from, at| c.b.ins().load(types::I64, own(), from, at);
-        let (have, mode, host) = (
-            get(self, jump, native::JUMP_RIP),
-            get(self, jump, native::JUMP_MODE),
-            get(self, jump, native::JUMP_HOST),
-        );
-        let (tag, add) =
-            (get(self, entry, off + native::TAG_EXEC), get(self, entry, off + native::ADDEND));
-        let code = get(self, jump, native::JUMP_CODE);
-        let there = self.b.ins().iadd(add, rip);
-        let wanted = self.b.ins().iconst(types::I64, self.plan.mode.0 as i64);
-        // Any difference anywhere.
-        let mut all = self.b.ins().bxor(have, rip);
-        for (a, b) in [(mode, wanted), (tag, page), (there, host)] {
-            let x = self.b.ins().bxor(a, b);
-            all = self.b.ins().bor(all, x);
-        }
-        let (no, go) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(no);
-        self.b.ins().brif(all, no, &[], go, &[]);
-        self.b.switch_to_block(no);
-        self.leave(leave::JUMP);
-        self.b.switch_to_block(go);
-        let sig = self.b.import_signature(signature());
-        let (core, cx) = (self.core, self.cx);
-        self.b.ins().return_call_indirect(sig, code, &[core, cx]);
-    }
-
-    fn finish(&mut self, first: Block) {
-        for x in std::mem::take(&mut self.exits) {
-            self.b.switch_to_block(x.block);
-            let dirty = x.dirty | self.carried(x.guest);
-            self.spill(dirty, x.flags);
-            let rip = self.rip(x.delta);
-            let rip = self.val(rip);
-            self.leave_at(rip, x.done, x.code);
-        }
-        for e in std::mem::take(&mut self.edges) {
-            self.write_edge(e);
-        }
-        self.dispatch();
-        // From the engine into the first block.
-        self.b.switch_to_block(first);
-        self.guest = 0;
-        let (go, no) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(no);
-        let left = self.b.use_var(self.left);
-        let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, self.plan.blocks[0].path);
-        self.b.ins().brif(short, no, &[], go, &[]);
-        self.b.switch_to_block(no);
-        self.leave(leave::SIDE);
-        self.b.switch_to_block(go);
-        if self.floats {
-            self.enter_floats();
-        }
-        for n in 0..VARS {
-            if self.used & 1 << n != 0 {
-                self.fetch(n);
-            }
-        }
-        let head = self.heads[0];
-        self.b.ins().jump(head, &[]);
-        self.b.seal_all_blocks();
-    }
-
-    /// The host computes as the guest's MXCSR says, from here until the engine has the turn again.
-    fn enter_floats(&mut self) {
-        let on = self.b.ins().load(types::I64, own(), self.cx, native::FLOATS);
-        let (not, go) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(not);
-        self.b.ins().brif(on, go, &[], not, &[]);
-        self.b.switch_to_block(not);
-        self.call(native::ENTER_FLOATS, &[], false);
-        self.b.ins().jump(go, &[]);
-        self.b.switch_to_block(go);
-    }
-
-    fn write_edge(&mut self, e: Edge) {
-        self.b.switch_to_block(e.block);
-        let plan = self.plan;
-        let from = &plan.blocks[e.from];
-        let len = from.insns.len() as i64;
-        let have = e.dirty | self.carried(e.from);
-        let outside = |c: &mut Self| {
-            c.spill(have, e.flags);
-            let rip = c.rip(e.delta);
-            let rip = c.val(rip);
-            c.go_on_at(rip, len);
-        };
-        let Succ::Block(to) = e.to else { return outside(self) };
-        let target = &plan.blocks[to];
-        let left = self.b.use_var(self.left);
-        let left = self.b.ins().iadd_imm_s(left, -len);
-        // Loops are where the count is looked at.
-        if to <= e.from {
-            let (go, no) = (self.b.create_block(), self.b.create_block());
-            self.b.set_cold_block(no);
-            let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, target.path);
-            self.b.ins().brif(short, no, &[], go, &[]);
-            self.b.switch_to_block(no);
-            self.spill(have, e.flags);
-            let rip = self.rip(e.delta);
-            let rip = self.val(rip);
-            self.leave_at(rip, len, leave::SIDE);
-            self.b.switch_to_block(go);
-        }
-        if target.page != from.page {
-            let ok = self.same_page(target.page, target.host);
-            let (go, no) = (self.b.create_block(), self.b.create_block());
-            self.b.set_cold_block(no);
-            self.b.ins().brif(ok, go, &[], no, &[]);
-            self.b.switch_to_block(no);
-            outside(self);
-            self.b.switch_to_block(go);
-        }
-        self.b.def_var(self.left, left);
-        let expects = self.carried(to);
-        let inherits = target.only == Some(e.from);
-        let flags = if inherits || !self.needs_flags[to] { Flags::Stored } else { e.flags };
-        self.spill(have & !expects, flags);
-        for n in 0..VARS {
-            if e.stale & self.used & 1 << n != 0 {
-                self.fetch(n);
-            }
-        }
-        let head = self.heads[to];
-        self.b.ins().jump(head, &[]);
-    }
-
-    /// Whether the page of code `page` pages from the head's is mapped to host address `host` now.
-    fn same_page(&mut self, page: i64, host: u64) -> Value {
-        let at = self.b.ins().band_imm_s(self.base, !0xfff);
-        let at = self.b.ins().iadd_imm_s(at, page << 12);
-        let at =
-            if self.plan.mode.long64() { at } else { self.b.ins().band_imm_u(at, 0xffff_ffff) };
-        let (entry, off) = self.tlb_entry(at, self.plan.mode.code_set());
-        let tag = self.b.ins().load(types::I64, own(), entry, off + native::TAG_EXEC);
-        let add = self.b.ins().load(types::I64, own(), entry, off + native::ADDEND);
-        let there = self.b.ins().iadd(add, at);
-        let host = self.b.ins().iconst(types::I64, host as i64);
-        let (a, b) = (
-            self.b.ins().icmp(IntCC::Equal, tag, at),
-            self.b.ins().icmp(IntCC::Equal, there, host),
-        );
-        self.b.ins().band(a, b)
     }
 
     // Calls.
