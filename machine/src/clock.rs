@@ -3,7 +3,7 @@
 //! The host may let us wait in the middle of the guest's work, for milliseconds. If guest time leapt then, whoever measures one
 //! clock by another would find them broken (Linux's calibration of the TSC against the 8254 compares the longest step of a
 //! loop with the shortest). So guest time is held to a pace while a core works, and makes up for the rest as they work on,
-//! or at once when all of them wait.
+//! or at once when they wait.
 
 use crate::config::{Shift, Timebase};
 use device::Tick;
@@ -23,7 +23,7 @@ const PER_INSTRUCTION: Tick = 100;
 pub struct Seen {
     at: Tick,
     count: u64,
-    /// All cores wait: time need not keep to a pace.
+    /// Nobody works: time need not keep to a pace.
     waiting: bool,
 }
 
@@ -87,7 +87,7 @@ impl Clock {
             Clock::Count { skipped, .. } => *skipped,
         }
     }
-    /// Says whether all cores wait.
+    /// Says whether all cores wait, or the one that ran.
     pub fn set_waiting(&self, waiting: bool) {
         if let Clock::Host { seen, .. } = self {
             seen.set(Seen { waiting, ..seen.get() });

@@ -189,6 +189,8 @@ impl Machine {
         // Another core's turn: when this one's is over, it waits, it spins, or it has called another, whose answer it is
         // likely to wait for.
         let core = &mut self.cores[n];
+        // Who spins does little in much time, and only waits for it to go by.
+        self.clock.set_waiting(core.yields || called.is_some());
         if core.left <= 0
             || called.is_some_and(|c| c != n)
             || core.activity() != Activity::Running

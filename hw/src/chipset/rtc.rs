@@ -454,6 +454,20 @@ mod test {
     }
 
     #[test]
+    fn time_that_went_by_outside_is_added_to_what_the_guest_set() {
+        let (mut d, mut b) = world();
+        put(&mut d, &mut b, 11, 0x82);
+        for (at, v) in [(4, 0x23), (2, 0x59), (0, 0x58)] {
+            put(&mut d, &mut b, at, v);
+        }
+        put(&mut d, &mut b, 11, 2);
+        let before = time(&mut d, &mut b);
+        assert_eq!(before[4..7], [0x23, 0x59, 0x58]);
+        d.forward(3 * SECOND, &mut b);
+        assert_eq!(time(&mut d, &mut b)[4..7], [0, 0, 1]);
+    }
+
+    #[test]
     fn update_in_progress_shows_before_the_second_ends() {
         let (mut d, mut b) = world();
         assert_eq!(get(&mut d, &mut b, 10), 0x26);
