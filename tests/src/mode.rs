@@ -128,7 +128,10 @@ impl Mode {
         if !self.is_64() {
             s.gpr[..8].iter_mut().for_each(|v| *v &= 0xFFFF_FFFF);
             s.gpr[RSP] = self.offset(Register::SS, s.gpr[RSP]);
-            s.rip = self.ip(START);
+            s.rip = match self {
+                Mode::Bits16 => START - CODE,
+                _ => START,
+            };
         }
         s
     }

@@ -5,7 +5,7 @@ use super::operand::displacement_size;
 use crate::case::{CODE, CODE_SIZE, LANDING_SIZE, WINDOW_SIZE, WINDOWS};
 use crate::mode::Mode;
 use crate::rng;
-use iced_x86::{Instruction, Register};
+use iced_x86::{FlowControl, Instruction, Register};
 
 /// Bases and indices of 16-bit addresses.  SDM vol. 2, table 2-1.
 const WORD: [(Register, Register); 8] = [
@@ -36,10 +36,13 @@ pub(super) fn segment(
     default: Register,
     width: u32,
 ) -> Register {
+    // A branch must find what was put there for it.
+    let branches = i.code().flow_control() != FlowControl::Next;
     let chosen = match d.case.mode {
         Mode::Bits64 => return default,
         // Only there is something in the low 64 KiB.
         Mode::Bits32 if width == 16 && d.r.permille(850) => Register::ES,
+        _ if branches => default,
         _ if d.r.permille(120) => {
             d.r.pick(&[Register::ES, Register::CS, Register::SS, Register::DS])
         }
