@@ -1,6 +1,7 @@
 //! What a test case is: instruction bytes, all state a user-mode program can see, and what
 //! came out. Every column (interpreter, JIT, host CPU) speaks these types.
 
+use crate::mode::Mode;
 use crate::rng::{self, Rng};
 
 /// Where the tested code may stand.
@@ -151,6 +152,7 @@ pub struct Patch {
 /// One thing to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
+    pub mode: Mode,
     /// The instructions; they stand at `state.rip`, inside the code window.
     pub code: Vec<u8>,
     /// How many instructions `code` holds.
@@ -163,6 +165,18 @@ pub struct Case {
     pub patches: Vec<Patch>,
     /// Whether some instruction may write memory: if not, columns need not look for changes.
     pub writes: bool,
+}
+
+impl Case {
+    /// The linear address of the code.
+    pub fn at(&self) -> u64 {
+        self.mode.code(self.state.rip)
+    }
+
+    /// The state that the case's seed makes.
+    pub fn seeded(&self) -> State {
+        self.mode.adapt(State::from_seed(self.seed))
+    }
 }
 
 /// How a case ended.

@@ -187,7 +187,7 @@ pub fn shrink(case: &Case, right: &mut dyn Column, other: &mut dyn Column) -> Ca
             }
         }
     }
-    let plain = State::plain();
+    let plain = case.mode.adapt(State::plain());
     let try_out = |best: &mut Case, still: &mut dyn FnMut(&Case) -> bool, f: &dyn Fn(&mut Case)| {
         let mut c = best.clone();
         f(&mut c);

@@ -4,6 +4,7 @@
 use crate::case::{self, CODE, CODE_SIZE, Case, End, FLAGS, IF, LANDING, LANDING_SIZE, Outcome};
 use crate::case::{State, WINDOW_SIZE, WINDOWS};
 use crate::columns::Column;
+use crate::mode::{Mode, Part};
 use cpu::{Bus, Core, Exception, Interp, Segment, Stopped, Width};
 use memory::{PAGE, Ram, Target};
 use std::sync::Arc;
@@ -14,13 +15,15 @@ const PDPT: u64 = 0x2000;
 const DIRECTORY: u64 = 0x3000;
 const TABLES: u64 = 0x4000;
 const CODE_AT: u64 = 0x10000;
-const LANDING_AT: u64 = CODE_AT + CODE_SIZE;
+/// The landing place of 16-bit code, then that of other code.
+const LANDING_16_AT: u64 = CODE_AT + CODE_SIZE;
+const LANDING_AT: u64 = LANDING_16_AT + LANDING_SIZE;
 const WINDOWS_AT: u64 = LANDING_AT + LANDING_SIZE;
 const RAM_SIZE: u64 = 0x40000;
 
 /// Linear address, which is also the physical one; where in RAM that is; size; whether it is code.
 const MAPPED: [(u64, u64, u64, bool); 4] = [
-    (CODE, CODE_AT, CODE_SIZE, true),
+    (CODE, CODE_AT, CODE_SIZE + LANDING_SIZE, true),
     (LANDING, LANDING_AT, LANDING_SIZE, true),
     (WINDOWS[0], WINDOWS_AT, WINDOW_SIZE, false),
     (WINDOWS[1], WINDOWS_AT + WINDOW_SIZE, WINDOW_SIZE, false),
@@ -38,13 +41,14 @@ pub struct Machine {
     before: Vec<u64>,
     scratch: Vec<u8>,
     runs: u64,
+    mode: Mode,
 }
 
 impl Machine {
     pub fn new() -> Result<Machine, String> {
         let ram = Arc::new(Ram::new(RAM_SIZE).map_err(|e| e.to_string())?);
         build_tables(&ram);
-        ram.fill(LANDING_AT, LANDING_SIZE, 0xCC).ok_or("the landing page is outside of RAM")?;
+        ram.fill(LANDING_16_AT, 2 * LANDING_SIZE, 0xCC).ok_or("the landing page is outside of RAM")?;
         let model = Arc::new(cpu::big::cpuid::Model::max());
         let core = Core::new(0, ram.clone(), model);
         let mut m = Machine {
@@ -56,27 +60,28 @@ impl Machine {
             before: vec![],
             scratch: vec![],
             runs: 0,
+            mode: Mode::Bits64,
         };
-        m.system();
+        m.system(Mode::Bits64);
         m.fill(0);
         Ok(m)
     }
 
-    /// The registers that user mode cannot see, as a 64-bit kernel sets them.
-    fn system(&mut self) {
+    /// The registers that user mode cannot see, as a 64-bit kernel sets them for code of some size.
+    fn system(&mut self, mode: Mode) {
+        self.mode = mode;
         let s = &mut self.core.state;
         s.cr0 = 0x8005_0033; // PG AM WP NE ET MP PE
         s.cr3 = PML4;
         s.cr4 = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 18; // PAE OSFXSR OSXMMEXCPT OSXSAVE
         s.msr.efer = 0xD01; // NXE LMA LME SCE
         s.xcr0 = 7;
-        let user = 3 << 13 | Segment::PRESENT | Segment::CODE_DATA | Segment::ACCESSED;
-        let code = user | Segment::CODE | Segment::RW | Segment::LONG | Segment::GRANULAR;
-        let data = user | Segment::RW | Segment::BIG | Segment::GRANULAR;
-        let null = Segment { sel: 0, attr: 0, limit: 0, base: 0 };
-        s.seg = [null; 6];
-        s.seg[1] = Segment { sel: 0x33, attr: code, limit: !0, base: 0 };
-        s.seg[2] = Segment { sel: 0x2B, attr: data, limit: !0, base: 0 };
+        s.seg = [Segment { sel: 0, attr: 0, limit: 0, base: 0 }; 6];
+        for (to, part) in s.seg.iter_mut().zip(mode.segments()) {
+            if part.selector != 0 {
+                *to = segment(part);
+            }
+        }
         s.cpl = 3;
         self.core.refresh();
     }
@@ -85,6 +90,9 @@ impl Machine {
     fn load(&mut self, case: &Case) {
         if self.mem_seed != case.mem_seed {
             self.fill(case.mem_seed);
+        }
+        if self.mode != case.mode {
+            self.system(case.mode);
         }
         // Now and then all translations go, so that misses are tested as well as hits.
         self.runs += 1;
@@ -96,7 +104,7 @@ impl Machine {
             self.put(i, self.before[i]);
         }
         // INT3 around the code: landing places of short branches.
-        let at = CODE_AT + case.state.rip - CODE;
+        let at = CODE_AT + case.at() - CODE;
         let mut code = vec![0xCC; 32];
         code.extend(&case.code);
         code.extend([0xCC; 32]);
@@ -197,6 +205,20 @@ impl Machine {
     fn put(&self, index: usize, word: u64) {
         let _ = self.ram.write(WINDOWS_AT + 8 * index as u64, &word.to_le_bytes());
     }
+}
+
+/// A descriptor's contents, as the segment register has them after a load.
+fn segment(p: Part) -> Segment {
+    let mut attr = 3 << 13 | Segment::PRESENT | Segment::CODE_DATA | Segment::ACCESSED | Segment::RW;
+    for (set, bit) in [
+        (p.code, Segment::CODE),
+        (p.long, Segment::LONG),
+        (p.big, Segment::BIG),
+        (p.limit > 0xF_FFFF, Segment::GRANULAR),
+    ] {
+        attr |= if set { bit } else { 0 };
+    }
+    Segment { sel: p.selector, attr, limit: p.limit, base: p.base }
 }
 
 fn join(low: u64, high: u64) -> u128 {
@@ -323,7 +345,7 @@ pub struct Native {
     machine: Machine,
     engine: jit::Engine,
     /// Where the code stands that is compiled, and its bytes.
-    last: (u64, Vec<u8>),
+    last: (Mode, u64, Vec<u8>),
 }
 
 impl Native {
@@ -336,7 +358,7 @@ impl Native {
             ..jit::Config::default()
         };
         let engine = jit::Engine::new(machine.ram.clone(), config).map_err(|e| e.to_string())?;
-        Ok(Native { machine, engine, last: (0, vec![]) })
+        Ok(Native { machine, engine, last: (Mode::Bits64, 0, vec![]) })
     }
 }
 
@@ -347,9 +369,11 @@ impl Column for Native {
 
     fn run(&mut self, case: &Case) -> Outcome {
         let engine = &mut self.engine;
-        let same = self.last.0 == case.state.rip && self.last.1 == case.code;
+        let same = self.last.0 == case.mode
+            && self.last.1 == case.state.rip
+            && self.last.2 == case.code;
         if !same {
-            self.last = (case.state.rip, case.code.clone());
+            self.last = (case.mode, case.state.rip, case.code.clone());
         }
         self.machine.run(case, |m, count| {
             if !same {

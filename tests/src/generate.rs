@@ -5,22 +5,26 @@
 //! it. A decoder must read the same `Code` back. What is needed of registers and memory for the
 //! instruction to do something sensible (addresses, counts, divisors) is put into the state.
 
+mod compat;
 mod operand;
 mod rows;
 mod steer;
 
-pub use rows::{Row, rows};
+pub use rows::{Row, rows, rows_of};
 
-use crate::case::{CODE, CODE_SIZE, Case, Patch, RSP, State};
+use crate::case::{CODE, CODE_SIZE, Case, LANDING_SIZE, Patch, RSP, State};
+use crate::mode::Mode;
 use crate::policy;
 use crate::rng::Rng;
 use iced_x86::{
-    Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, OpAccess, Register,
+    Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind,
+    Register,
 };
 
 /// Makes cases.
 pub struct Generator {
     rows: Vec<Row>,
+    mode: Mode,
     /// How many cases in a row have the same code, each with a state of its own. (Code that stays need not be compiled
     /// again.)
     pub states: u64,
@@ -44,13 +48,19 @@ struct Draft {
 }
 
 impl Generator {
-    /// A generator over the given rows.
+    /// A generator of 64-bit code over the given rows.
     pub fn new(rows: Vec<Row>) -> Generator {
+        Generator::of(Mode::Bits64, rows)
+    }
+
+    /// A generator of code of some size over the given rows, which must exist there.
+    pub fn of(mode: Mode, rows: Vec<Row>) -> Generator {
         assert!(!rows.is_empty(), "no instruction matches");
         Generator {
             rows,
+            mode,
             states: 1,
-            encoder: Encoder::new(64),
+            encoder: Encoder::new(mode.bits()),
             info: InstructionInfoFactory::new(),
         }
     }
@@ -75,14 +85,14 @@ impl Generator {
         let row = self.rows[row];
         let (index, variant) = (index / self.states, index % self.states);
         (0..500).find_map(|attempt: u64| {
-            let mut d = Draft::new(seed, index.wrapping_add(attempt << 48), variant, false);
+            let mut d = Draft::new(self.mode, seed, index.wrapping_add(attempt << 48), variant, false);
             self.add(&mut d, row).map(|()| d.case)
         })
     }
 
     /// A case of several instructions, of which only the last may be a branch.
     pub fn block(&mut self, seed: u64, index: u64) -> Case {
-        let mut d = Draft::new(seed, index / self.states, index % self.states, true);
+        let mut d = Draft::new(self.mode, seed, index / self.states, index % self.states, true);
         let count = 3 + d.r.below(10) as usize;
         let mut attempts = 0;
         while d.case.count < count && attempts < 200 {
@@ -105,7 +115,7 @@ impl Generator {
         let mut i = operand::instance(d, &row, ip)?;
         steer::registers(d, &row, &mut i)?;
         let bytes = self.encode(d, &row, &i, ip)?;
-        let decoded = decode(&bytes, ip);
+        let decoded = decode(self.mode, &bytes, ip);
         if decoded.code() != row.code || decoded.len() != bytes.len() {
             return None;
         }
@@ -122,8 +132,8 @@ impl Generator {
 
     fn encode(&mut self, d: &mut Draft, row: &Row, i: &Instruction, ip: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        if row.legacy && d.r.permille(30) {
-            // Segment prefixes without meaning in 64-bit mode; as branch hints without meaning too.
+        if row.legacy && d.r.permille(30) && !(has_memory(i) && !self.mode.is_64()) {
+            // Segment prefixes without meaning (in 64-bit mode they never have one); so are branch hints.
             bytes.push(d.r.pick(&[0x26, 0x2E, 0x36, 0x3E]));
         }
         if row.free_rep && d.r.permille(10) {
@@ -161,14 +171,17 @@ impl Generator {
 }
 
 impl Draft {
-    fn new(seed: u64, index: u64, variant: u64, block: bool) -> Draft {
+    fn new(mode: Mode, seed: u64, index: u64, variant: u64, block: bool) -> Draft {
         let mut r = Rng::of(seed, index ^ 0x5EED_0000_0000_0000);
         let state_seed = (r.next() ^ variant << 1) | 1;
-        let mut state = State::from_seed(state_seed);
+        let mut state = mode.adapt(State::from_seed(state_seed));
         // A slot of 256 bytes each: code is not written where code has run a moment ago.
-        let slots = CODE_SIZE / 256;
-        state.rip = CODE + index % slots * 256 + 32 + r.below(48);
+        // The first page is not in the 16-bit code segment.
+        let first = if mode == Mode::Bits16 { LANDING_SIZE } else { 0 };
+        let slots = (CODE_SIZE - first) / 256;
+        state.rip = mode.ip(CODE + first + index % slots * 256 + 32 + r.below(48));
         let case = Case {
+            mode,
             code: Vec::new(),
             count: 0,
             seed: state_seed,
@@ -195,12 +208,26 @@ impl Draft {
 
     /// Gives a register a value that something relies on.
     fn pin(&mut self, n: usize, value: u64) -> Option<()> {
+        let value = if self.case.mode.is_64() { value } else { value & 0xFFFF_FFFF };
         if self.gpr_written[n] || self.pinned[n] && self.case.state.gpr[n] != value {
             return None;
         }
         self.case.state.gpr[n] = value;
         self.pinned[n] = true;
         Some(())
+    }
+
+    /// Where a branch may go.
+    fn target(&mut self) -> u64 {
+        self.case.mode.landing() + self.r.below(0x800)
+    }
+
+    /// What makes a target one beyond the limit of the code segment, if there is such a thing.
+    fn beyond(&mut self) -> u64 {
+        match self.case.mode {
+            Mode::Bits16 => 1 << (16 + self.r.below(16)),
+            _ => 0,
+        }
     }
 
     fn patch(&mut self, at: u64, bytes: Vec<u8>) {
@@ -220,8 +247,15 @@ pub fn gpr_number(r: Register) -> Option<usize> {
     r.is_gpr64().then(|| r.number())
 }
 
-pub fn decode(bytes: &[u8], ip: u64) -> Instruction {
-    Decoder::with_ip(64, bytes, ip, DecoderOptions::NONE).decode()
+fn has_memory(i: &Instruction) -> bool {
+    i.op_kinds().any(|k| {
+        !matches!(k, OpKind::Register | OpKind::NearBranch16 | OpKind::NearBranch32)
+            && !(OpKind::Immediate8..=OpKind::Immediate32to64).contains(&k)
+    })
+}
+
+pub fn decode(mode: Mode, bytes: &[u8], ip: u64) -> Instruction {
+    Decoder::with_ip(mode.bits(), bytes, ip, DecoderOptions::NONE).decode()
 }
 
 #[cfg(test)]

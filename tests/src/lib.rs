@@ -6,6 +6,7 @@ pub mod emulator;
 pub mod fuzz;
 pub mod generate;
 pub mod lines;
+pub mod mode;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod native;
 pub mod policy;

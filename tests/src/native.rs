@@ -4,7 +4,7 @@
 //! How: fixed low addresses hold the code window, the two memory windows, a page of INT3 as
 //! landing place of branches, and a context area that our entry and exit code reach by absolute
 //! address, so that no register needs to survive. Tested code is followed by a jump to the exit
-//! code. Faults arrive as signals on an alternate stack; the handler copies the state at the
+//! code. (32-bit and 16-bit code is entered and left by far jumps; `mode` has the segments.) Faults arrive as signals on an alternate stack; the handler copies the state at the
 //! fault out of its frame and goes on in the harness.
 //!
 //! The caller promises that the code has no system calls, no privileged or far transfers, does
@@ -13,11 +13,13 @@
 // UNSAFE: running given machine code and catching its signals cannot be said in safe Rust.
 #![allow(unsafe_code)]
 
+mod segments;
 mod signal;
 mod stub;
 
 use crate::case::{self, CODE, CODE_SIZE, Case, End, FLAGS, LANDING, LANDING_SIZE, Outcome};
 use crate::case::{State, WINDOW_SIZE, WINDOWS};
+use crate::mode::Mode;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -30,6 +32,12 @@ struct Context {
     target: u64,
     host_rsp: u64,
     host_mxcsr: u32,
+    /// 32-bit and 16-bit code: the far pointer to it, and ES, SS, DS.
+    far_offset: u32,
+    far_selector: u16,
+    es: u16,
+    ss: u16,
+    ds: u16,
     /// Thread that runs tested code at the moment, 0 if none.
     active: AtomicU32,
     out_gpr: [u64; 16],
@@ -70,6 +78,8 @@ struct Fp {
 const WORDS: usize = (WINDOW_SIZE / 8) as usize;
 /// Bytes before and after the code that are ours: INT3s as landing places of short branches.
 const AROUND: u64 = 32;
+/// The bit of a page fault's error code that says that it was a fetch.
+const FETCH: u64 = 1 << 4;
 const CONTEXT: u64 = 0x0D00_0000;
 const CONTEXT_SIZE: u64 = 0x2000;
 const STUB: u64 = 0x0D10_0000;
@@ -85,8 +95,16 @@ struct Stubs {
     enter: u64,
     exit: u64,
     recover: u64,
+    /// The same for code that is not 64-bit code.
+    enter_compat: u64,
+    exit_compat: u64,
+    recover_compat: u64,
 }
 
+/// Linux's selector of 64-bit user code.
+const USER_64: u16 = 0x33;
+
+static LOCAL: OnceLock<Result<(), String>> = OnceLock::new();
 static STUBS: OnceLock<Result<Stubs, String>> = OnceLock::new();
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -129,29 +147,36 @@ impl Native {
 
     /// Runs one case. Code that does not fit its window is refused.
     pub fn run(&mut self, case: &Case) -> Outcome {
-        let s = &case.state;
-        let end = s.rip.checked_add(case.code.len() as u64 + AROUND);
+        let (s, at) = (&case.state, case.at());
+        let end = at.checked_add(case.code.len() as u64 + AROUND);
         assert!(
-            s.rip >= CODE + AROUND && end.is_some_and(|e| e <= CODE + CODE_SIZE),
-            "the code window is {CODE:#x}..{:#x} less {AROUND} bytes, the case stands at {:#x}",
+            at >= CODE + AROUND && end.is_some_and(|e| e <= CODE + CODE_SIZE),
+            "the code window is {CODE:#x}..{:#x} less {AROUND} bytes, the case stands at {at:#x}",
             CODE + CODE_SIZE,
-            s.rip
         );
+        let compat = !case.mode.is_64();
+        if compat {
+            self.supports(case.mode).unwrap_or_else(|e| panic!("{e}"));
+        }
         if self.mem_seed != case.mem_seed || self.pristine.is_empty() {
             self.fill(case.mem_seed);
         }
         self.patch(case);
         self.place_code(case);
+        let enter = if compat { self.stubs.enter_compat } else { self.stubs.enter };
         // SAFETY: the context area is mapped since `open`; only this thread uses it (`_one`).
         let out = unsafe {
             let c = &mut *context();
             c.in_gpr = s.gpr;
             c.in_flags = s.rflags & FLAGS | 2;
             c.target = s.rip;
+            let [es, cs, ss, ds] = case.mode.segments().map(|p| p.selector);
+            (c.far_offset, c.far_selector) = (s.rip as u32, cs);
+            (c.es, c.ss, c.ds) = (es, ss, ds);
             c.faulted = 0;
             to_fp(s, &mut c.in_fp);
             c.active.store(self.thread, Ordering::Relaxed);
-            let enter: extern "sysv64" fn() = std::mem::transmute(self.stubs.enter as *const u8);
+            let enter: extern "sysv64" fn() = std::mem::transmute(enter as *const u8);
             // SAFETY: the stub saves what the ABI asks for; the tested code obeys the promise in
             // the module's description.
             enter();
@@ -165,20 +190,44 @@ impl Native {
     /// Writes the code, the jump to the exit stub behind it, and INT3 around both.
     fn place_code(&self, case: &Case) {
         let (around, len) = (AROUND as usize, case.code.len());
-        let start = case.state.rip - AROUND;
-        let after = case.state.rip + len as u64;
-        let rel = self.stubs.exit.wrapping_sub(after + 5) as u32;
+        let start = case.at() - AROUND;
+        let leave = self.leave(case);
         // SAFETY: `run` has checked that all fits the code window, which is mapped writable; the
         // slice is gone when the code runs.
         let to = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, len + 2 * around) };
         let mut code = vec![0xCC; len + 2 * around];
         code[around..around + len].copy_from_slice(&case.code);
-        code[around + len] = 0xE9;
-        code[around + len + 1..][..4].copy_from_slice(&rel.to_le_bytes());
+        code[around + len..][..leave.len()].copy_from_slice(&leave);
         // A write to code that has just run is slow, even of what is there.
         if *to != code[..] {
             to.copy_from_slice(&code);
         }
+    }
+
+    /// The jump to the exit stub; a far one if there is 64-bit code to return to.
+    fn leave(&self, case: &Case) -> Vec<u8> {
+        let (mut bytes, to) = match case.mode {
+            Mode::Bits64 => {
+                let next = case.at() + case.code.len() as u64 + 5;
+                (vec![0xE9], self.stubs.exit.wrapping_sub(next) as u32)
+            }
+            Mode::Bits32 => (vec![0xEA], self.stubs.exit_compat as u32),
+            Mode::Bits16 => (vec![0x66, 0xEA], self.stubs.exit_compat as u32),
+        };
+        bytes.extend(to.to_le_bytes());
+        if !case.mode.is_64() {
+            bytes.extend(USER_64.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Whether code of this size can be run; the first time this asks the kernel for its segments.
+    pub fn supports(&self, mode: Mode) -> Result<(), String> {
+        if mode.is_64() {
+            return Ok(());
+        }
+        let done = LOCAL.get_or_init(segments::install);
+        done.clone().map_err(|e| format!("{}-bit code needs segments of its own: {e}", mode.bits()))
     }
 
     /// Collects the changes of the windows and undoes them.
@@ -257,15 +306,17 @@ fn prepare() -> Result<Stubs, String> {
     let rwx = rw | libc::PROT_EXEC;
     map(CONTEXT, CONTEXT_SIZE, rw)?;
     map(STUB, STUB_SIZE, rwx)?;
-    map(CODE, CODE_SIZE, rwx)?;
+    map(CODE, CODE_SIZE + LANDING_SIZE, rwx)?;
     map(LANDING, LANDING_SIZE, rwx)?;
     for base in WINDOWS {
         map(base, WINDOW_SIZE, rw)?;
     }
-    // SAFETY: both areas are mapped writable by the lines above.
-    unsafe { std::ptr::write_bytes(LANDING as *mut u8, 0xCC, LANDING_SIZE as usize) };
+    for landing in [LANDING, CODE + CODE_SIZE] {
+        // SAFETY: both areas are mapped writable by the lines above.
+        unsafe { std::ptr::write_bytes(landing as *mut u8, 0xCC, LANDING_SIZE as usize) };
+    }
     let stubs = stub::write()?;
-    signal::install(stubs.recover)?;
+    signal::install(stubs)?;
     Ok(stubs)
 }
 
@@ -320,6 +371,10 @@ fn outcome(c: &Context, case: &Case) -> Outcome {
     } else if c.vector == 3 {
         // An INT3 of the landing page: the branch has arrived.
         s.rip = c.out_rip - 1;
+        End::Done
+    } else if c.vector == 14 && c.error & FETCH != 0 {
+        // So it has where nothing is, the low 64 KiB.
+        s.rip = c.out_rip;
         End::Done
     } else {
         s.rip = c.out_rip;

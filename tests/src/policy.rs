@@ -11,14 +11,19 @@
 //!   one are there already is the implementation's choice.  SDM 2C, VPGATHERDD.
 //! * The upper halves of RCX, RSI and RDI after a repeated string instruction with 32-bit addresses
 //!   and a count of zero: some processors clear some of them, the manual does not say.
-//! * What a CALL to a non-canonical address has pushed: RSP is as before, but whether the word below
+//! * What a CALL to a non-canonical address, or beyond the limit, has pushed: RSP is as before, but whether the word below
 //!   it has been written differs.
+//!
+//! * Outside of 64-bit mode: the upper halves of the general registers, which 64-bit code later finds undefined.
+//!   SDM vol. 1, 3.4.1.1.
 //!
 //! Everything else is compared bit for bit, the contents of empty x87 registers too.
 
 use crate::case::{Case, FLAGS, OF, RSP, State};
+use crate::mode::Mode;
 use iced_x86::{
-    Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, RflagsBits,
+    Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    RflagsBits,
 };
 
 /// What to leave out when the outcomes of a case are compared.
@@ -45,13 +50,13 @@ const REPEATED: u16 = 1 << 1 | 1 << 6 | 1 << 7;
 
 /// The instructions of a case.
 pub fn instructions(case: &Case) -> impl Iterator<Item = Instruction> {
-    let mut d = Decoder::with_ip(64, &case.code, case.state.rip, DecoderOptions::NONE);
+    let mut d = Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
     std::iter::from_fn(move || d.can_decode().then(|| d.decode()))
 }
 
 /// Whether the bytes of a case end where an instruction ends.
 pub fn is_whole(case: &Case) -> bool {
-    let mut d = Decoder::with_ip(64, &case.code, case.state.rip, DecoderOptions::NONE);
+    let mut d = Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
     while d.can_decode() {
         if d.decode().is_invalid() && d.last_error() == DecoderError::NoMoreBytes {
             return false;
@@ -75,13 +80,17 @@ pub fn only_alone(i: &Instruction) -> bool {
 /// fault; the instruction there and what follows have left nothing undefined.
 pub fn ignore(case: &Case, fault: Option<&State>) -> Ignore {
     let mut out = Ignore::default();
+    if !case.mode.is_64() {
+        out.upper = 0xFF;
+    }
     for i in instructions(case) {
         if let Some(at) = fault.filter(|s| s.rip == i.ip()) {
             if i.is_vsib() {
                 out.ymm |= 1 << i.op0_register().number() | 1 << i.op2_register().number();
             }
-            if i.flow_control() == FlowControl::IndirectCall {
-                out.mem.push((at.gpr[RSP].wrapping_sub(8), 8));
+            if matches!(i.flow_control(), FlowControl::IndirectCall | FlowControl::Call) {
+                let below = at.gpr[RSP].wrapping_sub(8);
+                out.mem.push((stack_address(case, below), 8));
             }
             break;
         }
@@ -208,16 +217,31 @@ fn environment(m: Mnemonic) -> Option<(u64, u64)> {
         .then_some((12, 16))
 }
 
+/// The linear address of an offset in the stack segment.
+fn stack_address(case: &Case, offset: u64) -> u64 {
+    let mask = match case.mode {
+        Mode::Bits64 => u64::MAX,
+        Mode::Bits32 => 0xFFFF_FFFF,
+        Mode::Bits16 => 0xFFFF,
+    };
+    case.mode.base(Register::SS) + (offset & mask)
+}
+
 /// The address of an instruction's memory operand before the case runs.
 pub fn operand_address(case: &Case, i: &Instruction) -> Option<u64> {
     let n = (0..i.op_count()).find(|n| i.op_kind(*n) == OpKind::Memory)?;
     i.virtual_address(n, 0, |r, _, _| {
         let full = r.full_register();
         let v = match () {
-            () if r.is_segment_register() => return Some(0),
+            () if r.is_segment_register() => return Some(case.mode.base(r)),
             () if full.is_gpr64() => case.state.gpr[full.number()],
             () => return None,
         };
-        Some(if r.is_gpr32() { v & 0xFFFF_FFFF } else { v })
+        Some(match () {
+            () if r.is_gpr32() => v & 0xFFFF_FFFF,
+            () if r.is_gpr16() => v & 0xFFFF,
+            () => v,
+        })
     })
+    .map(|at| if case.mode.is_64() { at } else { at & 0xFFFF_FFFF })
 }

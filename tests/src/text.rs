@@ -3,11 +3,12 @@
 //! `BYTES | assembly | inputs => outputs`. Numbers are hexadecimal. Inputs and outputs are
 //! `name=value`: registers of any width, `cf pf af zf sf df of`, `mxcsr fcw fsw ftw`, `stN`,
 //! `mmN`, `xmmN`, `ymmN`, memory as `@address=bytes`, `fault=vector` or
-//! `fault=0e:address:w`. Inputs can have `seed`, `mem` (what the rest is made from) and `n`, the
-//! number of instructions. With `=>` only the named outputs count; with `==>` all else must be as
+//! `fault=0e:address:w`. Inputs can have `bits` (32 or 16, if not 64), `seed`, `mem` (what the
+//! rest is made from) and `n`, the number of instructions. With `=>` only the named outputs count; with `==>` all else must be as
 //! before.
 
 use crate::case::{self, Case, End, Outcome, Patch, State};
+use crate::mode::Mode;
 use crate::policy;
 use iced_x86::{Formatter, IntelFormatter};
 use std::fmt::Write;
@@ -45,18 +46,21 @@ impl Line {
         let (inputs, outputs) = (pairs(inputs)?, pairs(outputs)?);
         let find = |name| inputs.iter().find(|(k, _)| k == name).map(|(_, v)| number(v));
         let seed = find("seed").transpose()?.unwrap_or(0) as u64;
+        let bits = inputs.iter().find(|(k, _)| k == "bits").map_or("64", |(_, v)| v);
+        let mode = Mode::of_bits(bits).ok_or_else(|| format!("{bits}: expected 64, 32 or 16"))?;
         let mut case = Case {
+            mode,
             code: unhex(bytes)?,
             count: 0,
             seed,
-            state: State::from_seed(seed),
+            state: mode.adapt(State::from_seed(seed)),
             mem_seed: find("mem").transpose()?.unwrap_or(0) as u64,
             patches: Vec::new(),
             writes: true,
         };
         for (k, v) in &inputs {
             match k.as_str() {
-                "seed" | "mem" => {}
+                "bits" | "seed" | "mem" => {}
                 "n" => case.count = number(v)? as usize,
                 k if k.starts_with('@') => {
                     case.patches.push(Patch { at: number(&k[1..])? as u64, bytes: unhex(v)? });
@@ -122,13 +126,16 @@ pub fn line(case: &Case, outcome: Option<&Outcome>) -> String {
     let mut out = String::new();
     hex(&mut out, &case.code);
     let _ = write!(out, " | {} |", assembly(case));
+    if !case.mode.is_64() {
+        let _ = write!(out, " bits={}", case.mode.bits());
+    }
     if case.seed != 0 {
         let _ = write!(out, " seed={:x}", case.seed);
     }
     if case.mem_seed != 0 {
         let _ = write!(out, " mem={:x}", case.mem_seed);
     }
-    state_changes(&mut out, &State::from_seed(case.seed), &case.state);
+    state_changes(&mut out, &case.seeded(), &case.state);
     for p in &case.patches {
         let _ = write!(out, " @{:x}=", p.at);
         hex(&mut out, &p.bytes);

@@ -72,16 +72,12 @@ pub fn cmpxchg16b(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// PUSHA, PUSHAD: eight registers, the stack pointer as it was.
+/// PUSHA, PUSHAD: eight registers, the stack pointer as it was. As on Intel's processors, what was pushed before a fault
+/// stays in memory.
 pub fn pusha(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let w = if i.iced() == iced_x86::Code::Pushaw { Width::W16 } else { Width::W32 };
     let (m, n) = (i.sw.mask(), w.bytes());
     let sp = s.c.state.gpr[4];
-    // All eight places must be writable before the first is written.
-    for k in [1, 8] {
-        let la = s.linear(SegReg::Ss, sp.wrapping_sub(k * n) & m, n, Access::Write)?;
-        s.probe(la, n, Access::Write)?;
-    }
     for k in 0..8u64 {
         let v = s.c.state.gpr[k as usize] & w.mask();
         s.store(SegReg::Ss, w, sp.wrapping_sub((k + 1) * n) & m, v)?;
@@ -89,17 +85,17 @@ pub fn pusha(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     crate::sem::operand::set_gpr(s, 4, i.sw, sp.wrapping_sub(8 * n) & m);
     Ok(())
 }
-/// POPA, POPAD: the stack pointer's own place is skipped.
+/// POPA, POPAD: the stack pointer's own place is skipped. As on Intel's processors, what was popped before a fault has
+/// been loaded; the stack pointer is as before.
 pub fn popa(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let w = if i.iced() == iced_x86::Code::Popaw { Width::W16 } else { Width::W32 };
     let (m, n) = (i.sw.mask(), w.bytes());
     let sp = s.c.state.gpr[4];
-    let mut values = [0; 8];
-    for k in 0..8u64 {
-        values[7 - k as usize] = s.load(SegReg::Ss, w, sp.wrapping_add(k * n) & m)?;
-    }
-    for (r, v) in values.into_iter().enumerate().filter(|&(r, _)| r != 4) {
-        crate::sem::operand::set_gpr(s, r as u8, w, v);
+    for (k, r) in (0..8).rev().enumerate() {
+        let v = s.load(SegReg::Ss, w, sp.wrapping_add(k as u64 * n) & m)?;
+        if r != 4 {
+            crate::sem::operand::set_gpr(s, r, w, v);
+        }
     }
     crate::sem::operand::set_gpr(s, 4, i.sw, sp.wrapping_add(8 * n) & m);
     Ok(())
@@ -111,8 +107,12 @@ pub fn bound(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let at = address(s, i);
     let index = crate::sem::signed(w, read(s, i, 0)?);
     let low = crate::sem::signed(w, s.load(i.seg, w, at)?);
+    // An index below the lower bound is enough: the upper one is not read then.
+    if index < low {
+        return s.raise(Exception::BR);
+    }
     let high = crate::sem::signed(w, s.load(i.seg, w, at.wrapping_add(w.bytes()) & i.aw.mask())?);
-    if index < low || index > high {
+    if index > high {
         return s.raise(Exception::BR);
     }
     Ok(())

@@ -14,7 +14,8 @@ pub fn mov(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     }
 }
 
-/// ENTER with a nesting level: copies the frame pointers of the enclosing frames.  SDM 2A.
+/// ENTER with a nesting level: copies the frame pointers of the enclosing frames; and with a 32-bit frame pointer on a
+/// 16-bit stack.  SDM 2A.
 pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let (w, n, m) = (i.w, i.w.bytes(), i.sw.mask());
     let level = (i.disp & 31) as u64;
@@ -22,6 +23,8 @@ pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let room = i.imm as u64 & 0xffff;
     let low = sp.wrapping_sub(n * (level + 1) + room) & m;
     let frame = sp.wrapping_sub(n) & m;
+    // All of the stack pointer, of which a 16-bit stack changes only the low half.
+    let whole = (sp & !m | frame) & w.mask();
     // In the order of the manual's pseudocode: a fault leaves in memory what was pushed before it, and a frame that is
     // read may be one just pushed.
     let old = gpr(s, 5, w);
@@ -30,11 +33,13 @@ pub fn enter(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         let outer = s.load(SegReg::Ss, w, bp.wrapping_sub(k * n) & m)?;
         s.store(SegReg::Ss, w, frame.wrapping_sub(k * n) & m, outer)?;
     }
-    s.store(SegReg::Ss, w, frame.wrapping_sub(level * n) & m, frame & w.mask())?;
+    if level != 0 {
+        s.store(SegReg::Ss, w, frame.wrapping_sub(level * n) & m, whole)?;
+    }
     // The new top of the stack must be writable.
     let la = s.linear(SegReg::Ss, low, n, Access::Write)?;
     s.probe(la, n, Access::Write)?;
-    set_gpr(s, 5, w, frame & w.mask());
+    set_gpr(s, 5, w, whole);
     set_gpr(s, 4, i.sw, low);
     Ok(())
 }

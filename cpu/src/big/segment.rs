@@ -1,7 +1,7 @@
 //! Segment registers and descriptors.  SDM 3A, chapters 3 and 6.
 
 use crate::mmu::{SYSTEM, canonical, in_segment};
-use crate::{Access, Exception, Insn, Interp, Opnd, Raised, SegReg, Segment, Width};
+use crate::{Access, Exception, Insn, Interp, Opnd, Raised, SegReg, Segment, Sem, Width};
 
 /// Eight bytes of a descriptor table.
 #[derive(Clone, Copy, Debug)]
@@ -337,7 +337,14 @@ pub fn push(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let w = stack_operand(i);
     let sel = s.c.state.seg[reg as usize].sel as u64;
     let mut st = Stack::current(s, 0);
-    st.push(s, w, sel)?;
+    if w == Width::W32 {
+        // Only the selector is written, and what is above it stays: so do Intel's processors.  SDM 2B, PUSH.
+        let at = st.sp.wrapping_sub(4) & st.sw.mask();
+        s.store(SegReg::Ss, Width::W16, at, sel)?;
+        st.sp = at;
+    } else {
+        st.push(s, w, sel)?;
+    }
     st.commit(s);
     Ok(())
 }

@@ -233,11 +233,12 @@ pub fn arpl(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let rpl = read(s, i, 1)? & 3;
     let mut i = *i;
     i.ow[0] = Width::W16;
-    let mut raised = false;
-    crate::sem::operand::update(s, &i, 0, |_, v| {
-        raised = v & 3 < rpl;
-        Ok(if raised { v & !3 | rpl } else { v })
-    })?;
+    // Written only if it changes: a segment that cannot be written is no fault otherwise.
+    let v = read(s, &i, 0)?;
+    let raised = v & 3 < rpl;
+    if raised {
+        crate::sem::operand::write(s, &i, 0, v & !3 | rpl)?;
+    }
     set_zf(s, raised);
     Ok(())
 }

@@ -237,7 +237,8 @@ pub fn leave<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 #[inline(always)]
 pub fn enter<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     let w = i.w;
-    if i.disp & 31 != 0 {
+    // A nesting level, or a frame pointer that is wider than the stack pointer.
+    if i.disp & 31 != 0 || (i.sw == Width::W16 && w == Width::W32) {
         return s.big(crate::big::moves::enter, i);
     }
     let bp = gpr(s, 5, w);

@@ -1,6 +1,6 @@
 //! `columns`: random instructions in all columns, and every difference.
 //!
-//! columns [--seed N] [--runs N] [--rows a,b] [--columns native,interp,jit] [--blocks]
+//! columns [--seed N] [--runs N] [--bits 64,32,16] [--rows a,b] [--columns native,interp,jit] [--blocks]
 //!         [--states N] [--stop K] [--counts] [--record FILE] [--replay FILE] [--list] [--all] [--speed]
 
 use std::collections::BTreeMap;
@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tests::case::{Case, End, Outcome};
 use tests::columns::{self, Column};
-use tests::generate::{Generator, Row, rows};
+use tests::generate::{Generator, Row, rows_of};
+use tests::mode::Mode;
 use tests::{policy, text};
 
 struct Options {
@@ -17,6 +18,8 @@ struct Options {
     runs: u64,
     /// Cases in a row with the same code.
     states: u64,
+    /// Sizes of code.
+    modes: Vec<Mode>,
     rows: Vec<String>,
     columns: Vec<String>,
     blocks: bool,
@@ -35,6 +38,7 @@ fn options() -> Result<Options, String> {
         seed: 1,
         runs: 100_000,
         states: 32,
+        modes: Mode::ALL.to_vec(),
         rows: Vec::new(),
         columns: columns::NAMES.map(str::to_owned).to_vec(),
         blocks: false,
@@ -56,6 +60,12 @@ fn options() -> Result<Options, String> {
             "--runs" => o.runs = number(value()?)?,
             "--states" => o.states = number(value()?)?.max(1),
             "--stop" => o.stop = number(value()?)?,
+            "--bits" => {
+                let mode = |v: &str| {
+                    Mode::of_bits(v).ok_or_else(|| format!("{v}: expected 64, 32 or 16"))
+                };
+                o.modes = value()?.split(',').map(mode).collect::<Result<_, _>>()?;
+            }
             "--rows" => o.rows = list(value()?),
             "--columns" => o.columns = list(value()?),
             "--blocks" => o.blocks = true,
@@ -86,30 +96,27 @@ fn main() -> ExitCode {
 }
 
 fn work(o: &Options) -> Result<u64, String> {
-    let named = |r: &Row| {
-        let m = format!("{:?}", r.mnemonic).to_lowercase();
-        let c = format!("{:?}", r.code).to_lowercase();
-        o.rows.is_empty() || o.rows.iter().any(|n| *n == m || *n == c)
-    };
-    let uses_host = o.columns.iter().any(|c| c == "native") || o.record.is_some();
-    let mut rows: Vec<Row> = rows(uses_host).into_iter().filter(named).collect();
-    if !o.all && o.record.is_none() && o.columns.iter().any(|c| c == "interp" || c == "jit") {
-        let before = rows.len();
-        rows.retain(|r| tests::emulator::has(r.mnemonic));
-        println!("{} of {before} forms have a meaning in the emulator", rows.len());
+    let mut makers = Vec::new();
+    for mode in runnable(o)? {
+        let rows = chosen(o, mode);
+        if o.list {
+            rows.iter().for_each(|r| println!("{:2} {:?}", mode.bits(), r.code));
+        }
+        if !rows.is_empty() {
+            let mut g = Generator::of(mode, rows);
+            g.states = if o.record.is_some() { 1 } else { o.states };
+            makers.push((mode, g));
+        }
     }
-    if rows.is_empty() {
+    if makers.is_empty() {
         return Err(format!("{}: no such mnemonic or code", o.rows.join(", ")));
     }
     if o.list {
-        rows.iter().for_each(|r| println!("{:?}", r.code));
         return Ok(0);
     }
-    let mut g = Generator::new(rows);
     if let Some(file) = &o.record {
-        return record(&mut g, o, file).map(|()| 0);
+        return record(&mut makers, o, file).map(|()| 0);
     }
-    g.states = o.states;
     let mut open = Vec::new();
     for c in &o.columns {
         open.push(columns::open(c)?);
@@ -118,10 +125,45 @@ fn work(o: &Options) -> Result<u64, String> {
         return replay(file, &mut open, o.stop);
     }
     if o.speed {
-        speed(&mut g, &mut open, o);
+        for (mode, g) in &mut makers {
+            println!("{}-bit code", mode.bits());
+            speed(g, &mut open, o);
+        }
         return Ok(0);
     }
-    compare(&mut g, &mut open, o)
+    compare(&mut makers, &mut open, o)
+}
+
+fn uses_host(o: &Options) -> bool {
+    o.columns.iter().any(|c| c == "native") || o.record.is_some()
+}
+
+/// The sizes of code that are asked for and that the host can run, if it has to.
+fn runnable(o: &Options) -> Result<Vec<Mode>, String> {
+    let mut modes = o.modes.clone();
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    if uses_host(o) {
+        let host = tests::native::Native::open()?;
+        modes.retain(|m| host.supports(*m).map_err(|e| println!("not run: {e}")).is_ok());
+    }
+    if modes.is_empty() { Err("no size of code is left to run".into()) } else { Ok(modes) }
+}
+
+/// The rows of a size of code that are asked for.
+fn chosen(o: &Options, mode: Mode) -> Vec<Row> {
+    let named = |r: &Row| {
+        let m = format!("{:?}", r.mnemonic).to_lowercase();
+        let c = format!("{:?}", r.code).to_lowercase();
+        o.rows.is_empty() || o.rows.iter().any(|n| *n == m || *n == c)
+    };
+    let mut rows: Vec<Row> = rows_of(mode, uses_host(o)).into_iter().filter(named).collect();
+    if !o.all && o.record.is_none() && o.columns.iter().any(|c| c == "interp" || c == "jit") {
+        let before = rows.len();
+        rows.retain(|r| tests::emulator::has(r.mnemonic));
+        let have = rows.len();
+        println!("{}-bit: {have} of {before} forms have a meaning in the emulator", mode.bits());
+    }
+    rows
 }
 
 /// How long a column takes for a case, without making the case: 4096 cases over and over.
@@ -150,11 +192,17 @@ struct Count {
 }
 
 /// Random cases in all columns; the first is taken to be right.
-fn compare(g: &mut Generator, open: &mut [Box<dyn Column>], o: &Options) -> Result<u64, String> {
+fn compare(
+    makers: &mut [(Mode, Generator)],
+    open: &mut [Box<dyn Column>],
+    o: &Options,
+) -> Result<u64, String> {
+    let share = shares(makers);
     let start = Instant::now();
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     let (mut found, mut faults, mut runs, mut instructions) = (0, 0, 0, 0);
     for index in 0..o.runs {
+        let (_, g) = &mut makers[share[(index / o.states) as usize % share.len()]];
         let case = if o.blocks { g.block(o.seed, index) } else { g.single(o.seed, index) };
         let (right, others) = open.split_first_mut().ok_or("no columns")?;
         let want = right.run(&case);
@@ -199,10 +247,21 @@ fn compare(g: &mut Generator, open: &mut [Box<dyn Column>], o: &Options) -> Resu
     }
     println!(
         "{runs} runs, {instructions} instructions of {} forms, {faults} faults, {:.0} runs a second",
-        g.rows().len(),
+        makers.iter().map(|(_, g)| g.rows().len()).sum::<usize>(),
         runs as f64 / seconds
     );
     Ok(found)
+}
+
+/// Which maker makes which of the cases, over and over: five of eight are 64-bit code, two 32-bit code.
+fn shares(makers: &[(Mode, Generator)]) -> Vec<usize> {
+    let weight = |m: Mode| match m {
+        Mode::Bits64 => 5,
+        Mode::Bits32 => 2,
+        Mode::Bits16 => 1,
+    };
+    let each = makers.iter().enumerate();
+    each.flat_map(|(n, (m, _))| std::iter::repeat_n(n, weight(*m))).collect()
 }
 
 fn count(counts: &mut BTreeMap<String, Count>, case: &Case, fault: bool, differs: bool) {
@@ -231,20 +290,24 @@ fn show(case: &Case, open: &mut [Box<dyn Column>], name: &str, want: &Outcome, g
     }
 }
 
-/// Writes what the host does with a few instances of every row.
-fn record(g: &mut Generator, o: &Options, file: &str) -> Result<(), String> {
+/// Writes what the host does with a few instances of every row; outside of 64-bit mode one is enough, the meanings are
+/// the same.
+fn record(makers: &mut [(Mode, Generator)], o: &Options, file: &str) -> Result<(), String> {
     let mut native = columns::open("native")?;
-    let mut out = Vec::new();
-    let per_row = 3;
-    for row in 0..g.rows().len() {
-        for index in 0..per_row {
-            let case = g.of_row(row, o.seed, index * 256 + row as u64 % 256);
-            let outcome = native.run(&case);
-            let _ = writeln!(out, "{}", text::line(&case, Some(&outcome)));
+    let (mut out, mut cases) = (Vec::new(), 0);
+    for (mode, g) in makers {
+        let per_row = if mode.is_64() { 3 } else { 1 };
+        for row in 0..g.rows().len() {
+            for index in 0..per_row {
+                let case = g.of_row(row, o.seed, index * 256 + row as u64 % 256);
+                let outcome = native.run(&case);
+                let _ = writeln!(out, "{}", text::line(&case, Some(&outcome)));
+                cases += 1;
+            }
         }
     }
     std::fs::write(file, &out).map_err(|e| format!("{file}: {e}"))?;
-    println!("{} cases, {} bytes", g.rows().len() as u64 * per_row, out.len());
+    println!("{cases} cases, {} bytes", out.len());
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! Operands of every kind, and the bytes in memory that they meet.
 
 use super::rows::Row;
-use super::{Draft, gpr_number, steer};
-use crate::case::{LANDING, RSP, WINDOW_SIZE, WINDOWS, window_offset};
+use super::{Draft, compat, gpr_number, steer};
+use crate::case::{RSP, WINDOW_SIZE, WINDOWS, window_offset};
 use crate::rng::{self, Rng};
 use iced_x86::{
     Code, FlowControl, Instruction, MemorySize, Mnemonic, OpCodeOperandKind as Kind, OpKind,
@@ -46,7 +46,7 @@ pub(super) fn instance(d: &mut Draft, row: &Row, ip: u64) -> Option<Instruction>
 }
 
 fn register(d: &mut Draft, first: Register) -> Register {
-    first + d.r.below(16) as u32
+    first + d.r.below(d.case.mode.registers()) as u32
 }
 
 fn other_operand(
@@ -58,7 +58,10 @@ fn other_operand(
     ip: u64,
 ) -> Option<()> {
     let r = match kind {
-        Kind::r8_or_mem | Kind::r8_reg | Kind::r8_opcode => Register::AL + d.r.below(20) as u32,
+        Kind::r8_or_mem | Kind::r8_reg | Kind::r8_opcode => {
+            let all = if d.case.mode.is_64() { 20 } else { 8 };
+            Register::AL + d.r.below(all) as u32
+        }
         Kind::r16_or_mem | Kind::r16_reg | Kind::r16_rm | Kind::r16_opcode | Kind::r16_reg_mem => {
             register(d, Register::AX)
         }
@@ -88,6 +91,13 @@ fn other_operand(
         Kind::eax => Register::EAX,
         Kind::rax => Register::RAX,
         Kind::st0 => Register::ST0,
+        Kind::es => Register::ES,
+        Kind::cs => Register::CS,
+        Kind::ss => Register::SS,
+        Kind::ds => Register::DS,
+        Kind::fs => Register::FS,
+        Kind::gs => Register::GS,
+        Kind::seg_reg => Register::ES + d.r.below(6) as u32,
         Kind::sti_opcode => Register::ST0 + d.r.below(8) as u32,
         _ => return value_operand(d, row, i, n, kind, ip),
     };
@@ -159,28 +169,58 @@ fn value_operand(
             i.set_near_branch64(match short {
                 true if back && !d.block => ip - 1 - d.r.below(12),
                 true => ip + 20 + d.r.below(8),
-                false => LANDING + d.r.below(0x800),
+                false => d.target(),
             });
         }
+        Kind::br16_1 | Kind::br16_2 | Kind::br32_1 | Kind::br32_4 => {
+            let short = matches!(kind, Kind::br16_1 | Kind::br32_1);
+            let to = match short {
+                true if d.r.below(2) == 0 && !d.block => ip - 1 - d.r.below(12),
+                true => ip + 20 + d.r.below(8),
+                false => d.target(),
+            };
+            if matches!(kind, Kind::br16_1 | Kind::br16_2) {
+                // From 32-bit code this goes to the low 64 KiB, where nothing is.
+                i.set_op_kind(n, OpKind::NearBranch16);
+                i.set_near_branch16(to as u16);
+            } else {
+                let beyond = if !short && d.r.permille(30) { d.beyond() } else { 0 };
+                i.set_op_kind(n, OpKind::NearBranch32);
+                i.set_near_branch32((to + beyond) as u32);
+            }
+        }
         Kind::seg_rSI | Kind::es_rDI | Kind::seg_rDI | Kind::seg_rBX_al => {
-            let narrow = string_is_narrow(d, i, n);
-            implicit_address(d, row, i, n, kind, narrow)?;
+            let width = string_width(d, i, n);
+            implicit_address(d, row, i, n, kind, width)?;
         }
         _ => return None,
     }
     Some(())
 }
 
-/// Whether a string operand uses 32-bit addresses: the second must do as the first.
-fn string_is_narrow(d: &mut Draft, i: &Instruction, n: u32) -> bool {
-    match n {
-        0 => d.r.permille(120),
-        _ => match i.op_kind(0) {
-            OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI => true,
-            OpKind::MemorySegRSI | OpKind::MemoryESRDI | OpKind::MemorySegRDI => false,
-            _ => d.r.permille(120),
-        },
+/// How many bits the addresses of a string instruction have: the second operand must do as the first.
+fn string_width(d: &mut Draft, i: &Instruction, n: u32) -> u32 {
+    match (0..n).find_map(|k| address_width(i.op_kind(k))) {
+        Some(w) => w,
+        None if !d.case.mode.is_64() => compat::width(d),
+        None if d.r.permille(120) => 32,
+        None => 64,
     }
+}
+
+/// The address width of a string instruction's memory operand.
+fn address_width(k: OpKind) -> Option<u32> {
+    Some(match k {
+        OpKind::MemorySegSI | OpKind::MemoryESDI | OpKind::MemorySegDI => 16,
+        OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI => 32,
+        OpKind::MemorySegRSI | OpKind::MemoryESRDI | OpKind::MemorySegRDI => 64,
+        _ => return None,
+    })
+}
+
+/// Something above the bits of a register that an address of some width uses.
+pub(super) fn dirt(d: &mut Draft, width: u32) -> u64 {
+    if width == 64 { 0 } else { d.r.next() << width }
 }
 
 fn implicit_address(
@@ -189,25 +229,42 @@ fn implicit_address(
     i: &mut Instruction,
     n: u32,
     kind: Kind,
-    narrow: bool,
+    width: u32,
 ) -> Option<()> {
     let size = row.op.memory_size().size().max(1) as u64;
-    let at = address(&mut d.r, size);
-    let dirt = if narrow { d.r.next() << 32 } else { 0 };
-    let value = if narrow { at & 0xFFFF_FFFF | dirt } else { at };
+    let at = address(d, size);
+    let segment = match kind {
+        Kind::es_rDI => Register::ES,
+        // The other operand of a string instruction may have said it already.
+        _ if i.segment_prefix() != Register::None => i.segment_prefix(),
+        _ => compat::segment(d, i, Register::DS, width),
+    };
+    let at = compat::reach(d, segment, width, at);
+    let mask = u64::MAX >> (64 - width);
+    let value = compat::offset(d, segment, width, at) & mask | dirt(d, width);
+    let which = match width {
+        16 => 0,
+        32 => 1,
+        _ => 2,
+    };
     match kind {
         Kind::seg_rBX_al => {
             i.set_op_kind(n, OpKind::Memory);
-            i.set_memory_base(if narrow { Register::EBX } else { Register::RBX });
+            i.set_memory_base([Register::BX, Register::EBX, Register::RBX][which]);
             i.set_memory_index(Register::AL);
             return d.pin(3, value);
         }
-        Kind::seg_rSI if narrow => i.set_op_kind(n, OpKind::MemorySegESI),
-        Kind::seg_rSI => i.set_op_kind(n, OpKind::MemorySegRSI),
-        Kind::es_rDI if narrow => i.set_op_kind(n, OpKind::MemoryESEDI),
-        Kind::es_rDI => i.set_op_kind(n, OpKind::MemoryESRDI),
-        _ if narrow => i.set_op_kind(n, OpKind::MemorySegEDI),
-        _ => i.set_op_kind(n, OpKind::MemorySegRDI),
+        Kind::seg_rSI => i.set_op_kind(
+            n,
+            [OpKind::MemorySegSI, OpKind::MemorySegESI, OpKind::MemorySegRSI][which],
+        ),
+        Kind::es_rDI => {
+            i.set_op_kind(n, [OpKind::MemoryESDI, OpKind::MemoryESEDI, OpKind::MemoryESRDI][which]);
+        }
+        _ => i.set_op_kind(
+            n,
+            [OpKind::MemorySegDI, OpKind::MemorySegEDI, OpKind::MemorySegRDI][which],
+        ),
     }
     d.pin(if kind == Kind::seg_rSI { 6 } else { 7 }, value)
 }
@@ -219,16 +276,20 @@ fn repeat(d: &mut Draft, row: &Row, i: &mut Instruction) -> Option<()> {
         1 if row.op.can_use_repne_prefix() => i.set_has_repne_prefix(true),
         _ => i.set_has_rep_prefix(true),
     }
-    let narrow = i
-        .op_kinds()
-        .any(|k| matches!(k, OpKind::MemorySegESI | OpKind::MemoryESEDI | OpKind::MemorySegEDI));
+    let width = i.op_kinds().find_map(address_width).unwrap_or(64);
     let count = d.r.pick(&[0, 1, 2, 3, 5, 8, 16, 17, 40]);
-    let dirt = if narrow { d.r.next() << 32 } else { 0 };
+    let dirt = dirt(d, width);
     d.pin(1, count | dirt)
 }
 
 /// An address for an access of `size` bytes: mostly inside a window and aligned.
-pub(super) fn address(r: &mut Rng, size: u64) -> u64 {
+pub(super) fn address(d: &mut Draft, size: u64) -> u64 {
+    let wild = if d.case.mode.is_64() { 1 << 63 & !(1 << 62) } else { 1 << 31 };
+    address_or(&mut d.r, size, wild)
+}
+
+/// Mostly as `address` says; now and then anywhere, with the bits `wild` set.
+fn address_or(r: &mut Rng, size: u64, wild: u64) -> u64 {
     let base = r.pick(&WINDOWS);
     let inside = base + 0x400 + r.below(WINDOW_SIZE - 0x800);
     match r.below(100) {
@@ -237,7 +298,7 @@ pub(super) fn address(r: &mut Rng, size: u64) -> u64 {
         91..=95 => (inside & !0xFFF).wrapping_sub(r.below(size + 1)).max(base),
         96 | 97 => base + WINDOW_SIZE - r.below(size + 1),
         98 => base - r.below(size + 1),
-        _ if r.below(4) == 0 => r.next() | (1 << 63) & !(1 << 62),
+        _ if r.below(4) == 0 => r.next() | wild,
         _ => base + WINDOW_SIZE - size,
     }
 }
@@ -249,18 +310,26 @@ fn memory_operand(d: &mut Draft, row: &Row, i: &mut Instruction, n: u32, k: Kind
         0 => 1,
         s => s,
     };
-    let at = address(&mut d.r, size);
+    let mut at = address(d, size);
     let canonical = (at as i64) << 16 >> 16 == at as i64;
     let narrow = canonical && d.r.permille(80);
     match k {
+        Kind::mem_offs if !d.case.mode.is_64() => {
+            let width = compat::width(d);
+            let segment = compat::segment(d, i, Register::DS, width);
+            at = compat::reach(d, segment, width, at);
+            i.set_memory_displacement64(compat::offset(d, segment, width, at));
+            i.set_memory_displ_size(width / 8);
+        }
         Kind::mem_offs => {
             i.set_memory_displacement64(at);
             i.set_memory_displ_size(if narrow { 4 } else { 8 });
         }
-        Kind::mem_vsib32x => steer::vsib(d, i, at, Register::XMM0, 4)?,
-        Kind::mem_vsib64x => steer::vsib(d, i, at, Register::XMM0, 8)?,
-        Kind::mem_vsib32y => steer::vsib(d, i, at, Register::YMM0, 4)?,
-        Kind::mem_vsib64y => steer::vsib(d, i, at, Register::YMM0, 8)?,
+        Kind::mem_vsib32x => at = steer::vsib(d, i, at, Register::XMM0, 4)?,
+        Kind::mem_vsib64x => at = steer::vsib(d, i, at, Register::XMM0, 8)?,
+        Kind::mem_vsib32y => at = steer::vsib(d, i, at, Register::YMM0, 4)?,
+        Kind::mem_vsib64y => at = steer::vsib(d, i, at, Register::YMM0, 8)?,
+        _ if !d.case.mode.is_64() => at = compat::modrm(d, i, at)?,
         _ => modrm(d, i, at, narrow)?,
     }
     contents(d, row, at, size);
@@ -325,23 +394,28 @@ fn modrm(d: &mut Draft, i: &mut Instruction, at: u64, narrow: bool) -> Option<()
             Err(_) => return None,
         }
     };
-    let fits = i8::try_from(displacement).is_ok();
-    let displ_size = match displacement {
-        0 if d.r.below(2) == 0 => 0,
-        _ if fits && d.r.below(4) != 0 => 1,
-        _ => wide,
-    };
+    let displ_size = displacement_size(d, displacement, wide);
     i.set_memory_displ_size(displ_size);
     let disp = displacement as i64 as u64;
     i.set_memory_displacement64(if narrow { disp & 0xFFFF_FFFF } else { disp });
     Some(())
 }
 
+/// In how many bytes a displacement is written.
+pub(super) fn displacement_size(d: &mut Draft, displacement: i32, wide: u32) -> u32 {
+    let fits = i8::try_from(displacement).is_ok();
+    match displacement {
+        0 if d.r.below(2) == 0 => 0,
+        _ if fits && d.r.below(4) != 0 => 1,
+        _ => wide,
+    }
+}
+
 /// Puts something that suits the operand's type at its address.
 fn contents(d: &mut Draft, row: &Row, at: u64, size: u64) {
     let flow = row.code.flow_control();
     if matches!(flow, FlowControl::IndirectBranch | FlowControl::IndirectCall) {
-        let to = (LANDING + d.r.below(0x800)).to_le_bytes();
+        let to = d.target().to_le_bytes();
         return d.patch(at, to[..size.min(8) as usize].to_vec());
     }
     if window_offset(at).is_none() || size > 64 || d.r.below(2) == 0 {

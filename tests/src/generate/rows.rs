@@ -1,5 +1,6 @@
 //! Which instructions are generated, and what the generator must know of each.
 
+use crate::mode::Mode;
 use iced_x86::{Code, CpuidFeature, EncodingKind, FlowControl, MandatoryPrefix, Mnemonic};
 use iced_x86::{OpCodeInfo, OpCodeOperandKind as Kind};
 
@@ -57,18 +58,27 @@ const LEFT_OUT: &[Mnemonic] = &[
     Mnemonic::Hlt, Mnemonic::In, Mnemonic::Out, Mnemonic::Loadall, Mnemonic::Umov,
 ];
 
-/// All rows whose instructions this host can run (`host`), or all rows.
+/// All rows of 64-bit code whose instructions this host can run (`host`), or all rows.
 pub fn rows(host: bool) -> Vec<Row> {
-    Code::values().filter_map(row).filter(|r| !host || on_host(r)).collect()
+    rows_of(Mode::Bits64, host)
 }
 
-fn row(code: Code) -> Option<Row> {
+/// The rows of code of some size.
+pub fn rows_of(mode: Mode, host: bool) -> Vec<Row> {
+    Code::values().filter_map(|c| row(mode, c)).filter(|r| !host || on_host(r)).collect()
+}
+
+fn row(mode: Mode, code: Code) -> Option<Row> {
     let op = code.op_code();
     let m = code.mnemonic();
     let vex = op.encoding() == EncodingKind::VEX;
     let wanted = op.is_instruction()
-        && op.mode64()
-        && op.intel_decoder64()
+        && op.is_available_in_mode(mode.bits())
+        && match mode {
+            Mode::Bits64 => op.intel_decoder64(),
+            Mode::Bits32 => op.intel_decoder32(),
+            Mode::Bits16 => op.intel_decoder16(),
+        }
         && op.decoder_option() == 0
         && (vex || op.encoding() == EncodingKind::Legacy)
         && !(op.is_privileged() || op.must_be_cpl0() || op.is_input_output())
@@ -76,7 +86,7 @@ fn row(code: Code) -> Option<Row> {
         && !op.fwait()
         && !LEFT_OUT.contains(&m)
         && code.cpuid_features().iter().all(|f| FEATURES.iter().any(|(x, _)| x == f))
-        && op.op_kinds().iter().all(|k| kind_is_made(*k))
+        && op.op_kinds().iter().all(|k| kind_is_made(*k, stores_segment(code)))
         && !format!("{:?}", op.memory_size()).starts_with("SegPtr");
     let flow = code.flow_control();
     if !wanted || matches!(flow, FlowControl::Interrupt | FlowControl::XbeginXabortXend) {
@@ -89,27 +99,26 @@ fn row(code: Code) -> Option<Row> {
     Some(Row { code, mnemonic: m, op, branches, legacy: !vex, free_rep })
 }
 
-fn kind_is_made(k: Kind) -> bool {
-    !matches!(
+/// Segment registers are read, but not written.
+fn stores_segment(code: Code) -> bool {
+    code.mnemonic() == Mnemonic::Push
+        || matches!(code, Code::Mov_rm16_Sreg | Code::Mov_r32m16_Sreg | Code::Mov_r64m16_Sreg)
+}
+
+fn kind_is_made(k: Kind, segments: bool) -> bool {
+    let segment = matches!(
         k,
-        Kind::seg_reg
-            | Kind::es
-            | Kind::cs
-            | Kind::ss
-            | Kind::ds
-            | Kind::fs
-            | Kind::gs
-            | Kind::cr_reg
+        Kind::seg_reg | Kind::es | Kind::cs | Kind::ss | Kind::ds | Kind::fs | Kind::gs
+    );
+    (segments || !segment) && !matches!(
+        k,
+        Kind::cr_reg
             | Kind::dr_reg
             | Kind::tr_reg
             | Kind::farbr2_2
             | Kind::farbr4_2
             | Kind::xbegin_2
             | Kind::xbegin_4
-            | Kind::br16_1
-            | Kind::br16_2
-            | Kind::br32_1
-            | Kind::br32_4
     )
 }
 

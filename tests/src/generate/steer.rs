@@ -1,9 +1,10 @@
 //! What an instruction needs of the registers to do something worth testing.
 
-use super::Draft;
-use super::operand::{address, holder};
+use super::{Draft, compat};
+use super::operand::{address, dirt, holder};
 use super::rows::Row;
-use crate::case::{LANDING, RSP, STACK, WINDOW_SIZE, WINDOWS};
+use crate::case::{RSP, STACK, WINDOW_SIZE, WINDOWS};
+use crate::mode::Mode;
 use crate::rng;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
@@ -27,11 +28,16 @@ pub(super) fn registers(d: &mut Draft, row: &Row, i: &mut Instruction) -> Option
         Mnemonic::Div | Mnemonic::Idiv if !d.r.permille(200) => {
             // The high half of the dividend mostly such that the quotient fits.
             if d.free(RDX) {
-                let high = d.case.state.gpr[RAX] as i64 >> 63;
+                let low = d.case.state.gpr[RAX];
+                let high = match d.case.mode {
+                    Mode::Bits64 => (low as i64 >> 63) as u64,
+                    _ => u64::from((low as i32 >> 31) as u32),
+                };
                 d.case.state.gpr[RDX] =
-                    if row.mnemonic == Mnemonic::Idiv { high as u64 } else { d.r.below(3) };
+                    if row.mnemonic == Mnemonic::Idiv { high } else { d.r.below(3) };
             }
         }
+        Mnemonic::Bound if d.r.permille(600) => within(d, i),
         Mnemonic::Cmpxchg => equal_half_of_the_time(d, i, memory),
         Mnemonic::Cmpxchg8b | Mnemonic::Cmpxchg16b if d.r.below(2) == 0 => {
             let wide = row.mnemonic == Mnemonic::Cmpxchg16b;
@@ -53,10 +59,28 @@ pub(super) fn registers(d: &mut Draft, row: &Row, i: &mut Instruction) -> Option
             return None;
         }
         let far = d.r.permille(20);
-        let to = LANDING + d.r.below(0x800);
-        d.pin(n, if far { 1 << 63 } else { to })?;
+        let to = d.target();
+        let to = match d.case.mode {
+            Mode::Bits64 if far => 1 << 63,
+            _ if far && i.op0_register().is_gpr32() => to + d.beyond(),
+            _ => to,
+        };
+        d.pin(n, to)?;
     }
     Some(())
+}
+
+/// Bounds around what BOUND compares with them.
+fn within(d: &mut Draft, i: &Instruction) {
+    let Some(n) = holder(i.op0_register()).filter(|n| !d.gpr_written[*n]) else { return };
+    let v = d.case.state.gpr[n];
+    let (low, high) = (v.wrapping_sub(d.r.below(4)), v.wrapping_add(d.r.below(4)));
+    let half = i.op0_register().size();
+    d.pinned[n] = true;
+    if let Some(p) = d.case.patches.last_mut().filter(|p| p.bytes.len() == 2 * half) {
+        p.bytes[..half].copy_from_slice(&low.to_le_bytes()[..half]);
+        p.bytes[half..].copy_from_slice(&high.to_le_bytes()[..half]);
+    }
 }
 
 /// CMPXCHG finds what it expects in half of the cases.
@@ -90,17 +114,21 @@ fn stack(d: &mut Draft, row: &Row) -> Option<()> {
             0 => WINDOWS[1] + d.r.below(10),
             1 => end - d.r.below(10),
             2 => STACK + d.r.below(64),
-            3 if !d.block => address(&mut d.r, 8),
+            3 if !d.block => address(d, 8),
             _ => STACK - 0x400 + 8 * d.r.below(256),
         };
-        d.pin(RSP, at)?;
+        pin_stack(d, RSP, at)?;
     }
-    let rsp = d.case.state.gpr[RSP];
+    // The linear address of what is on top.
+    let rsp = match d.case.mode {
+        Mode::Bits16 => d.case.mode.base(Register::SS) + (d.case.state.gpr[RSP] & 0xFFFF),
+        _ => d.case.state.gpr[RSP],
+    };
     match row.mnemonic {
         // Inside a block RSP has moved by an amount that nobody tracks.
         Mnemonic::Ret if d.block && was_pinned => return None,
         Mnemonic::Ret => {
-            let to = (LANDING + d.r.below(0x800)).to_le_bytes();
+            let to = d.target().to_le_bytes();
             d.patch(rsp, to.to_vec());
         }
         Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => {
@@ -112,7 +140,7 @@ fn stack(d: &mut Draft, row: &Row) -> Option<()> {
             let at = STACK + 8 * d.r.below(64);
             let near_guard = d.r.permille(20);
             if !d.pinned[RBP] {
-                d.pin(RBP, if near_guard { WINDOWS[1] + 4 } else { at })?;
+                pin_stack(d, RBP, if near_guard { WINDOWS[1] + 4 } else { at })?;
             } else {
                 return None;
             }
@@ -122,6 +150,14 @@ fn stack(d: &mut Draft, row: &Row) -> Option<()> {
     Some(())
 }
 
+/// Gives RSP or RBP a linear address; of a 16-bit stack only the low half is used.
+fn pin_stack(d: &mut Draft, n: usize, at: u64) -> Option<()> {
+    let width = d.case.mode.bits();
+    let at = compat::reach(d, Register::SS, width, at);
+    let value = compat::offset(d, Register::SS, width, at) | dirt(d, width);
+    d.pin(n, value)
+}
+
 /// The index lanes and base of a gather.
 pub(super) fn vsib(
     d: &mut Draft,
@@ -129,13 +165,17 @@ pub(super) fn vsib(
     at: u64,
     first: Register,
     element: u32,
-) -> Option<()> {
-    let index = d.r.below(16) as usize;
-    let base = d.r.below(16) as usize;
+) -> Option<u64> {
+    let index = d.r.below(d.case.mode.registers()) as usize;
+    let base = d.r.below(d.case.mode.registers()) as usize;
     if d.vector_written[index] || !d.free(base) || d.block {
         return None;
     }
-    i.set_memory_base(Register::RAX + base as u32);
+    let wide = d.case.mode.is_64();
+    i.set_memory_base(if wide { Register::RAX } else { Register::EAX } + base as u32);
+    let default = if base == RSP || base == RBP { Register::SS } else { Register::DS };
+    let segment = compat::segment(d, i, default, 32);
+    let at = compat::reach(d, segment, 32, at);
     i.set_memory_index(first + index as u32);
     i.set_memory_index_scale(1 << d.r.below(4));
     i.set_memory_displ_size(1);
@@ -149,5 +189,7 @@ pub(super) fn vsib(
             _ => lane() as u64,
         };
     }
-    d.pin(base, at.wrapping_sub(disp as u64))
+    let offset = d.case.mode.offset(segment, at);
+    d.pin(base, offset.wrapping_sub(disp as u64))?;
+    Some(at)
 }

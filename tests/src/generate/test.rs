@@ -11,7 +11,7 @@ fn every_row_has_instances_and_they_decode_to_it() {
             failed.push(row.code);
             continue;
         };
-        let i = decode(&c.code, c.state.rip);
+        let i = decode(Mode::Bits64, &c.code, c.state.rip);
         assert_eq!(i.code(), row.code, "{}", text::line(&c, None));
     }
     assert!(failed.is_empty(), "no instance of {failed:?}");

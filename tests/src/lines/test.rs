@@ -3,7 +3,8 @@ use crate::columns::{self, Column};
 use crate::emulator;
 use crate::policy;
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
+    ("compat.ins", include_str!("../../insn/compat.ins")),
     ("shift.ins", include_str!("../../insn/shift.ins")),
     ("integer.ins", include_str!("../../insn/integer.ins")),
     ("memory.ins", include_str!("../../insn/memory.ins")),

@@ -1,14 +1,17 @@
 //! Faults of tested code: from the signal frame into the context area, and back to the harness.
 
-use super::{CONTEXT, Context, Fp, context};
+use super::{CONTEXT, Context, Fp, Stubs, USER_64, context};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SIGNALS: [c_int; 5] =
     [libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS, libc::SIGTRAP];
 
-/// Where the handler sends the thread: `stub::write`'s third label.
+/// Where the handler sends the thread that ran 64-bit code, or other code.
 static RECOVER: AtomicU64 = AtomicU64::new(0);
+static RECOVER_COMPAT: AtomicU64 = AtomicU64::new(0);
+/// Linux's selector of user data.
+const USER_DATA: u16 = 0x2B;
 
 pub(super) fn thread_id() -> u32 {
     // SAFETY: gettid has no conditions.
@@ -16,8 +19,9 @@ pub(super) fn thread_id() -> u32 {
 }
 
 /// Installs the handler for all signals that an exception can become.
-pub(super) fn install(recover: u64) -> Result<(), String> {
-    RECOVER.store(recover, Ordering::Relaxed);
+pub(super) fn install(stubs: Stubs) -> Result<(), String> {
+    RECOVER.store(stubs.recover, Ordering::Relaxed);
+    RECOVER_COMPAT.store(stubs.recover_compat, Ordering::Relaxed);
     for signal in SIGNALS {
         // SAFETY: the handler has the type that SA_SIGINFO asks for and does only what a handler
         // may: plain memory and one system call.
@@ -107,7 +111,16 @@ extern "C" fn handle(signal: c_int, _: *mut siginfo_t, frame: *mut c_void) {
         if !whole {
             (*c).out_fp.xstate_bv = 3;
         }
-        machine.gregs[libc::REG_RIP as usize] = RECOVER.load(Ordering::Relaxed) as i64;
+        // CS in the low word, SS in the high one.
+        let segments = greg(libc::REG_CSGSFS);
+        let was_64 = segments as u16 == USER_64;
+        let recover = if was_64 { &RECOVER } else { &RECOVER_COMPAT };
+        if !was_64 {
+            let kept = segments & 0x0000_FFFF_FFFF_0000;
+            let now = kept | u64::from(USER_DATA) << 48 | u64::from(USER_64);
+            machine.gregs[libc::REG_CSGSFS as usize] = now as i64;
+        }
+        machine.gregs[libc::REG_RIP as usize] = recover.load(Ordering::Relaxed) as i64;
         machine.gregs[libc::REG_RSP as usize] = CONTEXT as i64 + size_of::<Context>() as i64 - 64;
         machine.gregs[libc::REG_EFL as usize] = 0x202;
     }

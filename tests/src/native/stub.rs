@@ -25,37 +25,85 @@ pub(super) fn write() -> Result<Stubs, String> {
 
 fn assemble() -> Result<(Vec<u8>, Stubs), iced_x86::IcedError> {
     let mut a = CodeAssembler::new(64)?;
-    let (mut enter, mut exit, mut recover) = (a.create_label(), a.create_label(), a.create_label());
+    let mut label = [(); 6].map(|()| a.create_label());
+    let [enter, exit, recover, enter_compat, exit_compat, recover_compat] = &mut label;
 
-    a.set_label(&mut enter)?;
+    a.set_label(enter)?;
+    load_state(&mut a, false)?;
+    a.jmp(qword_ptr(at(offset_of!(Context, target))))?;
+
+    a.set_label(exit)?;
+    save_state(&mut a)?;
+    // The signal handler comes in here; it has saved the state already.
+    a.set_label(recover)?;
+    give_back(&mut a)?;
+
+    a.set_label(enter_compat)?;
+    load_state(&mut a, true)?;
+    a.jmp(fword_ptr(at(offset_of!(Context, far_offset))))?;
+
+    a.set_label(exit_compat)?;
+    save_state(&mut a)?;
+    a.set_label(recover_compat)?;
+    // As Linux's 64-bit processes have them.
+    a.mov(eax, 0x2B)?;
+    a.mov(ss, eax)?;
+    a.xor(eax, eax)?;
+    a.mov(ds, eax)?;
+    a.mov(es, eax)?;
+    give_back(&mut a)?;
+
+    let options = iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
+    let done = a.assemble_options(STUB, options)?;
+    let stubs = Stubs {
+        enter: done.label_ip(enter)?,
+        exit: done.label_ip(exit)?,
+        recover: done.label_ip(recover)?,
+        enter_compat: done.label_ip(enter_compat)?,
+        exit_compat: done.label_ip(exit_compat)?,
+        recover_compat: done.label_ip(recover_compat)?,
+    };
+    Ok((done.inner.code_buffer, stubs))
+}
+
+/// Keeps what the host needs and loads what the tested code starts with; `compat`: segment registers, too.
+fn load_state(a: &mut CodeAssembler, compat: bool) -> Result<(), iced_x86::IcedError> {
     for r in SAVED {
         a.push(r)?;
     }
     a.mov(qword_ptr(at(offset_of!(Context, host_rsp))), rsp)?;
     a.stmxcsr(dword_ptr(at(offset_of!(Context, host_mxcsr))))?;
-    components(&mut a)?;
+    components(a)?;
     a.xrstor64(ptr(at(offset_of!(Context, in_fp))))?;
     // The flags go by the scratch stack; the moves after it leave them alone.
     a.mov(rsp, at(offset_of!(Context, scratch_top)))?;
     a.push(qword_ptr(at(offset_of!(Context, in_flags))))?;
     a.popfq()?;
+    if compat {
+        a.mov(es, word_ptr(at(offset_of!(Context, es))))?;
+        a.mov(ds, word_ptr(at(offset_of!(Context, ds))))?;
+        a.mov(ss, word_ptr(at(offset_of!(Context, ss))))?;
+    }
     for (i, r) in GPR.into_iter().enumerate() {
         a.mov(r, qword_ptr(at(offset_of!(Context, in_gpr) + 8 * i)))?;
     }
-    a.jmp(qword_ptr(at(offset_of!(Context, target))))?;
+    Ok(())
+}
 
-    a.set_label(&mut exit)?;
+/// Saves what the tested code has ended with.
+fn save_state(a: &mut CodeAssembler) -> Result<(), iced_x86::IcedError> {
     for (i, r) in GPR.into_iter().enumerate() {
         a.mov(qword_ptr(at(offset_of!(Context, out_gpr) + 8 * i)), r)?;
     }
     a.mov(rsp, at(offset_of!(Context, scratch_top)))?;
     a.pushfq()?;
     a.pop(qword_ptr(at(offset_of!(Context, out_flags))))?;
-    components(&mut a)?;
-    a.xsave64(ptr(at(offset_of!(Context, out_fp))))?;
+    components(a)?;
+    a.xsave64(ptr(at(offset_of!(Context, out_fp))))
+}
 
-    // The signal handler comes in here; it has saved the state already.
-    a.set_label(&mut recover)?;
+/// Loads what the host needs, and returns.
+fn give_back(a: &mut CodeAssembler) -> Result<(), iced_x86::IcedError> {
     a.mov(rsp, qword_ptr(at(offset_of!(Context, host_rsp))))?;
     a.cld()?;
     a.fninit()?;
@@ -64,16 +112,7 @@ fn assemble() -> Result<(Vec<u8>, Stubs), iced_x86::IcedError> {
     for r in SAVED.into_iter().rev() {
         a.pop(r)?;
     }
-    a.ret()?;
-
-    let options = iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
-    let done = a.assemble_options(STUB, options)?;
-    let stubs = Stubs {
-        enter: done.label_ip(&enter)?,
-        exit: done.label_ip(&exit)?,
-        recover: done.label_ip(&recover)?,
-    };
-    Ok((done.inner.code_buffer, stubs))
+    a.ret()
 }
 
 /// EDX:EAX names the state components x87, SSE, AVX.

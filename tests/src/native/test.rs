@@ -1,10 +1,12 @@
 use super::Native;
 use crate::case::*;
+use crate::mode::Mode;
 
 fn case(code: &[u8], set: impl FnOnce(&mut State)) -> Case {
     let mut state = State::plain();
     set(&mut state);
     Case {
+        mode: Mode::Bits64,
         code: code.to_vec(),
         count: 1,
         seed: 0,
