@@ -23,8 +23,7 @@ struct Part {
 }
 
 /// Unit tests of what needs no compiler back end run with all checks of the dev profile; the rest shares the release
-/// build with the program that is booted, so that Cranelift is compiled once for it; and once more for the fuzz programs,
-/// which need our checks and its speed.
+/// build with the program that is booted, so that Cranelift is compiled once.
 #[rustfmt::skip]
 const PARTS: &[Part] = &[
     Part { name: "units",     counts: true,  words: "test -p state -p memory -p device -p cpu -p hw -p migration" },
