@@ -48,7 +48,8 @@ impl Machine {
     pub fn new() -> Result<Machine, String> {
         let ram = Arc::new(Ram::new(RAM_SIZE).map_err(|e| e.to_string())?);
         build_tables(&ram);
-        ram.fill(LANDING_16_AT, 2 * LANDING_SIZE, 0xCC).ok_or("the landing page is outside of RAM")?;
+        ram.fill(LANDING_16_AT, 2 * LANDING_SIZE, 0xCC)
+            .ok_or("the landing page is outside of RAM")?;
         let model = Arc::new(cpu::big::cpuid::Model::max());
         let core = Core::new(0, ram.clone(), model);
         let mut m = Machine {
@@ -209,7 +210,8 @@ impl Machine {
 
 /// A descriptor's contents, as the segment register has them after a load.
 fn segment(p: Part) -> Segment {
-    let mut attr = 3 << 13 | Segment::PRESENT | Segment::CODE_DATA | Segment::ACCESSED | Segment::RW;
+    let mut attr =
+        3 << 13 | Segment::PRESENT | Segment::CODE_DATA | Segment::ACCESSED | Segment::RW;
     for (set, bit) in [
         (p.code, Segment::CODE),
         (p.long, Segment::LONG),
@@ -369,9 +371,8 @@ impl Column for Native {
 
     fn run(&mut self, case: &Case) -> Outcome {
         let engine = &mut self.engine;
-        let same = self.last.0 == case.mode
-            && self.last.1 == case.state.rip
-            && self.last.2 == case.code;
+        let same =
+            self.last.0 == case.mode && self.last.1 == case.state.rip && self.last.2 == case.code;
         if !same {
             self.last = (case.mode, case.state.rip, case.code.clone());
         }

@@ -45,8 +45,7 @@ const fn flat(selector: u16, code: bool, long: bool) -> Part {
     Part { selector, base: 0, limit: u32::MAX, code, big: !long, long }
 }
 
-const NULL: Part =
-    Part { selector: 0, base: 0, limit: 0, code: false, big: false, long: false };
+const NULL: Part = Part { selector: 0, base: 0, limit: 0, code: false, big: false, long: false };
 const USER_32: Part = flat(0x23, true, false);
 const USER_DATA: Part = flat(0x2B, false, false);
 const USER_64: Part = flat(0x33, true, true);

@@ -50,13 +50,15 @@ const REPEATED: u16 = 1 << 1 | 1 << 6 | 1 << 7;
 
 /// The instructions of a case.
 pub fn instructions(case: &Case) -> impl Iterator<Item = Instruction> {
-    let mut d = Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
+    let mut d =
+        Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
     std::iter::from_fn(move || d.can_decode().then(|| d.decode()))
 }
 
 /// Whether the bytes of a case end where an instruction ends.
 pub fn is_whole(case: &Case) -> bool {
-    let mut d = Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
+    let mut d =
+        Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
     while d.can_decode() {
         if d.decode().is_invalid() && d.last_error() == DecoderError::NoMoreBytes {
             return false;

@@ -61,9 +61,8 @@ fn options() -> Result<Options, String> {
             "--states" => o.states = number(value()?)?.max(1),
             "--stop" => o.stop = number(value()?)?,
             "--bits" => {
-                let mode = |v: &str| {
-                    Mode::of_bits(v).ok_or_else(|| format!("{v}: expected 64, 32 or 16"))
-                };
+                let mode =
+                    |v: &str| Mode::of_bits(v).ok_or_else(|| format!("{v}: expected 64, 32 or 16"));
                 o.modes = value()?.split(',').map(mode).collect::<Result<_, _>>()?;
             }
             "--rows" => o.rows = list(value()?),

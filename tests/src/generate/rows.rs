@@ -110,16 +110,17 @@ fn kind_is_made(k: Kind, segments: bool) -> bool {
         k,
         Kind::seg_reg | Kind::es | Kind::cs | Kind::ss | Kind::ds | Kind::fs | Kind::gs
     );
-    (segments || !segment) && !matches!(
-        k,
-        Kind::cr_reg
-            | Kind::dr_reg
-            | Kind::tr_reg
-            | Kind::farbr2_2
-            | Kind::farbr4_2
-            | Kind::xbegin_2
-            | Kind::xbegin_4
-    )
+    (segments || !segment)
+        && !matches!(
+            k,
+            Kind::cr_reg
+                | Kind::dr_reg
+                | Kind::tr_reg
+                | Kind::farbr2_2
+                | Kind::farbr4_2
+                | Kind::xbegin_2
+                | Kind::xbegin_4
+        )
 }
 
 #[cfg(target_arch = "x86_64")]

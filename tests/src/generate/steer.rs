@@ -1,8 +1,8 @@
 //! What an instruction needs of the registers to do something worth testing.
 
-use super::{Draft, compat};
 use super::operand::{address, dirt, holder};
 use super::rows::Row;
+use super::{Draft, compat};
 use crate::case::{RSP, STACK, WINDOW_SIZE, WINDOWS};
 use crate::mode::Mode;
 use crate::rng;

@@ -20,8 +20,7 @@ pub(super) fn install() -> Result<(), String> {
 fn put(entry: u32, p: &Part) -> Result<(), String> {
     const WRITE: libc::c_long = 0x11;
     let pages = p.limit > 0xF_FFFF;
-    let flags =
-        u32::from(p.big) | if p.code { 2 << 1 } else { 0 } | u32::from(pages) << 4 | 1 << 6;
+    let flags = u32::from(p.big) | if p.code { 2 << 1 } else { 0 } | u32::from(pages) << 4 | 1 << 6;
     let limit = if pages { p.limit >> 12 } else { p.limit };
     let d = UserDesc { entry, base: p.base as u32, limit, flags };
     // SAFETY: the kernel reads the structure and keeps nothing of it; a descriptor that no selector names changes nothing.
