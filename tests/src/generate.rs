@@ -133,7 +133,7 @@ impl Generator {
 
     fn encode(&mut self, d: &mut Draft, row: &Row, i: &Instruction, ip: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        if row.legacy && d.r.permille(30) && !(has_memory(i) && !self.mode.is_64()) {
+        if row.legacy && d.r.permille(30) && (!has_memory(i) || self.mode.is_64()) {
             // Segment prefixes without meaning (in 64-bit mode they never have one); so are branch hints.
             bytes.push(d.r.pick(&[0x26, 0x2E, 0x36, 0x3E]));
         }
