@@ -116,8 +116,9 @@ impl Row {
         monitor.wait_for_status("paused", LIMIT)?;
         let hash = monitor.state_hash()?;
         let counters = monitor.say("info jit")?;
-        let native = counters.lines().find_map(|l| l.trim().strip_prefix("native: "));
-        let native = native.and_then(|n| n.trim_end_matches(',').parse().ok());
+        let native =
+            counters.lines().find_map(|l| l.trim().strip_prefix("instructions in native code"));
+        let native = native.and_then(|n| n.trim().parse().ok());
         let native = native.with_context(|| format!("info jit: no native code in {counters}"))?;
         monitor.last("quit")?;
         running.expect_exit(0, LIMIT)?;
