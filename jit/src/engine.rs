@@ -263,7 +263,7 @@ impl Engine {
         if self.catch {
             self.caught = Some(e);
         } else {
-            event::deliver(s, e);
+            cpu::event::deliver(s, e);
         }
         s.c.refresh();
     }

@@ -1,17 +1,16 @@
 //! What happens between instructions: exceptions, interrupts, single steps.
 
-use cpu::{Exception, Interp, Mode, flags};
-
-/// Takes an exception.
-pub fn deliver(s: &mut Interp<'_>, e: Exception) {
-    cpu::event::deliver(s, e);
-    s.c.refresh();
-}
+use cpu::{Interp, Mode, flags};
 
 /// Takes what is due before the next instruction, as far as the budget goes.
 pub fn pending(s: &mut Interp<'_>) {
-    while s.c.left > 0 && cpu::event::pending(s).is_some() {}
-    s.c.refresh();
+    let mut taken = false;
+    while s.c.left > 0 && cpu::event::pending(s).is_some() {
+        taken = true;
+    }
+    if taken {
+        s.c.refresh();
+    }
 }
 
 /// Whether the next instruction must be executed alone.

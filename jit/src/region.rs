@@ -1,4 +1,4 @@
-//! Regions in native code: kept, linked, entered, thrown away.
+//! Regions in native code: kept, entered, thrown away.
 // UNSAFE: entering native code.
 #![allow(unsafe_code)]
 
@@ -44,7 +44,7 @@ pub struct Regions {
     arena: Arena,
     gate: Gate,
     worker: Option<Worker>,
-    /// Asked for before everything was forgotten: results that are on their way and no longer wanted.
+    // What was done so far, for `Counters`.
     pub made: u64,
     pub dropped: u64,
     pub failed: u64,

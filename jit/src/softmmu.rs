@@ -4,7 +4,7 @@ use crate::clif::{Clif, V, own, ty};
 use crate::native::{self, Cx};
 use cpu::{SegReg, Width};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
 use std::mem::offset_of;
 
 /// Flags of accesses to guest memory: any alignment, never a host fault.
@@ -52,15 +52,23 @@ impl Clif<'_> {
     }
 
     pub fn load_linear(&mut self, la: Value, w: Width) -> V {
-        let (hit, entry, off) = self.probe(la, w.bytes(), native::TAG_READ);
+        let v = self.load(la, ty(w));
+        self.wide(v, w)
+    }
+    /// Loads 16 bytes.
+    pub fn load_128(&mut self, la: Value) -> Value {
+        self.load(la, types::I8X16)
+    }
+    fn load(&mut self, la: Value, t: Type) -> Value {
+        let (hit, entry, off) = self.probe(la, t.bytes().into(), native::TAG_READ);
         let (fast, slow, done) =
             (self.b.create_block(), self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(slow);
-        let v = self.b.append_block_param(done, ty(w));
+        let v = self.b.append_block_param(done, t);
         self.b.ins().brif(hit, fast, &[], slow, &[]);
         self.b.switch_to_block(slow);
-        let bytes = self.b.ins().iconst(types::I64, w.bits() as i64);
-        let bad = self.call(offset_of!(Cx, load), &[la, bytes], true);
+        let bits = self.b.ins().iconst(types::I64, i64::from(t.bits()));
+        let bad = self.call(offset_of!(Cx, load), &[la, bits], true);
         let exit = self.exit();
         let got = self.b.create_block();
         if let Some(bad) = bad {
@@ -68,14 +76,14 @@ impl Clif<'_> {
         }
         self.b.switch_to_block(got);
         let cx = self.cx();
-        let r = self.b.ins().load(ty(w), own(), cx, offset_of!(Cx, value) as i32);
+        let r = self.b.ins().load(t, own(), cx, offset_of!(Cx, value) as i32);
         self.jump_to(done, &[r]);
         self.b.switch_to_block(fast);
         let p = self.host(la, entry, off);
-        let r = self.b.ins().load(ty(w), guest(), p, 0);
+        let r = self.b.ins().load(t, guest(), p, 0);
         self.jump_to(done, &[r]);
         self.b.switch_to_block(done);
-        self.wide(v, w)
+        v
     }
 
     pub fn store_linear(&mut self, la: Value, w: Width, v: V) {
@@ -129,33 +137,6 @@ impl Clif<'_> {
         self.b.ins().store(guest(), v, p, 0);
     }
 
-    /// Loads 16 bytes.
-    pub fn load_128(&mut self, la: Value) -> Value {
-        let (hit, entry, off) = self.probe(la, 16, native::TAG_READ);
-        let (fast, slow, done) =
-            (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(slow);
-        let v = self.b.append_block_param(done, types::I8X16);
-        self.b.ins().brif(hit, fast, &[], slow, &[]);
-        self.b.switch_to_block(slow);
-        let bytes = self.b.ins().iconst(types::I64, 128);
-        let bad = self.call(offset_of!(Cx, load), &[la, bytes], true);
-        let exit = self.exit();
-        let got = self.b.create_block();
-        if let Some(bad) = bad {
-            self.b.ins().brif(bad, exit, &[], got, &[]);
-        }
-        self.b.switch_to_block(got);
-        let cx = self.cx();
-        let r = self.b.ins().load(types::I8X16, own(), cx, offset_of!(Cx, value) as i32);
-        self.jump_to(done, &[r]);
-        self.b.switch_to_block(fast);
-        let p = self.host(la, entry, off);
-        let r = self.b.ins().load(types::I8X16, guest(), p, 0);
-        self.jump_to(done, &[r]);
-        self.b.switch_to_block(done);
-        v
-    }
     pub fn store_host_x(&mut self, p: Value, v: Value, at: i32) {
         self.b.ins().store(guest(), v, p, at);
     }

@@ -142,18 +142,21 @@ impl Parts {
     }
 
     fn pin(&mut self, world: &mut World, from: End, high: bool) {
-        for (to, pin) in self.wires.get(&from).cloned().unwrap_or_default() {
-            if let Some(is) = self.hold(from, (to, pin), high) {
+        for (to, pin) in self.changed(from, high) {
+            if let Some(is) = self.hold((to, pin), high) {
                 self.call(world, to, |d, cx| d.wire(pin, is, cx));
             }
         }
-        self.high.insert(from, high);
     }
-    /// Notes the level of an output for an input that it is joined to. Gives the input's level if that has changed.
-    fn hold(&mut self, from: End, to: End, high: bool) -> Option<bool> {
-        if self.high.get(&from).copied().unwrap_or(false) == high {
-            return None;
+    /// Notes the level of an output. Gives the inputs that it is joined to, or none if it was so already.
+    fn changed(&mut self, from: End, high: bool) -> Vec<End> {
+        if self.high.insert(from, high).unwrap_or(false) == high {
+            return Vec::new();
         }
+        self.wires.get(&from).cloned().unwrap_or_default()
+    }
+    /// One of the outputs that are joined to an input has changed. Gives the input's level if that has, too.
+    fn hold(&mut self, to: End, high: bool) -> Option<bool> {
         let held = self.held.entry(to).or_default();
         let was = *held != 0;
         *held = if high { *held + 1 } else { held.saturating_sub(1) };
@@ -220,10 +223,9 @@ impl Parts {
             self.call(world, id, |d, cx| d.settle(cx));
             while let Some(effect) = world.effects.pop_front() {
                 let Effect::Pin { from, pin, high } = effect else { continue };
-                for to in self.wires.get(&(from, pin)).cloned().unwrap_or_default() {
-                    self.hold((from, pin), to, high);
+                for to in self.changed((from, pin), high) {
+                    self.hold(to, high);
                 }
-                self.high.insert((from, pin), high);
             }
         }
     }

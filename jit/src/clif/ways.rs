@@ -6,7 +6,7 @@ use crate::plan::Succ;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
 
-/// A place where a block leaves before its end.
+/// A place where a block leaves an instruction to tier 0.
 pub(super) struct Exit {
     pub(super) block: Block,
     pub(super) guest: usize,
@@ -14,7 +14,6 @@ pub(super) struct Exit {
     pub(super) flags: Flags,
     pub(super) delta: i64,
     pub(super) done: i64,
-    pub(super) code: u64,
 }
 
 /// A way out of a block's end.
@@ -42,7 +41,7 @@ impl Clif<'_> {
         self.b.set_cold_block(block);
         let (dirty, flags) = self.before;
         let (guest, delta, done) = (self.guest, self.delta, self.done);
-        self.exits.push(Exit { block, guest, dirty, flags, delta, done, code: leave::SIDE });
+        self.exits.push(Exit { block, guest, dirty, flags, delta, done });
         self.exit = Some(block);
         block
     }
@@ -78,14 +77,14 @@ impl Clif<'_> {
         let left = if done == 0 { left } else { self.b.ins().iadd_imm_s(left, -done) };
         self.b.ins().store(own(), left, self.core, left_at());
     }
-    pub(super) fn leave(&mut self, code: u64) {
+    fn leave(&mut self, code: u64) {
         let code = self.b.ins().iconst(types::I64, code as i64);
         self.b.ins().return_(&[code]);
     }
-    /// Stores RIP and the count and returns `code`.
-    pub(super) fn leave_at(&mut self, rip: Value, done: i64, code: u64) {
+    /// Leaves what is at `rip` to tier 0.
+    fn leave_to_tier0(&mut self, rip: Value, done: i64) {
         self.put_place(rip, done);
-        self.leave(code);
+        self.leave(leave::SIDE);
     }
     /// Goes on in the region at `rip`, if the engine knows one.
     pub(super) fn go_on_at(&mut self, rip: Value, done: i64) {
@@ -150,7 +149,7 @@ impl Clif<'_> {
             self.spill(dirty, x.flags);
             let rip = self.rip(x.delta);
             let rip = self.val(rip);
-            self.leave_at(rip, x.done, x.code);
+            self.leave_to_tier0(rip, x.done);
         }
         for e in std::mem::take(&mut self.edges) {
             self.write_edge(e);
@@ -218,7 +217,7 @@ impl Clif<'_> {
             self.spill(have, e.flags);
             let rip = self.rip(e.delta);
             let rip = self.val(rip);
-            self.leave_at(rip, len, leave::SIDE);
+            self.leave_to_tier0(rip, len);
             self.b.switch_to_block(go);
         }
         if target.page != from.page {

@@ -139,6 +139,7 @@ fn uses_host(o: &Options) -> bool {
 
 /// The sizes of code that are asked for and that the host can run, if it has to.
 fn runnable(o: &Options) -> Result<Vec<Mode>, String> {
+    #[cfg_attr(not(all(target_os = "linux", target_arch = "x86_64")), allow(unused_mut))]
     let mut modes = o.modes.clone();
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     if uses_host(o) {

@@ -1,7 +1,7 @@
 //! Memory operands outside of 64-bit mode: segments that have bases and limits, and 16-bit addresses.
 
 use super::Draft;
-use super::operand::displacement_size;
+use super::operand::{displacement_size, draw_index};
 use crate::case::{CODE, CODE_SIZE, LANDING_SIZE, WINDOW_SIZE, WINDOWS};
 use crate::mode::Mode;
 use crate::rng;
@@ -150,13 +150,7 @@ fn double(d: &mut Draft, i: &mut Instruction, at: u64) -> Option<u64> {
         let scale = 1u32 << d.r.below(4);
         i.set_memory_index(Register::EAX + index as u32);
         i.set_memory_index_scale(scale);
-        if d.free(index) {
-            let any = d.r.next();
-            let v = d.r.pick(&[0, 1, 2, 7, 64, (-1i64) as u64, (-9i64) as u64, any]);
-            d.pin(index, v)?;
-        } else if d.gpr_written[index] {
-            return None;
-        }
+        draw_index(d, index)?;
         rest = rest.wrapping_sub((d.case.state.gpr[index] as u32).wrapping_mul(scale));
     }
     if !with_base {

@@ -336,6 +336,18 @@ fn memory_operand(d: &mut Draft, row: &Row, i: &mut Instruction, n: u32, k: Kind
     Some(())
 }
 
+/// Gives a register that is to be an index a value, unless it has one already; `None` if nobody knows it.
+pub(super) fn draw_index(d: &mut Draft, index: usize) -> Option<()> {
+    if d.free(index) {
+        let any = d.r.next();
+        let v = d.r.pick(&[0, 1, 2, 7, 64, (-1i64) as u64, (-9i64) as u64, any]);
+        d.pin(index, v)?;
+    } else if d.gpr_written[index] {
+        return None;
+    }
+    Some(())
+}
+
 /// Base, index, scale and displacement that add up to `at`.
 fn modrm(d: &mut Draft, i: &mut Instruction, at: u64, narrow: bool) -> Option<()> {
     let first = if narrow { Register::EAX } else { Register::RAX };
@@ -363,13 +375,7 @@ fn modrm(d: &mut Draft, i: &mut Instruction, at: u64, narrow: bool) -> Option<()
     if with_index {
         i.set_memory_index(first + index as u32);
         i.set_memory_index_scale(scale as u32);
-        if d.free(index) {
-            let any = d.r.next();
-            let v = d.r.pick(&[0, 1, 2, 7, 64, (-1i64) as u64, (-9i64) as u64, any]);
-            d.pin(index, v)?;
-        } else if d.gpr_written[index] {
-            return None;
-        }
+        draw_index(d, index)?;
         sum = d.case.state.gpr[index].wrapping_mul(scale);
     }
     let displacement = if d.free(base) {

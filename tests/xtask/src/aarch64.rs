@@ -34,10 +34,6 @@ const ROWS: &[Row] = &[
     Row { name: "Debian, -smp 2",           options: "-M q35 -m 256 -smp 2", append: "console=ttyS0 panic=-1 run=seq,999|md5sum;poweroff,-f", linux: true, native: true },
 ];
 
-/// Recorded and hand-written cases.
-const CASES: [&str; 6] =
-    ["vectors.txt", "integer.ins", "memory.ins", "shift.ins", "vector.ins", "x87.ins"];
-
 pub fn run(args: &[String]) -> Result<ExitCode> {
     let mut words = args.to_vec();
     let linux = flag(&mut words, "--linux");
@@ -50,12 +46,16 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     output(Command::new("rustup").args(["target", "add", TARGET])).context("adding the target")?;
     let [program, columns] = build(["reprise", "columns"])?;
     let mut well = true;
-    for file in CASES {
-        let path = place::root().join("tests/insn").join(file);
+    // Recorded and hand-written cases.
+    let files = std::fs::read_dir(place::root().join("tests/insn"))?;
+    let mut files = files.map(|f| Ok(f?.path())).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    for file in files {
         let mut command = Command::new(user);
-        command.args([&columns, "--columns", "interp,jit", "--replay"]).arg(path);
+        command.args([&columns, "--columns", "interp,jit", "--replay"]).arg(&file);
         let same = good(&mut command)?;
-        println!("aarch64: {file}: {}", if same { "ok" } else { "FAILED" });
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        println!("aarch64: {name}: {}", if same { "ok" } else { "FAILED" });
         well &= same;
     }
     for row in ROWS.iter().filter(|r| linux || !r.linux) {
