@@ -85,7 +85,8 @@ impl Generator {
         let row = self.rows[row];
         let (index, variant) = (index / self.states, index % self.states);
         (0..500).find_map(|attempt: u64| {
-            let mut d = Draft::new(self.mode, seed, index.wrapping_add(attempt << 48), variant, false);
+            let mut d =
+                Draft::new(self.mode, seed, index.wrapping_add(attempt << 48), variant, false);
             self.add(&mut d, row).map(|()| d.case)
         })
     }

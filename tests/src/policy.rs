@@ -50,13 +50,15 @@ const REPEATED: u16 = 1 << 1 | 1 << 6 | 1 << 7;
 
 /// The instructions of a case.
 pub fn instructions(case: &Case) -> impl Iterator<Item = Instruction> {
-    let mut d = Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
+    let mut d =
+        Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
     std::iter::from_fn(move || d.can_decode().then(|| d.decode()))
 }
 
 /// Whether the bytes of a case end where an instruction ends.
 pub fn is_whole(case: &Case) -> bool {
-    let mut d = Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
+    let mut d =
+        Decoder::with_ip(case.mode.bits(), &case.code, case.state.rip, DecoderOptions::NONE);
     while d.can_decode() {
         if d.decode().is_invalid() && d.last_error() == DecoderError::NoMoreBytes {
             return false;
@@ -73,7 +75,17 @@ pub fn only_alone(i: &Instruction) -> bool {
         || narrow_double_shift(i)
         || narrow_repeat(i)
         || environment(i.mnemonic()).is_some()
-        || matches!(i.mnemonic(), Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq)
+        || matches!(
+            i.mnemonic(),
+            Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq | Mnemonic::Into
+        )
+        || loads_segment(i)
+}
+
+/// Whether the instruction loads a segment register: what follows would have other bases.
+fn loads_segment(i: &Instruction) -> bool {
+    i.op_count() > 0 && i.op0_register().is_segment_register() && i.mnemonic() != Mnemonic::Push
+        || matches!(i.mnemonic(), Mnemonic::Les | Mnemonic::Lds | Mnemonic::Lss)
 }
 
 /// The parts of the outcome that two right columns may differ in. `fault`: the state at the
