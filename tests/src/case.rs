@@ -33,11 +33,13 @@ pub const FLAGS: u64 = CF | PF | AF | ZF | SF | DF | OF;
 
 pub const RSP: usize = 4;
 
-/// All that user-mode code can see of a core, bar segment registers.
+/// All that user-mode code can see of a core, bar FS and GS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     pub gpr: [u64; 16],
     pub rip: u64,
+    /// ES, CS, SS, DS; what they hold at the start is the mode's. Zero in 64-bit code, which does not load them.
+    pub seg: [u16; 4],
     /// Only the bits of `FLAGS`.
     pub rflags: u64,
     pub ymm: [[u64; 4]; 16],
@@ -62,6 +64,7 @@ impl State {
         State {
             gpr,
             rip: START,
+            seg: [0; 4],
             rflags: 0,
             ymm: [[0; 4]; 16],
             mxcsr: 0x1F80,

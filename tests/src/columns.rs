@@ -1,6 +1,7 @@
 //! The columns side by side: run a case in each, compare, make a difference small, print it.
 
 use crate::case::{self, Case, End, FLAGS, Outcome, State};
+use crate::mode::Mode;
 use crate::policy::{self, Ignore};
 use crate::text;
 use std::fmt::Write;
@@ -36,6 +37,14 @@ pub fn open(name: &str) -> Result<Box<dyn Column>, String> {
         "jit" => Ok(Box::new(crate::emulator::Native::new()?)),
         _ => Err(format!("{name}: no such column; there are {}", NAMES.join(", "))),
     }
+}
+
+/// Whether the host as a column can run code of a size, or why not.
+pub fn host_runs(mode: Mode) -> Result<(), String> {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    return crate::native::Native::open()?.supports(mode);
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    return Err(format!("{}-bit code: this host cannot be a column", mode.bits()));
 }
 
 /// How `got` differs from `want`, one line each; empty if it does not.
@@ -83,6 +92,9 @@ fn state_differences(out: &mut Vec<String>, ignore: &Ignore, want: &State, got: 
         put(GPR[i], (want.gpr[i] & mask).into(), (got.gpr[i] & mask).into());
     }
     put("rip", want.rip.into(), got.rip.into());
+    for (n, name) in ["es", "cs", "ss", "ds"].into_iter().enumerate() {
+        put(name, want.seg[n].into(), got.seg[n].into());
+    }
     let names = [("cf", 0), ("pf", 2), ("af", 4), ("zf", 6), ("sf", 7), ("df", 10), ("of", 11)];
     for (name, bit) in names {
         if (FLAGS & !ignore.flags) >> bit & 1 != 0 {

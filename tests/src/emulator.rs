@@ -4,7 +4,8 @@
 use crate::case::{self, CODE, CODE_SIZE, Case, End, FLAGS, IF, LANDING, LANDING_SIZE, Outcome};
 use crate::case::{State, WINDOW_SIZE, WINDOWS};
 use crate::columns::Column;
-use crate::mode::{Mode, Part};
+use crate::mode::{GLOBAL, LOCAL, Mode, Part};
+use cpu::Table;
 use cpu::{Bus, Core, Exception, Interp, Segment, Stopped, Width};
 use memory::{PAGE, Ram, Target};
 use std::sync::Arc;
@@ -19,14 +20,24 @@ const CODE_AT: u64 = 0x10000;
 const LANDING_16_AT: u64 = CODE_AT + CODE_SIZE;
 const LANDING_AT: u64 = LANDING_16_AT + LANDING_SIZE;
 const WINDOWS_AT: u64 = LANDING_AT + LANDING_SIZE;
+const TABLES_AT: u64 = WINDOWS_AT + 2 * WINDOW_SIZE;
 const RAM_SIZE: u64 = 0x40000;
 
+/// The linear address of the global descriptor table, and how far behind it the local one is.
+const DESCRIPTORS: u64 = 0x3000_0000;
+const LOCAL_AT: u64 = 0x800;
+/// As Linux's.
+const GLOBAL_LIMIT: u16 = 0x7F;
+/// The error code of INTO where the interrupt table is too short: entry 4 of it.
+const OVERFLOW: u32 = 4 << 3 | 2;
+
 /// Linear address, which is also the physical one; where in RAM that is; size; whether it is code.
-const MAPPED: [(u64, u64, u64, bool); 4] = [
+const MAPPED: [(u64, u64, u64, bool); 5] = [
     (CODE, CODE_AT, CODE_SIZE + LANDING_SIZE, true),
     (LANDING, LANDING_AT, LANDING_SIZE, true),
     (WINDOWS[0], WINDOWS_AT, WINDOW_SIZE, false),
     (WINDOWS[1], WINDOWS_AT + WINDOW_SIZE, WINDOW_SIZE, false),
+    (DESCRIPTORS, TABLES_AT, PAGE, false),
 ];
 
 /// A core with RAM and nothing else around it.
@@ -48,6 +59,7 @@ impl Machine {
     pub fn new() -> Result<Machine, String> {
         let ram = Arc::new(Ram::new(RAM_SIZE).map_err(|e| e.to_string())?);
         build_tables(&ram);
+        build_descriptors(&ram);
         ram.fill(LANDING_16_AT, 2 * LANDING_SIZE, 0xCC)
             .ok_or("the landing page is outside of RAM")?;
         let model = Arc::new(cpu::big::cpuid::Model::max());
@@ -83,6 +95,12 @@ impl Machine {
                 *to = segment(part);
             }
         }
+        s.gdtr = Table { base: DESCRIPTORS, limit: GLOBAL_LIMIT };
+        // A software interrupt is told by the fault that comes of it.
+        s.idtr = Table { base: 0, limit: 0 };
+        s.ldtr.sel = 0x50;
+        s.ldtr.attr = 0x8200;
+        (s.ldtr.base, s.ldtr.limit) = (DESCRIPTORS + LOCAL_AT, 8 * LOCAL.len() as u32 - 1);
         s.cpl = 3;
         self.core.refresh();
     }
@@ -92,7 +110,9 @@ impl Machine {
         if self.mem_seed != case.mem_seed {
             self.fill(case.mem_seed);
         }
-        if self.mode != case.mode {
+        let selectors = case.mode.segments().map(|p| p.selector);
+        let same = self.core.state.seg.iter().zip(selectors).all(|(s, want)| s.sel == want);
+        if self.mode != case.mode || !same {
             self.system(case.mode);
         }
         // Now and then all translations go, so that misses are tested as well as hits.
@@ -135,9 +155,12 @@ impl Machine {
     }
 
     /// Takes the outcome, and puts the windows back.
-    fn unload(&mut self, fault: Option<Exception>) -> Outcome {
+    fn unload(&mut self, case: &Case, fault: Option<Exception>) -> Outcome {
         let s = &self.core.state;
         let mut to = State::plain();
+        if !case.mode.is_64() {
+            to.seg = [0, 1, 2, 3].map(|n| s.seg[n].sel);
+        }
         to.gpr = s.gpr;
         to.rip = s.rip;
         to.rflags = s.flags() & FLAGS;
@@ -156,6 +179,11 @@ impl Machine {
             None => End::Done,
             // An INT3 where a branch landed.
             Some(e) if e.vector == 3 => End::Done,
+            Some(e) if e.vector == 13 && e.code == Some(OVERFLOW) => {
+                let into = crate::policy::instructions(case).find(|i| i.ip() == to.rip);
+                to.rip += into.map_or(0, |i| i.len() as u64);
+                End::Fault { vector: 4, address: 0, write: false }
+            }
             Some(e) => {
                 let page = e.vector == 14;
                 End::Fault {
@@ -210,10 +238,9 @@ impl Machine {
 
 /// A descriptor's contents, as the segment register has them after a load.
 fn segment(p: Part) -> Segment {
-    let mut attr =
-        3 << 13 | Segment::PRESENT | Segment::CODE_DATA | Segment::ACCESSED | Segment::RW;
+    let mut attr = 3 << 13 | Segment::CODE_DATA | p.kind << 8;
     for (set, bit) in [
-        (p.code, Segment::CODE),
+        (p.present, Segment::PRESENT),
         (p.long, Segment::LONG),
         (p.big, Segment::BIG),
         (p.limit > 0xF_FFFF, Segment::GRANULAR),
@@ -223,13 +250,25 @@ fn segment(p: Part) -> Segment {
     Segment { sel: p.selector, attr, limit: p.limit, base: p.base }
 }
 
+/// The eight bytes of a descriptor.  SDM vol. 3, 3.4.5.
+fn descriptor(p: Part) -> u64 {
+    let s = segment(p);
+    let limit = if p.limit > 0xF_FFFF { p.limit >> 12 } else { p.limit };
+    let high = u64::from(s.attr & 0xF0_FF00 | limit & 0xF_0000);
+    high << 32
+        | (p.base & 0xFF00_0000) << 32
+        | (p.base & 0xFF_FFFF) << 16
+        | u64::from(limit & 0xFFFF)
+}
+
 fn join(low: u64, high: u64) -> u128 {
     u128::from(high) << 64 | u128::from(low)
 }
 
-/// Four-level tables that map `MAPPED` for user mode, accessed and dirty already.
+/// Four-level tables that map `MAPPED` (for user mode, but for the descriptors), accessed and dirty already.
 fn build_tables(ram: &Ram) {
     const ALL: u64 = 0x67; // dirty, accessed, user, writable, present
+    const USER: u64 = 4;
     let put = |table: u64, index: u64, v: u64| {
         let _ = ram.write(table + 8 * (index & 511), &v.to_le_bytes());
     };
@@ -241,8 +280,26 @@ fn build_tables(ram: &Ram) {
         put(DIRECTORY, linear >> 21, table | ALL);
         for page in 0..size / PAGE {
             let no_execute = if code { 0 } else { 1 << 63 };
-            put(table, (linear >> 12) + page, linear + page * PAGE | ALL | no_execute);
+            let user = if linear == DESCRIPTORS { ALL & !USER } else { ALL };
+            put(table, (linear >> 12) + page, linear + page * PAGE | user | no_execute);
         }
+    }
+}
+
+/// What 32-bit and 16-bit code finds in the descriptor tables. The kernel's own entries are there, but closed to it.
+fn build_descriptors(ram: &Ram) {
+    let put = |at: u64, v: u64| {
+        let _ = ram.write(TABLES_AT + at, &v.to_le_bytes());
+    };
+    for part in GLOBAL {
+        put(u64::from(part.selector & !7), descriptor(part));
+        // 32-bit code, 64-bit code, data of privilege 0.
+        put(u64::from(part.selector & !7) - 0x18, descriptor(part) & !(3 << 45));
+    }
+    // Linux keeps the number of the CPU there.
+    put(0x78, descriptor(Part { limit: 0, kind: 5, ..GLOBAL[1] }));
+    for (n, part) in LOCAL.into_iter().enumerate() {
+        put(LOCAL_AT + 8 * n as u64, descriptor(part));
     }
 }
 
@@ -301,7 +358,7 @@ impl Machine {
     ) -> Outcome {
         self.load(case);
         let fault = go(self, case.count);
-        let mut out = self.unload(fault);
+        let mut out = self.unload(case, fault);
         out.mem = self.changes(case);
         out
     }

@@ -23,7 +23,9 @@ pub struct Part {
     pub base: u64,
     /// The last byte.
     pub limit: u32,
-    pub code: bool,
+    /// The type, with the bit that says that it has been accessed.  SDM vol. 3, 3.4.5.1.
+    pub kind: u32,
+    pub present: bool,
     /// D or B: 32-bit code, 32-bit stack.
     pub big: bool,
     /// L: 64-bit code.
@@ -37,24 +39,42 @@ const HIGH: u64 = WINDOWS[1] - BEFORE;
 /// The last page of the 16-bit code segment is a landing place, mapped right behind the code window.
 const CODE_16: u64 = CODE + LANDING_SIZE;
 
-const fn local(index: u16, base: u64, limit: u32, code: bool, big: bool) -> Part {
-    Part { selector: index << 3 | 7, base, limit, code, big, long: false }
+const DATA: u32 = 3;
+const READ_ONLY: u32 = 1;
+const DOWN: u32 = 7;
+const CODE_READ: u32 = 0xB;
+const CODE_ONLY: u32 = 9;
+
+const fn local(index: u16, base: u64, limit: u32, kind: u32, big: bool) -> Part {
+    Part { selector: index << 3 | 7, base, limit, kind, present: true, big, long: false }
 }
 
-const fn flat(selector: u16, code: bool, long: bool) -> Part {
-    Part { selector, base: 0, limit: u32::MAX, code, big: !long, long }
+const fn flat(selector: u16, kind: u32, long: bool) -> Part {
+    Part { selector, base: 0, limit: u32::MAX, kind, present: true, big: !long, long }
 }
 
-const NULL: Part = Part { selector: 0, base: 0, limit: 0, code: false, big: false, long: false };
-const USER_32: Part = flat(0x23, true, false);
-const USER_DATA: Part = flat(0x2B, false, false);
-const USER_64: Part = flat(0x33, true, true);
-/// The local descriptor table, in order.
-pub const LOCAL: [Part; 4] = [
-    local(0, CODE_16, 0xFFFF, true, false),
-    local(1, LOW, u32::MAX, false, true),
-    local(2, LOW, 0xFFFF, false, false),
-    local(3, HIGH, 0xFFFF, false, false),
+const NULL: Part = flat(0, 0, false);
+const USER_32: Part = flat(0x23, CODE_READ, false);
+const USER_DATA: Part = flat(0x2B, DATA, false);
+const USER_64: Part = flat(0x33, CODE_READ, true);
+/// What user code finds in Linux's global descriptor table.
+pub const GLOBAL: [Part; 3] = [USER_32, USER_DATA, USER_64];
+/// The local descriptor table, in order. The first four are used; the others are for instructions that load or look at
+/// selectors.
+pub const LOCAL: [Part; 8] = [
+    local(0, CODE_16, 0xFFFF, CODE_READ, false),
+    local(1, LOW, u32::MAX, DATA, true),
+    local(2, LOW, 0xFFFF, DATA, false),
+    local(3, HIGH, 0xFFFF, DATA, false),
+    local(4, LOW, 0x7FFF, READ_ONLY, false),
+    local(5, HIGH, 0x3FFF, DOWN, false),
+    local(6, CODE, 0xFFFF, CODE_ONLY, true),
+    Part { present: false, ..local(7, LOW, 0xFFFF, DATA, true) },
+];
+/// Selectors worth trying: those of both tables, null ones, the kernel's, and what is beyond the tables.
+pub const SELECTORS: [u16; 24] = [
+    0, 1, 2, 3, 0x23, 0x20, 0x2B, 0x28, 0x2B, 0x33, 7, 6, 0xF, 0xD, 0x17, 0x1F, 0x1F, 0x27, 0x2F,
+    0x37, 0x3F, 0x10, 0x47, 0xFFFB,
 ];
 
 impl Mode {
@@ -126,6 +146,7 @@ impl Mode {
     pub fn adapt(self, mut s: State) -> State {
         if !self.is_64() {
             s.gpr[..8].iter_mut().for_each(|v| *v &= 0xFFFF_FFFF);
+            s.seg = self.segments().map(|p| p.selector);
             s.gpr[RSP] = self.offset(Register::SS, s.gpr[RSP]);
             s.rip = match self {
                 Mode::Bits16 => START - CODE,

@@ -38,6 +38,10 @@ struct Context {
     es: u16,
     ss: u16,
     ds: u16,
+    out_es: u16,
+    out_cs: u16,
+    out_ss: u16,
+    out_ds: u16,
     /// Thread that runs tested code at the moment, 0 if none.
     active: AtomicU32,
     out_gpr: [u64; 16],
@@ -173,6 +177,7 @@ impl Native {
             let [es, cs, ss, ds] = case.mode.segments().map(|p| p.selector);
             (c.far_offset, c.far_selector) = (s.rip as u32, cs);
             (c.es, c.ss, c.ds) = (es, ss, ds);
+            c.out_cs = cs;
             c.faulted = 0;
             to_fp(s, &mut c.in_fp);
             c.active.store(self.thread, Ordering::Relaxed);
@@ -349,6 +354,9 @@ fn outcome(c: &Context, case: &Case) -> Outcome {
     let mut s = State::plain();
     s.gpr = c.out_gpr;
     s.rflags = c.out_flags & FLAGS;
+    if !case.mode.is_64() {
+        s.seg = [c.out_es, c.out_cs, c.out_ss, c.out_ds];
+    }
     let fp = &c.out_fp;
     // A component whose XSTATE_BV bit is clear is in its initial state, whatever its bytes say.
     if fp.xstate_bv & 1 != 0 {

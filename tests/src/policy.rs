@@ -75,7 +75,17 @@ pub fn only_alone(i: &Instruction) -> bool {
         || narrow_double_shift(i)
         || narrow_repeat(i)
         || environment(i.mnemonic()).is_some()
-        || matches!(i.mnemonic(), Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq)
+        || matches!(
+            i.mnemonic(),
+            Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq | Mnemonic::Into
+        )
+        || loads_segment(i)
+}
+
+/// Whether the instruction loads a segment register: what follows would have other bases.
+fn loads_segment(i: &Instruction) -> bool {
+    i.op_count() > 0 && i.op0_register().is_segment_register() && i.mnemonic() != Mnemonic::Push
+        || matches!(i.mnemonic(), Mnemonic::Les | Mnemonic::Lds | Mnemonic::Lss)
 }
 
 /// The parts of the outcome that two right columns may differ in. `fault`: the state at the

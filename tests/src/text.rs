@@ -1,7 +1,7 @@
 //! Cases and outcomes as one line of text: hand tests, recorded vectors and repro lines.
 //!
 //! `BYTES | assembly | inputs => outputs`. Numbers are hexadecimal. Inputs and outputs are
-//! `name=value`: registers of any width, `cf pf af zf sf df of`, `mxcsr fcw fsw ftw`, `stN`,
+//! `name=value`: registers of any width, `es cs ss ds` (as outputs), `cf pf af zf sf df of`, `mxcsr fcw fsw ftw`, `stN`,
 //! `mmN`, `xmmN`, `ymmN`, memory as `@address=bytes`, `fault=vector` or
 //! `fault=0e:address:w`. Inputs can have `bits` (32 or 16, if not 64), `seed`, `mem` (what the
 //! rest is made from) and `n`, the number of instructions. With `=>` only the named outputs count; with `==>` all else must be as
@@ -17,6 +17,7 @@ const GPR: [&str; 16] = [
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
     "r14", "r15",
 ];
+const SEG: [&str; 4] = ["es", "cs", "ss", "ds"];
 const FLAG: [(&str, u64); 7] = [
     ("cf", case::CF),
     ("pf", case::PF),
@@ -187,6 +188,9 @@ fn state_changes(out: &mut String, from: &State, to: &State) {
         }
     };
     small("rip", from.rip, to.rip);
+    for (n, name) in SEG.iter().enumerate() {
+        small(name, from.seg[n].into(), to.seg[n].into());
+    }
     for (name, bit) in FLAG {
         small(name, u64::from(from.rflags & bit != 0), u64::from(to.rflags & bit != 0));
     }
@@ -227,6 +231,10 @@ fn set(s: &mut State, name: &str, value: &str) -> Result<(), String> {
         return Ok(());
     }
     let v = number(value)?;
+    if let Some(n) = SEG.iter().position(|n| *n == name) {
+        s.seg[n] = v as u16;
+        return Ok(());
+    }
     if let Some(i) = index("xmm").filter(|i| *i < 16) {
         (s.ymm[i][0], s.ymm[i][1]) = (v as u64, (v >> 64) as u64);
     } else if let Some(i) = index("st").filter(|i| *i < 8) {

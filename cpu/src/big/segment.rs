@@ -354,7 +354,14 @@ pub fn pop(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let Opnd::Seg(reg) = i.op[0] else { return s.raise(Exception::UD) };
     let w = stack_operand(i);
     let mut st = Stack::current(s, 0);
-    let sel = st.pop(s, w)? as u16;
+    let sel = if w == Width::W32 {
+        // Of the four bytes only the selector is read.
+        let sel = s.load(SegReg::Ss, Width::W16, st.sp)?;
+        st.skip(4);
+        sel as u16
+    } else {
+        st.pop(s, w)? as u16
+    };
     s.load_segment(reg, sel)?;
     // The width of the old stack pointer counts, even for POP SS.
     st.commit(s);

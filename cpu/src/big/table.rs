@@ -189,7 +189,7 @@ pub fn lar(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     match look(s, i, 0b0001_1010_0011_1110, 0b0001_1010_0000_0100)? {
         Some(d) => {
             set_zf(s, true);
-            write(s, i, 0, d.0 >> 32 & 0x00ff_ff00)
+            write(s, i, 0, d.0 >> 32 & 0x00ff_ff00 & i.ow[0].mask())
         }
         None => {
             set_zf(s, false);
@@ -201,7 +201,7 @@ pub fn lsl(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     match look(s, i, 0b0000_1010_0000_1110, 0b0000_1010_0000_0100)? {
         Some(d) => {
             set_zf(s, true);
-            write(s, i, 0, d.segment(0).limit as u64)
+            write(s, i, 0, d.segment(0).limit as u64 & i.ow[0].mask())
         }
         None => {
             set_zf(s, false);

@@ -3,6 +3,7 @@
 use super::rows::Row;
 use super::{Draft, compat, gpr_number, steer};
 use crate::case::{RSP, WINDOW_SIZE, WINDOWS, window_offset};
+use crate::mode::SELECTORS;
 use crate::rng::{self, Rng};
 use iced_x86::{
     Code, FlowControl, Instruction, MemorySize, Mnemonic, OpCodeOperandKind as Kind, OpKind,
@@ -97,6 +98,8 @@ fn other_operand(
         Kind::ds => Register::DS,
         Kind::fs => Register::FS,
         Kind::gs => Register::GS,
+        // Written: not FS and GS; CS is an invalid instruction.
+        Kind::seg_reg if n == 0 => Register::ES + d.r.below(4) as u32,
         Kind::seg_reg => Register::ES + d.r.below(6) as u32,
         Kind::sti_opcode => Register::ST0 + d.r.below(8) as u32,
         _ => return value_operand(d, row, i, n, kind, ip),
@@ -424,12 +427,21 @@ fn contents(d: &mut Draft, row: &Row, at: u64, size: u64) {
         let to = d.target().to_le_bytes();
         return d.patch(at, to[..size.min(8) as usize].to_vec());
     }
-    if window_offset(at).is_none() || size > 64 || d.r.below(2) == 0 {
+    let selector = steer::takes_selector(row);
+    if window_offset(at).is_none() || size > 64 || d.r.below(2) == 0 && !selector {
         return;
     }
     let mut bytes = Vec::new();
     match row.op.memory_size() {
         MemorySize::Float80 => bytes.extend(rng::extended(&mut d.r).to_le_bytes()),
+        MemorySize::SegPtr16 | MemorySize::SegPtr32 => {
+            bytes.extend((d.r.next() as u32).to_le_bytes());
+            bytes.truncate(size as usize - 2);
+            bytes.extend(d.r.pick(&SELECTORS).to_le_bytes());
+        }
+        _ if size == 2 && selector => {
+            bytes.extend(d.r.pick(&SELECTORS).to_le_bytes());
+        }
         MemorySize::Bcd => {
             let mut digits = || d.r.below(10) as u8 | (d.r.below(10) as u8) << 4;
             bytes.extend([(); 9].map(|()| digits()));

@@ -49,14 +49,17 @@ const FEATURES: &[(CpuidFeature, &str)] = &[
 #[rustfmt::skip]
 const LEFT_OUT: &[Mnemonic] = &[
     Mnemonic::Syscall, Mnemonic::Sysenter, Mnemonic::Sysexit, Mnemonic::Sysret, Mnemonic::Sysexitq,
-    Mnemonic::Sysretq, Mnemonic::Cpuid, Mnemonic::Lar, Mnemonic::Lsl, Mnemonic::Verr,
-    Mnemonic::Verw, Mnemonic::Sgdt, Mnemonic::Sidt, Mnemonic::Sldt, Mnemonic::Str, Mnemonic::Smsw,
-    Mnemonic::Lfs, Mnemonic::Lgs, Mnemonic::Lss, Mnemonic::Retf, Mnemonic::Iret, Mnemonic::Iretd,
-    Mnemonic::Iretq, Mnemonic::Int, Mnemonic::Int1, Mnemonic::Int3, Mnemonic::Into, Mnemonic::Cli,
+    Mnemonic::Sysretq, Mnemonic::Cpuid, Mnemonic::Sgdt, Mnemonic::Sidt, Mnemonic::Sldt, Mnemonic::Str, Mnemonic::Smsw,
+    Mnemonic::Lfs, Mnemonic::Lgs, Mnemonic::Retf, Mnemonic::Iret, Mnemonic::Iretd,
+    Mnemonic::Iretq, Mnemonic::Int, Mnemonic::Int1, Mnemonic::Int3, Mnemonic::Cli,
     Mnemonic::Sti, Mnemonic::Fnsetpm, Mnemonic::Fsetpm, Mnemonic::Fndisi, Mnemonic::Fneni,
     Mnemonic::Fdisi, Mnemonic::Feni, Mnemonic::Fstdw, Mnemonic::Fstsg, Mnemonic::Frstpm,
     Mnemonic::Hlt, Mnemonic::In, Mnemonic::Out, Mnemonic::Loadall, Mnemonic::Umov,
 ];
+
+/// Not in 64-bit code either: there the columns have no descriptors.
+const IN_64: &[Mnemonic] =
+    &[Mnemonic::Lar, Mnemonic::Lsl, Mnemonic::Verr, Mnemonic::Verw, Mnemonic::Lss];
 
 /// All rows of 64-bit code whose instructions this host can run (`host`), or all rows.
 pub fn rows(host: bool) -> Vec<Row> {
@@ -85,11 +88,14 @@ fn row(mode: Mode, code: Code) -> Option<Row> {
         && !op.is_reserved_nop()
         && !op.fwait()
         && !LEFT_OUT.contains(&m)
+        && (!mode.is_64() || !IN_64.contains(&m))
         && code.cpuid_features().iter().all(|f| FEATURES.iter().any(|(x, _)| x == f))
-        && op.op_kinds().iter().all(|k| kind_is_made(*k, stores_segment(code)))
-        && !format!("{:?}", op.memory_size()).starts_with("SegPtr");
+        && op.op_kinds().iter().all(|k| kind_is_made(*k, uses_segment(mode, code)))
+        && (!format!("{:?}", op.memory_size()).starts_with("SegPtr")
+            || matches!(m, Mnemonic::Les | Mnemonic::Lds | Mnemonic::Lss));
     let flow = code.flow_control();
-    if !wanted || matches!(flow, FlowControl::Interrupt | FlowControl::XbeginXabortXend) {
+    let interrupt = flow == FlowControl::Interrupt && m != Mnemonic::Into;
+    if !wanted || interrupt || flow == FlowControl::XbeginXabortXend {
         return None;
     }
     let string = op.can_use_rep_prefix() || op.can_use_repne_prefix();
@@ -99,9 +105,16 @@ fn row(mode: Mode, code: Code) -> Option<Row> {
     Some(Row { code, mnemonic: m, op, branches, legacy: !vex, free_rep })
 }
 
-/// Segment registers are read, but not written.
-fn stores_segment(code: Code) -> bool {
-    code.mnemonic() == Mnemonic::Push
+/// Segment registers are read, and written where the columns have descriptors. FS and GS, which the harness needs, are
+/// never written.
+fn uses_segment(mode: Mode, code: Code) -> bool {
+    let written = match code {
+        Code::Popw_FS | Code::Popd_FS | Code::Popw_GS | Code::Popd_GS => false,
+        Code::Mov_Sreg_rm16 | Code::Mov_Sreg_r32m16 => !mode.is_64(),
+        _ => code.mnemonic() == Mnemonic::Pop && !mode.is_64(),
+    };
+    written
+        || code.mnemonic() == Mnemonic::Push
         || matches!(code, Code::Mov_rm16_Sreg | Code::Mov_r32m16_Sreg | Code::Mov_r64m16_Sreg)
 }
 

@@ -4,9 +4,10 @@ use super::operand::{address, dirt, holder};
 use super::rows::Row;
 use super::{Draft, compat};
 use crate::case::{RSP, STACK, WINDOW_SIZE, WINDOWS};
-use crate::mode::Mode;
+use crate::mode::{Mode, SELECTORS};
 use crate::rng;
-use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::OpCodeOperandKind as Kind;
+use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 const RAX: usize = 0;
 const RDX: usize = 2;
@@ -51,6 +52,9 @@ pub(super) fn registers(d: &mut Draft, row: &Row, i: &mut Instruction) -> Option
         }
         _ => {}
     }
+    if takes_selector(row) && !memory {
+        selector(d, i);
+    }
     if matches!(row.code.flow_control(), FlowControl::IndirectBranch | FlowControl::IndirectCall)
         && !memory
     {
@@ -68,6 +72,22 @@ pub(super) fn registers(d: &mut Draft, row: &Row, i: &mut Instruction) -> Option
         d.pin(n, to)?;
     }
     Some(())
+}
+
+/// Whether the source is a selector.
+pub(super) fn takes_selector(row: &Row) -> bool {
+    use Mnemonic::*;
+    matches!(row.mnemonic, Lar | Lsl | Verr | Verw | Les | Lds | Lss)
+        || matches!(row.code, Code::Mov_Sreg_rm16 | Code::Mov_Sreg_r32m16)
+}
+
+/// A selector worth trying in the last operand.
+fn selector(d: &mut Draft, i: &Instruction) {
+    let last = i.op_register(i.op_count() - 1);
+    if let Some(n) = holder(last).filter(|n| d.free(*n)) {
+        let v = d.case.state.gpr[n] & !0xFFFF | u64::from(d.r.pick(&SELECTORS));
+        d.case.state.gpr[n] = v;
+    }
 }
 
 /// Bounds around what BOUND compares with them.
@@ -134,6 +154,16 @@ fn stack(d: &mut Draft, row: &Row) -> Option<()> {
         Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => {
             // Neither TF, which would trap in the harness, nor AC and the virtual-8086 bits.
             let v = d.r.next() & 0xCD5;
+            d.patch(rsp, v.to_le_bytes().to_vec());
+        }
+        Mnemonic::Pop
+            if row
+                .op
+                .op_kinds()
+                .iter()
+                .any(|k| matches!(k, Kind::es | Kind::ss | Kind::ds | Kind::fs | Kind::gs)) =>
+        {
+            let v = d.r.pick(&SELECTORS);
             d.patch(rsp, v.to_le_bytes().to_vec());
         }
         Mnemonic::Leave | Mnemonic::Enter => {

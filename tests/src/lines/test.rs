@@ -1,6 +1,7 @@
 use super::{failures, parse};
 use crate::columns::{self, Column};
 use crate::emulator;
+use crate::mode::Mode;
 use crate::policy;
 
 const FILES: [(&str, &str); 6] = [
@@ -36,8 +37,14 @@ fn with_meaning(content: &str) -> (String, usize) {
 
 #[test]
 fn hand_written_lines_hold_on_the_host() {
-    let Some(mut n) = native() else { return };
+    let Some(n) = native() else { return };
+    drop(n);
+    let small = columns::host_runs(Mode::Bits16).map_err(|e| eprintln!("not run: {e}")).is_ok();
+    let mut n = columns::open("native").unwrap();
     for (name, content) in FILES {
+        if name == "compat.ins" && !small {
+            continue;
+        }
         let bad = failures(content, &mut *n).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(bad.is_empty(), "{name}:\n{}", bad.join("\n"));
     }

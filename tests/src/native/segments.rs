@@ -8,7 +8,8 @@ struct UserDesc {
     entry: u32,
     base: u32,
     limit: u32,
-    /// Bit 0: 32-bit. Bits 1 and 2: 2 is code. Bit 4: the limit counts pages. Bit 6: usable.
+    /// Bit 0: 32-bit. Bits 1 and 2: the upper bits of the type. Bit 3: not writable, not readable. Bit 4: the limit counts
+    /// pages. Bit 5: not present.
     flags: u32,
 }
 
@@ -20,7 +21,13 @@ pub(super) fn install() -> Result<(), String> {
 fn put(entry: u32, p: &Part) -> Result<(), String> {
     const WRITE: libc::c_long = 0x11;
     let pages = p.limit > 0xF_FFFF;
-    let flags = u32::from(p.big) | if p.code { 2 << 1 } else { 0 } | u32::from(pages) << 4 | 1 << 6;
+    // The kernel's words: two bits of the type, and what the segment is not.
+    let (contents, sealed) = (p.kind >> 2 & 3, p.kind & 2 == 0);
+    let flags = u32::from(p.big)
+        | contents << 1
+        | u32::from(sealed) << 3
+        | u32::from(pages) << 4
+        | u32::from(!p.present) << 5;
     let limit = if pages { p.limit >> 12 } else { p.limit };
     let d = UserDesc { entry, base: p.base as u32, limit, flags };
     // SAFETY: the kernel reads the structure and keeps nothing of it; a descriptor that no selector names changes nothing.

@@ -116,6 +116,7 @@ extern "C" fn handle(signal: c_int, _: *mut siginfo_t, frame: *mut c_void) {
         let was_64 = segments as u16 == USER_64;
         let recover = if was_64 { &RECOVER } else { &RECOVER_COMPAT };
         if !was_64 {
+            ((*c).out_cs, (*c).out_ss) = (segments as u16, (segments >> 48) as u16);
             let kept = segments & 0x0000_FFFF_FFFF_0000;
             let now = kept | u64::from(USER_DATA) << 48 | u64::from(USER_64);
             machine.gregs[libc::REG_CSGSFS as usize] = now as i64;

@@ -44,7 +44,11 @@ fn assemble() -> Result<(Vec<u8>, Stubs), iced_x86::IcedError> {
 
     a.set_label(exit_compat)?;
     save_state(&mut a)?;
+    a.mov(word_ptr(at(offset_of!(Context, out_ss))), ss)?;
     a.set_label(recover_compat)?;
+    // The kernel has left these alone on the way to the signal handler.
+    a.mov(word_ptr(at(offset_of!(Context, out_es))), es)?;
+    a.mov(word_ptr(at(offset_of!(Context, out_ds))), ds)?;
     // As Linux's 64-bit processes have them.
     a.mov(eax, 0x2B)?;
     a.mov(ss, eax)?;

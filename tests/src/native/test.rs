@@ -103,6 +103,37 @@ fn the_stack_pointer_may_be_anything() {
 }
 
 #[test]
+fn smaller_code_uses_its_segments_and_comes_back() {
+    let mut n = Native::open().unwrap();
+    if let Err(e) = n.supports(Mode::Bits16) {
+        return eprintln!("not run on this host: {e}");
+    }
+    let line = |text: &str| crate::text::Line::parse(text).unwrap().case;
+    // INC, where 64-bit code has REX.
+    let out = n.run(&line("40 | inc eax | bits=32 rax=5 =>"));
+    assert_eq!((out.end, out.state.gpr[0], out.state.rip), (End::Done, 6, START + 1));
+    // DS begins a quarter of its 64 KiB before the window.
+    let out = n.run(&line("893F | mov [bx], di | bits=16 rbx=4010 rdi=1234 =>"));
+    assert_eq!((out.end, out.mem), (End::Done, vec![(WINDOWS[0] + 0x10, 0x1234)]));
+    let out = n.run(&line("67893B | mov [ebx], di | bits=16 rbx=10000 =>"));
+    assert_eq!(out.end, End::Fault { vector: 13, address: 0, write: false });
+    // Only SP counts on a 16-bit stack.
+    let out = n.run(&line("50 | push ax | bits=16 rax=7 rsp=abcd4002 =>"));
+    assert_eq!((out.state.gpr[4], out.mem), (0xABCD_4000, vec![(WINDOWS[1], 7)]));
+    for bits in [32, 16] {
+        let c = line(&format!("0F0B | ud2 | bits={bits} seed=5 =>"));
+        let mut want = c.state.clone();
+        want.gpr[4] &= 0xFFFF_FFFF;
+        let out = n.run(&c);
+        assert_eq!(
+            (out.end, out.state),
+            (End::Fault { vector: 6, address: 0, write: false }, want)
+        );
+    }
+    assert!(n.windows_are_clean());
+}
+
+#[test]
 fn random_cases_give_the_same_twice_and_leave_the_windows_clean() {
     use crate::generate::{Generator, rows};
     let mut n = Native::open().unwrap();
