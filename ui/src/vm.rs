@@ -226,7 +226,11 @@ impl Vm {
             }
             Request::Send(_) | Request::Accept(_) | Request::SendBreak => {}
             // There is no sound, and the machine keeps its CPUs' affairs to itself.
-            Request::Tone(_) | Request::Cpu { .. } | Request::A20(_) | Request::Eoi(_) => {}
+            Request::Tone(_)
+            | Request::Cpu { .. }
+            | Request::A20(_)
+            | Request::Eoi(_)
+            | Request::Disk { .. } => {}
             Request::From(_, what) => self.request(from, *what),
         }
     }

@@ -5,9 +5,11 @@
 //! one door, [`Device::input`], so that a recording is a log at that door.
 
 mod bench;
+mod disk;
 mod split;
 
 pub use bench::Bench;
+pub use disk::{DiskError, DiskOp, Medium};
 pub use memory::Width;
 pub use split::{join, split};
 pub use state::{Field, Misfit, bits, state};
@@ -63,6 +65,12 @@ pub enum Input {
     Nmi,
     /// Time of day in seconds since 1970, as an answer to [`Request::TimeOfDay`].
     TimeOfDay(i64),
+    /// The answer to the [`Request::Disk`] of this unit and tag: the bytes that were read, nothing else.
+    Disk { unit: u16, tag: u64, result: Result<Vec<u8>, DiskError> },
+    /// What is in this unit's drive now, at power-on and after each change.
+    Medium { unit: u16, medium: Option<Medium> },
+    /// The user wants the medium back.
+    EjectRequest { unit: u16 },
     /// For one part of a device that has several, such as a function on a bus: see [`Request::From`].
     To(u16, Box<Input>),
 }
@@ -96,6 +104,8 @@ pub enum Request {
     Tone(Option<u32>),
     /// Ask for the time of day.
     TimeOfDay,
+    /// Something of the disk that is this device's `unit`. The device chooses the tag; it is free again with the answer.
+    Disk { unit: u16, tag: u64, op: DiskOp },
     /// One part of a device asks; answers go back as [`Input::To`] with the same number.
     From(u16, Box<Request>),
 }

@@ -1,0 +1,193 @@
+//! Requests in flight: a few threads that read and write one image for a controller.
+//!
+//! Requests run at the same time and end in any order, with one exception: a flush covers every write that was answered
+//! before it was asked for, which holds by itself, because a write is answered when the image has it.
+
+use crate::Image;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::io::Result;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// What is to be done; positions and lengths in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    Read {
+        at: u64,
+        len: u32,
+    },
+    /// `fua`: it is answered once it outlives the host.
+    Write {
+        at: u64,
+        data: Vec<u8>,
+        fua: bool,
+    },
+    Flush,
+    Discard {
+        at: u64,
+        len: u64,
+    },
+    Zero {
+        at: u64,
+        len: u64,
+        unmap: bool,
+    },
+}
+
+/// A request that is over. It brings its operation back, so that it can be tried again.
+#[derive(Debug)]
+pub struct Done {
+    pub tag: u64,
+    pub op: Op,
+    /// The bytes that were read, nothing else.
+    pub result: Result<Vec<u8>>,
+}
+
+/// Does one operation.
+pub fn perform(image: &dyn Image, op: &Op) -> Result<Vec<u8>> {
+    match *op {
+        Op::Read { at, len } => {
+            let mut bytes = vec![0; len as usize];
+            image.read(at, &mut bytes)?;
+            return Ok(bytes);
+        }
+        Op::Write { at, ref data, fua } => {
+            image.write(at, data)?;
+            if fua {
+                image.flush()?;
+            }
+        }
+        Op::Flush => image.flush()?,
+        Op::Discard { at, len } => image.discard(at, len)?,
+        Op::Zero { at, len, unmap } => image.zero(at, len, unmap)?,
+    }
+    Ok(Vec::new())
+}
+
+/// The threads of one image.
+pub struct Queue {
+    to: Option<Sender<(u64, Op)>>,
+    from: Receiver<Done>,
+    threads: Vec<JoinHandle<()>>,
+    flying: usize,
+}
+
+impl Queue {
+    /// `woken` is called after each answer, from another thread: [`Queue::take`] has it then.
+    pub fn new(
+        image: Arc<dyn Image>,
+        threads: usize,
+        woken: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Queue> {
+        let (to, jobs) = unbounded::<(u64, Op)>();
+        let (done, from) = unbounded();
+        let mut all = Vec::new();
+        for n in 0..threads.max(1) {
+            let (image, jobs, done, woken) =
+                (image.clone(), jobs.clone(), done.clone(), woken.clone());
+            let work = move || {
+                for (tag, op) in jobs {
+                    let result = perform(&*image, &op);
+                    if done.send(Done { tag, op, result }).is_err() {
+                        return;
+                    }
+                    woken();
+                }
+            };
+            all.push(std::thread::Builder::new().name(format!("disk {n}")).spawn(work)?);
+        }
+        Ok(Queue { to: Some(to), from, threads: all, flying: 0 })
+    }
+
+    /// Starts a request.
+    pub fn submit(&mut self, tag: u64, op: Op) {
+        if let Some(to) = &self.to
+            && to.send((tag, op)).is_ok()
+        {
+            self.flying += 1;
+        }
+    }
+    /// A request that is over, if there is one.
+    pub fn take(&mut self) -> Option<Done> {
+        let done = self.from.try_recv().ok()?;
+        self.flying -= 1;
+        Some(done)
+    }
+    /// The next request that is over; waits for it. `None`: none is in flight.
+    pub fn wait(&mut self) -> Option<Done> {
+        if self.flying == 0 {
+            return None;
+        }
+        let done = self.from.recv().ok()?;
+        self.flying -= 1;
+        Some(done)
+    }
+    /// Requests whose answers were not taken yet.
+    pub fn flying(&self) -> usize {
+        self.flying
+    }
+}
+
+impl Drop for Queue {
+    /// What was begun is finished: no write is lost because somebody quits.
+    fn drop(&mut self) {
+        self.to = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::{Access, HostFile};
+    use std::sync::atomic::{AtomicUsize, Ordering::*};
+
+    fn file() -> (tempfile::TempDir, Arc<dyn Image>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, vec![0; 1 << 20]).unwrap();
+        let how = Access { write: true, ..Access::default() };
+        (dir, Arc::new(HostFile::open(&path, how).unwrap()))
+    }
+
+    #[test]
+    fn every_request_is_answered_once_and_with_its_own_tag() {
+        let (_dir, image) = file();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = woken.clone();
+        let wake = Arc::new(move || {
+            count.fetch_add(1, SeqCst);
+        });
+        let mut q = Queue::new(image, 4, wake).unwrap();
+        for n in 0..200u64 {
+            q.submit(n, Op::Write { at: n * 512, data: vec![n as u8; 512], fua: n % 50 == 0 });
+        }
+        let mut seen = vec![false; 200];
+        while let Some(d) = q.wait() {
+            assert!(d.result.is_ok() && !std::mem::replace(&mut seen[d.tag as usize], true));
+        }
+        assert!(seen.iter().all(|&s| s) && q.flying() == 0);
+        q.submit(7, Op::Read { at: 512 * 9, len: 1024 });
+        let d = q.wait().unwrap();
+        let bytes = d.result.unwrap();
+        assert!(bytes[..512] == [9; 512] && bytes[512..] == [10; 512]);
+        q.submit(8, Op::Read { at: 1 << 20, len: 1 });
+        assert!(q.wait().unwrap().result.is_err());
+        drop(q);
+        assert_eq!(woken.load(SeqCst), 202);
+    }
+
+    #[test]
+    fn what_was_begun_is_on_the_disk_after_a_drop() {
+        let (dir, image) = file();
+        let mut q = Queue::new(image, 2, Arc::new(|| {})).unwrap();
+        for n in 0..64u64 {
+            q.submit(n, Op::Write { at: n * 4096, data: vec![0xA5; 4096], fua: false });
+        }
+        drop(q);
+        let bytes = std::fs::read(dir.path().join("x")).unwrap();
+        assert!(bytes[..64 * 4096].iter().all(|&b| b == 0xA5));
+    }
+}
