@@ -164,7 +164,7 @@ mod test {
         for n in 0..200u64 {
             q.submit(n, Op::Write { at: n * 512, data: vec![n as u8; 512], fua: n % 50 == 0 });
         }
-        let mut seen = vec![false; 200];
+        let mut seen = [false; 200];
         while let Some(d) = q.wait() {
             assert!(d.result.is_ok() && !std::mem::replace(&mut seen[d.tag as usize], true));
         }

@@ -185,7 +185,7 @@ impl Interp<'_> {
         info.phys = phys & self.c.phys_mask;
         match self.bus.page(info.phys) {
             Some(Target::Ram { offset }) => info.ram = Some(offset),
-            Some(Target::Rom { offset }) => (info.ram, info.rom) = (Some(offset), true),
+            Some(Target::Rom { offset, .. }) => (info.ram, info.rom) = (Some(offset), true),
             _ => {}
         }
         info
@@ -284,7 +284,7 @@ impl Interp<'_> {
     fn entry(&mut self, at: u64, bytes: u64) -> u64 {
         let at = at & self.c.phys_mask;
         match self.bus.page(at) {
-            Some(Target::Ram { offset } | Target::Rom { offset }) => {
+            Some(Target::Ram { offset } | Target::Rom { offset, .. }) => {
                 let at = offset | at & (PAGE - 1);
                 let ram = self.c.tlb.ram();
                 match bytes {

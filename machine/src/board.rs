@@ -59,7 +59,14 @@ impl Builder {
         let id = self.parts.add(name, device);
         for (bank, w) in windows.iter().enumerate() {
             let target = Target::Io { device: id.0, bank: bank as u16, at: 0 };
-            let entry = Entry { base: w.base, len: w.len, target, priority: 1, name: name.into() };
+            let entry = Entry {
+                base: w.base,
+                len: w.len,
+                target,
+                priority: 1,
+                name: name.into(),
+                owner: None,
+            };
             match w.space {
                 Space::Memory => self.world.memory.add(entry),
                 Space::Io => self.world.ports.add(entry),
@@ -147,7 +154,7 @@ fn layout(config: &Config) -> Layout {
 fn map_ram(world: &mut World, l: &Layout) {
     let mut add = |base, len, offset, name: &str| {
         let target = Target::Ram { offset };
-        world.memory.add(Entry { base, len, target, priority: 0, name: name.into() });
+        world.memory.add(Entry { base, len, target, priority: 0, name: name.into(), owner: None });
     };
     let low = l.ram_low.min(0xA_0000);
     add(0, low, 0, "ram below 640 KiB");

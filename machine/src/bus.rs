@@ -6,7 +6,7 @@ use crate::parts::{DeviceId, Parts};
 use device::Reg;
 use hw::chipset::lapic::{Interrupt, Lapic};
 use hw::chipset::pic::Pic;
-use memory::{Target, Width};
+use memory::{Target, Width, Window};
 
 /// The machine as one core sees it.
 pub struct CoreBus<'a> {
@@ -46,7 +46,7 @@ impl CoreBus<'_> {
             Target::Io { device, bank, at } => {
                 self.parts.read(self.world, DeviceId(device), Reg { bank, at }, w)
             }
-            Target::Ram { offset } | Target::Rom { offset } => {
+            Target::Ram { offset } | Target::Rom { offset, .. } => {
                 let mut b = [0; 8];
                 let _ = self.world.ram.read(offset, &mut b[..w.bytes() as usize]);
                 u64::from_le_bytes(b)
@@ -61,6 +61,9 @@ impl CoreBus<'_> {
             }
             Target::Ram { offset } => {
                 let _ = self.world.ram.write(offset, &value.to_le_bytes()[..w.bytes() as usize]);
+            }
+            Target::Rom { writes: Some(Window { device, bank, at }), .. } => {
+                self.parts.write(self.world, DeviceId(device), Reg { bank, at }, w, value)
             }
             Target::Rom { .. } | Target::Hole => {}
         }

@@ -2,8 +2,8 @@
 
 use crate::config::{Item, Log};
 use crate::parts::DeviceId;
-use device::{ApicMessage, Cx, Dma, DmaFault, Pin, Place, Request, Space, Tick};
-use memory::{Entry, Map, Ram, Target};
+use device::{ApicMessage, Cx, Dma, DmaFault, Pin, Place, Request, Seen, Space, Tick};
+use memory::{Entry, Map, Ram, Target, Window};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub struct World {
     /// Guest time, as far as it is known; brought up to date before any device works.
     pub now: Tick,
     pub ram: Arc<Ram>,
+    backing: Backing,
     pub memory: Map,
     pub ports: Map,
     pub(crate) effects: VecDeque<Effect>,
@@ -42,6 +43,7 @@ impl World {
     pub fn new(ram: Arc<Ram>, seed: u64) -> Self {
         World {
             now: 0,
+            backing: Backing(ram.clone()),
             ram,
             memory: Map::default(),
             ports: Map::default(),
@@ -134,6 +136,9 @@ impl Cx for Link<'_> {
     fn dma(&mut self) -> &mut dyn Dma {
         self
     }
+    fn backing(&mut self) -> &mut dyn Dma {
+        &mut self.world.backing
+    }
     fn ask(&mut self, what: Request) {
         match what {
             Request::Eoi(vector) => self.world.effects.push_back(Effect::Eoi(vector)),
@@ -151,27 +156,34 @@ impl Cx for Link<'_> {
         self.world.effects.push_back(Effect::Message { from: Some(self.id), message });
     }
     fn map(&mut self, bank: u16, place: Option<Place>) {
-        let me = self.id.0;
+        let device = self.id.0;
+        let writes = Window { device, bank, at: 0 };
         for space in [Space::Memory, Space::Io] {
-            let mine = |e: &Entry| matches!(e.target, Target::Io { device, bank: b, .. } if device == me && b == bank);
-            let there = place.is_some_and(|p| p.space == space);
+            let owner = |e: &Entry| e.owner == Some((device, bank));
             let map = self.world.map_of(space);
-            let old = map.entries().iter().find(|e| mine(e)).map(|e| (e.base, e.len));
-            let new = place.filter(|_| there).map(|p| (p.base, p.len));
+            let old = map.entries().iter().find(|e| owner(e)).map(|e| (e.base, e.len, e.target));
+            let new = place.filter(|p| p.space == space).map(|p| {
+                let target = match p.what {
+                    Seen::Registers => Target::Io { device, bank, at: 0 },
+                    Seen::Ram { offset } => Target::Ram { offset },
+                    Seen::Rom { offset } => Target::Rom { offset, writes: Some(writes) },
+                };
+                (p.base, p.len, target)
+            });
             if old == new {
                 continue;
             }
             if old.is_some() {
-                map.remove(mine);
+                map.remove(owner);
             }
-            if let Some((base, len)) = new {
-                let target = Target::Io { device: me, bank, at: 0 };
+            if let Some((base, len, target)) = new {
                 map.add(Entry {
                     base,
                     len,
                     target,
                     priority: WINDOW,
-                    name: format!("device {me} window {bank}"),
+                    name: format!("device {device} window {bank}"),
+                    owner: Some((device, bank)),
                 });
             }
             self.world.attention = true;
@@ -185,6 +197,18 @@ impl Cx for Link<'_> {
     }
 }
 
+/// Memory behind devices' windows: offsets into RAM.
+pub struct Backing(Arc<Ram>);
+
+impl Dma for Backing {
+    fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.0.read(addr, into).ok_or(DmaFault)
+    }
+    fn write(&mut self, addr: u64, from: &[u8]) -> Result<(), DmaFault> {
+        self.0.write(addr, from).ok_or(DmaFault)
+    }
+}
+
 impl Dma for Link<'_> {
     fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
         let (mut addr, mut into) = (addr, into);
@@ -192,7 +216,7 @@ impl Dma for Link<'_> {
             let run = self.world.memory.run(addr).min(into.len() as u64) as usize;
             let (now, rest) = into.split_at_mut(run);
             match self.world.memory.at(addr) {
-                Target::Ram { offset } | Target::Rom { offset } => {
+                Target::Ram { offset } | Target::Rom { offset, .. } => {
                     self.world.ram.read(offset, now).ok_or(DmaFault)?
                 }
                 _ => return Err(DmaFault),

@@ -184,7 +184,7 @@ impl Machine {
             let run = self.world.memory.run(at).min(into.len() as u64) as usize;
             let (now, rest) = into.split_at_mut(run);
             match self.world.memory.at(at) {
-                Target::Ram { offset } | Target::Rom { offset } => {
+                Target::Ram { offset } | Target::Rom { offset, .. } => {
                     self.world.ram.read(offset, now)?
                 }
                 _ => return None,

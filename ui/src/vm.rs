@@ -230,7 +230,8 @@ impl Vm {
             | Request::Cpu { .. }
             | Request::A20(_)
             | Request::Eoi(_)
-            | Request::Disk { .. } => {}
+            | Request::Disk { .. }
+            | Request::DiskAbandon { .. } => {}
             Request::From(_, what) => self.request(from, *what),
         }
     }

@@ -12,6 +12,7 @@ pub struct Bench {
     /// How often each pin rose.
     pub rises: BTreeMap<Pin, u32>,
     pub ram: Vec<u8>,
+    pub backing: Backing,
     pub asked: Vec<Request>,
     pub messages: Vec<ApicMessage>,
     pub windows: BTreeMap<u16, Place>,
@@ -50,17 +51,37 @@ impl Bench {
     }
 }
 
-impl Dma for Bench {
+/// Bytes for [`Cx::backing`]: as many as a test puts in.
+#[derive(Default)]
+pub struct Backing(pub Vec<u8>);
+
+fn range(addr: u64, len: usize) -> Result<std::ops::Range<usize>, DmaFault> {
+    let from = usize::try_from(addr).map_err(|_| DmaFault)?;
+    Ok(from..from.checked_add(len).ok_or(DmaFault)?)
+}
+
+impl Dma for Backing {
     fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        let from = usize::try_from(addr).map_err(|_| DmaFault)?;
-        let end = from.checked_add(into.len()).ok_or(DmaFault)?;
-        into.copy_from_slice(self.ram.get(from..end).ok_or(DmaFault)?);
+        let bytes = range(addr, into.len()).map(|r| self.0.get(r))?;
+        into.copy_from_slice(bytes.ok_or(DmaFault)?);
         Ok(())
     }
     fn write(&mut self, addr: u64, from: &[u8]) -> Result<(), DmaFault> {
-        let at = usize::try_from(addr).map_err(|_| DmaFault)?;
-        let end = at.checked_add(from.len()).ok_or(DmaFault)?;
-        self.ram.get_mut(at..end).ok_or(DmaFault)?.copy_from_slice(from);
+        let bytes = range(addr, from.len()).map(|r| self.0.get_mut(r))?;
+        bytes.ok_or(DmaFault)?.copy_from_slice(from);
+        Ok(())
+    }
+}
+
+impl Dma for Bench {
+    fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        let bytes = range(addr, into.len()).map(|r| self.ram.get(r))?;
+        into.copy_from_slice(bytes.ok_or(DmaFault)?);
+        Ok(())
+    }
+    fn write(&mut self, addr: u64, from: &[u8]) -> Result<(), DmaFault> {
+        let bytes = range(addr, from.len()).map(|r| self.ram.get_mut(r))?;
+        bytes.ok_or(DmaFault)?.copy_from_slice(from);
         Ok(())
     }
 }
@@ -80,6 +101,9 @@ impl Cx for Bench {
     }
     fn dma(&mut self) -> &mut dyn Dma {
         self
+    }
+    fn backing(&mut self) -> &mut dyn Dma {
+        &mut self.backing
     }
     fn ask(&mut self, what: Request) {
         self.asked.push(what)

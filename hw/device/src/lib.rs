@@ -44,6 +44,19 @@ pub struct Place {
     pub space: Space,
     pub base: u64,
     pub len: u64,
+    pub what: Seen,
+}
+
+/// What is to be seen in a window. Offsets are into [`Cx::backing`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// The device's registers: each access is a call.
+    #[default]
+    Registers,
+    /// Memory: no call is made.
+    Ram { offset: u64 },
+    /// Memory for reads and instruction fetches; writes come to the device.
+    Rom { offset: u64 },
 }
 
 /// What comes in from outside the machine.
@@ -106,6 +119,8 @@ pub enum Request {
     TimeOfDay,
     /// Something of the disk that is this device's `unit`. The device chooses the tag; it is free again with the answer.
     Disk { unit: u16, tag: u64, op: DiskOp },
+    /// Everything asked of this unit so far is over when this returns, done or not, and no answer comes any more.
+    DiskAbandon { unit: u16 },
     /// One part of a device asks; answers go back as [`Input::To`] with the same number.
     From(u16, Box<Request>),
 }
@@ -178,6 +193,8 @@ pub trait Cx {
     fn irq(&mut self, pin: Pin, high: bool);
     /// Memory as this device sees it.
     fn dma(&mut self) -> &mut dyn Dma;
+    /// Memory that the board gave this device, behind windows of [`Seen::Ram`] and [`Seen::Rom`]: addresses are offsets.
+    fn backing(&mut self) -> &mut dyn Dma;
     /// Something of the world outside.
     fn ask(&mut self, what: Request);
     /// Sends an interrupt message. A message-signalled interrupt is a DMA write to 0xFEEx_xxxx instead.

@@ -8,7 +8,7 @@ mod ram;
 mod tlb;
 mod width;
 
-pub use map::{Entry, Map, Target};
+pub use map::{Entry, Map, Target, Window};
 pub use ram::{CODE, DISPLAY, MIGRATION, PAGE, Ram, RamError};
 pub use tlb::{INVALID, SLOW, TLB_SIZE, Tlb, TlbEntry, TlbInfo};
 pub use width::Width;

@@ -3,13 +3,21 @@
 //! Regions overlap by priority, as firmware shadows ROM with RAM and a guest moves BARs; the map is flattened on each change
 //! and looked up by binary search.
 
+/// A place in a device's register window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub device: u32,
+    pub bank: u16,
+    pub at: u64,
+}
+
 /// What answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// RAM from this offset into [`crate::Ram`].
     Ram { offset: u64 },
-    /// The same, but writes are ignored.
-    Rom { offset: u64 },
+    /// The same for reads and instruction fetches; writes go to a device's register window, or nowhere.
+    Rom { offset: u64, writes: Option<Window> },
     /// Register window `bank` of a device, from offset `at`.
     Io { device: u32, bank: u16, at: u64 },
     /// Nothing: reads give all ones.
@@ -21,7 +29,10 @@ impl Target {
     fn further(self, by: u64) -> Target {
         match self {
             Target::Ram { offset } => Target::Ram { offset: offset + by },
-            Target::Rom { offset } => Target::Rom { offset: offset + by },
+            Target::Rom { offset, writes } => {
+                let writes = writes.map(|w| Window { at: w.at + by, ..w });
+                Target::Rom { offset: offset + by, writes }
+            }
             Target::Io { device, bank, at } => Target::Io { device, bank, at: at + by },
             Target::Hole => Target::Hole,
         }
@@ -36,6 +47,8 @@ pub struct Entry {
     pub target: Target,
     pub priority: i32,
     pub name: String,
+    /// The device and bank that moves it.
+    pub owner: Option<(u32, u16)>,
 }
 
 #[derive(Clone, Copy)]
@@ -157,7 +170,7 @@ mod test {
     use super::*;
 
     fn add(m: &mut Map, base: u64, len: u64, target: Target, priority: i32) {
-        m.add(Entry { base, len, target, priority, name: String::new() });
+        m.add(Entry { base, len, target, priority, name: String::new(), owner: None });
     }
 
     #[test]

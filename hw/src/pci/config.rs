@@ -24,20 +24,26 @@ pub struct Bar {
     /// 64 bits, together with the next register.
     pub wide: bool,
     pub prefetchable: bool,
+    /// What is seen through it.
+    pub what: Seen,
 }
 
 impl Bar {
     pub fn memory(len: u64) -> Self {
-        Self { space: Space::Memory, len, wide: false, prefetchable: false }
+        Self { space: Space::Memory, len, wide: false, prefetchable: false, what: Seen::Registers }
     }
     pub fn io(len: u64) -> Self {
-        Self { space: Space::Io, len, wide: false, prefetchable: false }
+        Self { space: Space::Io, len, wide: false, prefetchable: false, what: Seen::Registers }
     }
     pub fn wide(self) -> Self {
         Self { wide: true, ..self }
     }
     pub fn prefetchable(self) -> Self {
         Self { prefetchable: true, ..self }
+    }
+    /// Memory that the board gave, rather than registers.
+    pub fn seen(self, what: Seen) -> Self {
+        Self { what, ..self }
     }
     fn kind(&self) -> u32 {
         let memory = (self.wide as u32) << 2 | (self.prefetchable as u32) << 3;
@@ -137,9 +143,10 @@ impl Config {
         self.bars[n] = Some(bar);
         self
     }
-    pub fn rom(mut self, len: u64) -> Self {
+    /// An expansion ROM, a power of two of bytes at `offset` of the board's memory.
+    pub fn rom(mut self, len: u64, offset: u64) -> Self {
         self.allow(0x30, &(!(len - 1) as u32 & !0x7FF | 1).to_le_bytes());
-        self.bars[ROM] = Some(Bar::memory(len));
+        self.bars[ROM] = Some(Bar::memory(len).seen(Seen::Rom { offset }));
         self
     }
     /// Adds a capability: its bytes after id and link, and which bits of these can be written. Gives its offset.
@@ -229,7 +236,7 @@ impl Config {
         };
         // All ones are somebody sizing the BAR; zero is one that nobody has placed.
         let there = decoded && base != 0 && end <= top && (n != ROM || value & 1 != 0);
-        there.then_some(Place { space: bar.space, base, len: bar.len })
+        there.then_some(Place { space: bar.space, base, len: bar.len, what: bar.what })
     }
     /// Shows the BARs where they are, as far as they have moved since the last time.
     pub fn show(&mut self, cx: &mut dyn Cx) {
@@ -302,7 +309,7 @@ mod test {
                 .bar(0, Bar::io(32))
                 .bar(1, Bar::memory(0x1000))
                 .bar(4, Bar::memory(0x4000).wide().prefetchable())
-                .rom(0x1_0000)
+                .rom(0x1_0000, 0)
                 .interrupt_pin(1);
         c.capability(0x11, &[1, 2, 0, 0], &[0, 0x80]);
         c.capability(9, &[8, 0], &[]);
@@ -343,7 +350,10 @@ mod test {
         assert!(b.windows.is_empty());
         c.write(4, W8, 3);
         c.show(&mut b);
-        assert_eq!(b.windows[&0], Place { space: Space::Io, base: 0xC000, len: 32 });
+        assert_eq!(
+            b.windows[&0],
+            Place { space: Space::Io, base: 0xC000, len: 32, what: Seen::Registers }
+        );
         assert_eq!(b.windows[&4].base, 0x1_8000_0000);
         c.write(4, W8, 1);
         c.show(&mut b);

@@ -131,7 +131,12 @@ impl Piix4Pm {
     fn show(&self, cx: &mut dyn Cx) {
         let c = &self.config;
         let io = |base: u16, len, on| {
-            (on && base != 0).then_some(Place { space: Space::Io, base: base.into(), len })
+            (on && base != 0).then_some(Place {
+                space: Space::Io,
+                base: base.into(),
+                len,
+                what: Seen::Registers,
+            })
         };
         cx.map(8, io(c.u16(0x40) & 0xFFC0, 64, c.u8(0x80) & 1 != 0));
         cx.map(9, io(c.u16(0x90) & 0xFFC0, 64, c.u8(0xD2) & 1 != 0));

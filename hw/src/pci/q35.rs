@@ -49,7 +49,7 @@ pub(super) fn ecam(config: &Config) -> Option<Place> {
         _ => return None,
     };
     let base = bar & 0xFF_FC00_0000 & !(len - 1);
-    (bar & 1 != 0).then_some(Place { space: Space::Memory, base, len })
+    (bar & 1 != 0).then_some(Place { space: Space::Memory, base, len, what: Seen::Registers })
 }
 
 /// Chipset configuration registers.
@@ -125,10 +125,14 @@ impl Ich9Lpc {
                 space: Space::Memory,
                 base: (rcba & 0xFFFF_C000).into(),
                 len: RCRB as u64,
+                what: Seen::Registers,
             }),
         );
-        cx.map(9, pm_on.then_some(Place { space: Space::Io, base: pm, len: 128 }));
-        cx.map(10, Some(Place { space: Space::Io, base: 0xB2, len: 2 }));
+        cx.map(
+            9,
+            pm_on.then_some(Place { space: Space::Io, base: pm, len: 128, what: Seen::Registers }),
+        );
+        cx.map(10, Some(Place { space: Space::Io, base: 0xB2, len: 2, what: Seen::Registers }));
     }
 }
 

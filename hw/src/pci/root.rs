@@ -60,6 +60,8 @@ pub struct Root {
 struct Child<'a> {
     cx: &'a mut dyn Cx,
     number: u16,
+    /// Whether it may be a bus master.
+    master: bool,
     wake: &'a mut Option<Tick>,
     lines: &'a mut u32,
     shown: &'a mut BTreeMap<u16, Option<Place>>,
@@ -78,7 +80,10 @@ impl Cx for Child<'_> {
         }
     }
     fn dma(&mut self) -> &mut dyn Dma {
-        self.cx.dma()
+        self
+    }
+    fn backing(&mut self) -> &mut dyn Dma {
+        self.cx.backing()
     }
     fn ask(&mut self, what: Request) {
         // What is answered, or goes to a back end, has to say from whom it is.
@@ -87,6 +92,8 @@ impl Cx for Child<'_> {
             | Request::Accept(_)
             | Request::SendBreak
             | Request::TimeOfDay
+            | Request::Disk { .. }
+            | Request::DiskAbandon { .. }
             | Request::From(..) => Request::From(self.number, Box::new(what)),
             what => what,
         };
@@ -106,6 +113,16 @@ impl Cx for Child<'_> {
     }
     fn complain(&mut self, what: std::fmt::Arguments<'_>) {
         self.cx.complain(what)
+    }
+}
+
+/// Memory as a function sees it: only with bus mastering on.  PCI 3.0, 6.2.2.
+impl Dma for Child<'_> {
+    fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        if self.master { self.cx.dma().read(addr, into) } else { Err(DmaFault) }
+    }
+    fn write(&mut self, addr: u64, from: &[u8]) -> Result<(), DmaFault> {
+        if self.master { self.cx.dma().write(addr, from) } else { Err(DmaFault) }
     }
 }
 
@@ -161,8 +178,8 @@ impl Root {
         body: impl FnOnce(&mut dyn Function, &mut dyn Cx) -> R,
     ) -> Option<R> {
         let Slot { function, wake, lines, .. } = self.slots.get_mut(n)?;
-        let shown = &mut self.shown;
-        Some(body(&mut **function, &mut Child { cx, number: n as u16, wake, lines, shown }))
+        let (shown, master) = (&mut self.shown, function.config().bus_master());
+        Some(body(&mut **function, &mut Child { cx, number: n as u16, master, wake, lines, shown }))
     }
     fn for_each(&mut self, cx: &mut dyn Cx, mut body: impl FnMut(&mut dyn Function, &mut dyn Cx)) {
         for n in 0..self.slots.len() {

@@ -28,7 +28,7 @@ impl Physical<'_> {
             let at = phys + done;
             let run = self.map.run(at).min(len - done);
             let ok = match self.map.at(at) {
-                Target::Ram { offset } | Target::Rom { offset } => {
+                Target::Ram { offset } | Target::Rom { offset, .. } => {
                     f(offset, done as usize, run as usize)
                 }
                 _ => None,

@@ -482,7 +482,7 @@ impl Device for Lapic {
         self.intr = None;
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
-        let place = |base| Place { space: Space::Memory, base, len: 0x1000 };
+        let place = |base| Place { space: Space::Memory, base, len: 0x1000, what: Seen::Registers };
         cx.map(0, self.window().map(place));
         self.intr = None;
         self.tell(cx);

@@ -63,7 +63,10 @@ fn the_express_window_shows_the_same_space() {
     let (mut r, mut b) = q35();
     assert!(!b.windows.contains_key(&ECAM));
     put(&mut r, &mut b, (0, 0), 0x60, W32, 0xB000_0001);
-    assert_eq!(b.windows[&ECAM], Place { space: Space::Memory, base: 0xB000_0000, len: 256 << 20 });
+    assert_eq!(
+        b.windows[&ECAM],
+        Place { space: Space::Memory, base: 0xB000_0000, len: 256 << 20, what: Seen::Registers }
+    );
     let at = |dev: u64, f: u64, at: u64| Reg { bank: ECAM, at: dev << 15 | f << 12 | at };
     assert_eq!(r.read(at(0x1F, 3, 0), W32, &mut b), 0x2930_8086);
     assert_eq!(r.read(at(0x1F, 3, 0x100), W32, &mut b), 0);
@@ -90,7 +93,10 @@ fn ich9_places_its_power_management() {
     put(&mut r, &mut b, LPC, 0x40, W32, 0x601);
     assert!(!b.windows.contains_key(&0x209));
     put(&mut r, &mut b, LPC, 0x44, W8, 0x80);
-    assert_eq!(b.windows[&0x209], Place { space: Space::Io, base: 0x600, len: 128 });
+    assert_eq!(
+        b.windows[&0x209],
+        Place { space: Space::Io, base: 0x600, len: 128, what: Seen::Registers }
+    );
     assert_eq!(get(&mut r, &mut b, LPC, 0x40, W32), 0x601);
     r.write(Reg { bank: 0x209, at: 2 }, W16, 0x100, &mut b);
     r.input(Input::PowerButton, &mut b);
