@@ -23,6 +23,34 @@ pub const SERIAL_PORTS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Backend(pub u32);
 
+/// A drive, by its number in [`Config::drives`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DriveId(pub u32);
+
+/// What a drive does with errors of its image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The guest is told.
+    #[default]
+    Report,
+    /// The guest is told that all went well.
+    Ignore,
+    /// The machine stops, and tries again when it goes on.
+    Stop,
+    /// As [`OnError::Stop`] if the host has no room, else as [`OnError::Report`].
+    Enospc,
+}
+
+/// A drive: what is put into it comes by [`crate::Machine::insert`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// What monitors call it.
+    pub name: String,
+    /// `rerror=`, `werror=`.
+    pub read_error: OnError,
+    pub write_error: OnError,
+}
+
 /// Everything that can be said about a machine before it is built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -39,6 +67,8 @@ pub struct Config {
     pub boot: Boot,
     /// COM1 to COM4: there, and joined to a back end, or not there.
     pub serial: [Option<Backend>; SERIAL_PORTS],
+    /// The drives, to which devices are joined.
+    pub drives: Vec<Drive>,
     /// `-global isa-serial.paced=on`, for these.
     pub paced_serial: bool,
     /// `-device`, in order. `-debugcon` adds one, too.
@@ -66,6 +96,7 @@ impl Default for Config {
             accel: Accel::default(),
             boot: Boot::default(),
             serial: [None; SERIAL_PORTS],
+            drives: Vec::new(),
             paced_serial: false,
             devices: Vec::new(),
             globals: Vec::new(),

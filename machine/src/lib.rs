@@ -6,6 +6,7 @@ pub mod boot;
 mod bus;
 mod clock;
 pub mod config;
+mod drives;
 mod fabric;
 mod machine;
 mod parts;
@@ -14,6 +15,7 @@ pub mod smbios;
 pub mod text;
 
 pub use board::check_cpu;
+pub use drives::{Counts, Disk, DriveEvent, KINDS as COUNTED};
 pub use fabric::World;
 pub use machine::{Machine, MachineError, Slice};
 pub use parts::{DeviceId, Parts};
