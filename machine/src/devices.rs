@@ -18,6 +18,8 @@ pub struct Driver {
     pub name: &'static str,
     pub about: &'static str,
     pub(crate) home: Home,
+    /// The kind of bus that it has for others, how many of them, and how many places on each.
+    pub(crate) carries: Option<(&'static str, u16, u16)>,
     /// What can be said of it, beside what its bus asks.
     pub props: &'static [Prop],
 }

@@ -1,17 +1,16 @@
 //! The parts that both boards have, and the chipset of each.
 
-use super::{Board, Builder, End, IsaLines, mmio, ports, unix_time};
+use super::bus::{self, refused};
+use super::{Board, Builder, IsaLines, mmio, ports, unix_time};
 use crate::MachineError;
 use crate::boot::Layout;
 use crate::clock::TSC_HZ;
-use crate::config::{Chipset, Config, DeviceSpec};
+use crate::config::{Chipset, Config};
 use crate::devices::{self, Driver, Home, Value};
-use crate::parts::DeviceId;
 use cpu::big::cpuid::Model;
 use device::Pin;
 use hw::chipset::{dma8237, fw_cfg, hpet, ioapic, lapic, pic, pit, port92, rtc};
 use hw::input::i8042;
-use hw::pci;
 
 /// I/O APIC pins that HPET timers may be routed to.
 const HPET_ROUTES: u32 = 0xFF_0104;
@@ -80,7 +79,7 @@ pub(crate) fn wire(
     let dma = [ports(0, 0x10), ports(0xC0, 0x20), ports(0x80, 0x10)];
     b.part("i8257", dma8237::Dma8237::new(), &dma);
     b.part("fw_cfg", firmware_config(config, &layout), &[ports(0x510, 12)]);
-    let pci = pci_bus(b, config, &isa)?;
+    let pci = bus::pci(b, config, &isa)?;
     for spec in &config.devices {
         if let Some(Driver { home: Home::Isa(make), .. }) = Driver::named(spec.driver) {
             make(b, &isa, &spec.props).map_err(|why| refused(spec, why))?;
@@ -95,59 +94,6 @@ pub(crate) fn wire(
         pci,
         backends: std::mem::take(&mut b.backends),
     })
-}
-
-/// The host bridge with the chipset's functions and those asked for.
-fn pci_bus(b: &mut Builder, config: &Config, isa: &IsaLines) -> Result<DeviceId, MachineError> {
-    let q35 = config.board.chipset == Chipset::Q35;
-    let mut root = pci::Root::new(if q35 { pci::Chipset::Q35 } else { pci::Chipset::I440fx });
-    if q35 {
-        root.add(0, 0, pci::q35::Mch::default());
-        root.add(0x1F, 0, pci::q35::Ich9Lpc::new(false));
-        root.add(0x1F, 3, pci::smbus::Ich9Smbus::default());
-    } else {
-        root.add(0, 0, pci::i440fx::I440fx::default());
-        root.add(1, 0, pci::i440fx::Piix3::default());
-        root.add(1, 3, pci::i440fx::Piix4Pm::new(false));
-    }
-    let mut joined = Vec::new();
-    for spec in &config.devices {
-        let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) else {
-            continue;
-        };
-        let made = make(&spec.props, &[]).map_err(|why| refused(spec, why))?;
-        let (slot, function) = match spec.props.addr() {
-            Some(a) => (a.slot, a.function),
-            None => (root.free_device().unwrap_or(0), 0),
-        };
-        if !root.is_free(slot, function) {
-            return Err(refused(spec, format!("PCI slot {slot:02x}.{function} is taken")));
-        }
-        let number = root.add_boxed(slot, function, made.function);
-        joined.push((number, made.drives, made.backends));
-    }
-    let id = b.part("pci", root, &[ports(0xCF8, 8)]);
-    for n in 0..24 {
-        match n {
-            0..16 => isa.join(b, id, Pin(n), n),
-            _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
-        }
-    }
-    for (number, drives, backends) in joined {
-        for (drive, unit) in drives {
-            b.drives.push((drive, End { device: id, path: vec![number] }, unit));
-        }
-        for (backend, port) in backends {
-            let path = std::iter::once(number).chain(port).collect();
-            b.backend(Some(backend), id, path);
-        }
-    }
-    Ok(id)
-}
-
-/// A `-device` that cannot be made.
-fn refused(spec: &DeviceSpec, why: String) -> MachineError {
-    MachineError::Option(format!("-device {}: {why}", spec.driver))
 }
 
 /// What firmware and Linux's `qemu_fw_cfg` read of the machine.

@@ -18,7 +18,7 @@ pub(super) const PROPS: &[Prop] = &[
 #[rustfmt::skip]
 pub(super) const DRIVERS: &[Driver] = &[
     Driver {
-        name: "pci-testdev", home: Home::Pci(testdev),
+        name: "pci-testdev", home: Home::Pci(testdev), carries: None,
         about: "PCI test device",
         props: &[prop("membar", Size, "default: 0")],
     },
