@@ -247,7 +247,8 @@ impl VirtioDevice for Console {
         Kind { name: "virtio-serial-pci", id: 3, transitional: 0x1003, class: 0x07_8000 }
     }
     fn queues(&self) -> Vec<u16> {
-        let size = |n| if (CONTROL_IN..=CONTROL_OUT).contains(&n) { CONTROL_SIZE } else { QUEUE_SIZE };
+        let size =
+            |n| if (CONTROL_IN..=CONTROL_OUT).contains(&n) { CONTROL_SIZE } else { QUEUE_SIZE };
         (0..2 * self.config.max_ports as usize + 2).map(size).collect()
     }
     fn vectors(&self) -> u16 {

@@ -5,7 +5,6 @@ use super::*;
 use crate::pci::Function;
 use Width::*;
 
-pub const COMMON: u64 = 0;
 pub const CONFIG: u64 = 0x2000;
 pub const NOTIFY: u64 = 0x3000;
 
@@ -267,7 +266,8 @@ impl<D: VirtioDevice> Guest<D> {
     }
     /// The driver wants an interrupt for the next that it has not seen: event index.
     pub fn want(&mut self, n: usize, after: u16) {
-        let (at, seen) = (self.rings[n].avail + 4 + 2 * u64::from(self.rings[n].size), self.rings[n].seen);
+        let (at, seen) =
+            (self.rings[n].avail + 4 + 2 * u64::from(self.rings[n].size), self.rings[n].seen);
         self.put(at, &seen.wrapping_add(after).to_le_bytes());
     }
     /// Saves, loads into a fresh function, and goes on with that.

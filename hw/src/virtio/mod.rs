@@ -9,6 +9,8 @@ pub mod console;
 mod driver;
 pub mod pci;
 pub mod queue;
+#[cfg(test)]
+mod random;
 pub mod rng;
 
 pub use blk::{Blk, BlkConfig};

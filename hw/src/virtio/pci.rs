@@ -142,8 +142,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
         let s = &mut self.s;
         let live = self.config.bus_master() && !s.broken;
         let running = s.status.driver_ok();
-        let mut io =
-            Io::new(cx, s.features, running, &mut s.queues, live, &mut self.scratch);
+        let mut io = Io::new(cx, s.features, running, &mut s.queues, live, &mut self.scratch);
         let result = body(&mut self.device, &mut io);
         self.device.settle(&mut io);
         while let Some(n) = self.scratch.given.pop() {

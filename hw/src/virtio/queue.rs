@@ -243,8 +243,7 @@ impl<'a> Io<'a> {
         chain.out.clear();
         chain.inn.clear();
         let q = &self.queues[n];
-        let mut table =
-            Table { at: q.desc, len: q.size.into(), first: 0, read: 0, piece: DIRECT };
+        let mut table = Table { at: q.desc, len: q.size.into(), first: 0, read: 0, piece: DIRECT };
         let (mut at, mut count, mut indirect) = (u32::from(head), 0, false);
         loop {
             let bytes = self.descriptor(&mut table, at)?;
@@ -254,8 +253,7 @@ impl<'a> Io<'a> {
                 if indirect || flags & F_NEXT != 0 || s.len == 0 || s.len % 16 != 0 {
                     return Err("an indirect table that is none");
                 }
-                table =
-                    Table { at: s.addr, len: s.len / 16, first: 0, read: 0, piece: INDIRECT };
+                table = Table { at: s.addr, len: s.len / 16, first: 0, read: 0, piece: INDIRECT };
                 (at, count, indirect) = (0, 0, true);
                 continue;
             }

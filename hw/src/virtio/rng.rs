@@ -111,3 +111,50 @@ impl VirtioDevice for Rng {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::virtio::driver::*;
+    use crate::virtio::pci::PciOptions;
+
+    fn guest(limit: Option<(u64, Tick)>) -> Guest<Rng> {
+        let mut g = Guest::new(Rng::new(RngConfig { limit }), PciOptions::default());
+        g.start_modern(u64::MAX);
+        g
+    }
+
+    #[test]
+    fn buffers_are_filled_with_bytes_that_differ() {
+        let mut g = guest(None);
+        let (a, b) = (g.alloc(13), g.alloc(100));
+        g.send(0, &[(a, 13, true), (b, 100, true)]);
+        assert_eq!(g.used(0), [(0, 113)]);
+        let all = [g.get(a, 13), g.get(b, 100)].concat();
+        assert!(all.windows(8).all(|w| w != [0; 8]) && all[..13] != all[13..26]);
+        let long = g.alloc(5000);
+        g.send(0, &[(long, 5000, true)]);
+        assert_eq!(g.used(0), [(1, 4096)]);
+        assert_eq!(g.get(long + 4096, 4), [0; 4]);
+        g.send(0, &[(long, 8, false)]);
+        assert_eq!(g.used(0), [(2, 0)], "nowhere to put any");
+    }
+
+    #[test]
+    fn the_limit_holds_in_each_period() {
+        let mut g = guest(Some((10, 65_536_000_000)));
+        let at = g.alloc(8);
+        for _ in 0..4 {
+            g.queue(0, &[(at, 8, true)]);
+        }
+        g.kick(0);
+        assert_eq!(g.used(0), [(0, 8), (1, 2)]);
+        g.kick(0);
+        assert_eq!((g.used(0), g.b.wake), (vec![], Some(65_536_000_000)));
+        g.move_to(Rng::new(RngConfig { limit: Some((10, 65_536_000_000)) }), PciOptions::default());
+        g.b.run_to_wake(&mut g.d);
+        assert_eq!((g.used(0), g.b.wake), (vec![(2, 8), (3, 2)], Some(131_072_000_000)));
+        g.b.run_to_wake(&mut g.d);
+        assert_eq!((g.used(0), g.b.wake), (vec![], None), "nobody waits");
+    }
+}

@@ -307,7 +307,10 @@ fn a_request_outlives_a_move() {
     let (second, _) = asked(&mut g);
     assert_ne!(tag, second);
     answer(&mut g, tag, Ok(vec![5; 1024]));
-    assert_eq!((g.used(0), g.get(data, 1024), g.get(first, 1)), (vec![(0, 1025)], &[5; 1024][..], &[OK][..]));
+    assert_eq!(
+        (g.used(0), g.get(data, 1024), g.get(first, 1)),
+        (vec![(0, 1025)], &[5; 1024][..], &[OK][..])
+    );
     assert_eq!((g.message(1), g.message(0)), (2, 0));
 }
 
@@ -375,7 +378,10 @@ fn the_legacy_interface_does_the_same() {
     let at = submit(&mut g, IN, 1, &[(data, 512, true)]);
     let (tag, _) = asked(&mut g);
     answer(&mut g, tag, Ok(vec![3; 512]));
-    assert_eq!((g.used(0), g.get(data, 512), g.get(at, 1)), (vec![(0, 513)], &[3; 512][..], &[OK][..]));
+    assert_eq!(
+        (g.used(0), g.get(data, 512), g.get(at, 1)),
+        (vec![(0, 513)], &[3; 512][..], &[OK][..])
+    );
     assert_eq!(g.intx(), Some(1));
     g.start_msix(0, &[1]);
     assert_eq!((g.read(0, 0x18, W32), g.read(0, 0x16, W16)), (LEN / 512, 1));
