@@ -6,6 +6,7 @@ pub mod boot;
 mod bus;
 mod clock;
 pub mod config;
+pub mod devices;
 mod drives;
 mod fabric;
 mod machine;
@@ -14,7 +15,7 @@ mod saved;
 pub mod smbios;
 pub mod text;
 
-pub use board::check_cpu;
+pub use board::{End, check_cpu};
 pub use drives::{Counts, Disk, DriveEvent, KINDS as COUNTED};
 pub use fabric::World;
 pub use machine::{Machine, MachineError, Slice};

@@ -1,6 +1,6 @@
 //! A machine at work: the loop that runs its cores, wakes its devices and obeys its front end.
 
-use crate::board::{self, Board};
+use crate::board::{self, Board, End};
 use crate::bus::CoreBus;
 use crate::clock::Clock;
 use crate::config::{Backend, Config, DriveId, RtcClock};
@@ -341,8 +341,9 @@ impl Machine {
     pub fn nmi(&mut self) {
         (0..self.cores.len()).for_each(|n| self.signal(n, CpuSignal::Nmi));
     }
-    pub fn device_of(&self, backend: Backend) -> Option<DeviceId> {
-        self.board.backends.iter().find(|(b, _)| *b == backend).map(|&(_, id)| id)
+    /// Which device, and which part of it, a back end is joined to.
+    pub fn end_of(&self, backend: Backend) -> Option<&End> {
+        self.board.backends.iter().find(|(b, _)| *b == backend).map(|(_, end)| end)
     }
 
     /// Lets `f` use a core with its view of the machine, as between two of its instructions.

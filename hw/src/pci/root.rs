@@ -132,13 +132,16 @@ impl Root {
     }
     /// Puts a function at `device`.`function` of bus 0. Gives its number, for [`Request::From`].
     pub fn add(&mut self, device: u8, function: u8, part: impl Function) -> u16 {
+        self.add_boxed(device, function, Box::new(part))
+    }
+    pub fn add_boxed(&mut self, device: u8, function: u8, part: Box<dyn Function>) -> u16 {
         let devfn = device << 3 | function;
         assert!(
             device < 32 && function < 8 && self.slots.len() < 254,
             "PCI address {device:x}.{function}"
         );
         assert!(self.at(devfn).is_none(), "two functions at PCI {device:02x}.{function}");
-        self.slots.push(Slot { devfn, function: Box::new(part), wake: None, lines: 0 });
+        self.slots.push(Slot { devfn, function: part, wake: None, lines: 0 });
         self.slots.len() as u16 - 1
     }
     /// The first device number that is free.

@@ -1,20 +1,18 @@
 //! The parts that both boards have, and the chipset of each.
 
-use super::{Board, Builder, IsaLines, mmio, ports, unix_time};
+use super::{Board, Builder, End, IsaLines, mmio, ports, unix_time};
 use crate::MachineError;
 use crate::boot::Layout;
 use crate::clock::TSC_HZ;
-use crate::config::{Backend, Chipset, Config, Kind};
+use crate::config::{Chipset, Config, DeviceSpec};
+use crate::devices::{self, Driver, Home, Value};
 use crate::parts::DeviceId;
 use cpu::big::cpuid::Model;
 use device::Pin;
-use hw::chipset::{debug, dma8237, fw_cfg, hpet, ioapic, lapic, pic, pit, port92, rtc};
+use hw::chipset::{dma8237, fw_cfg, hpet, ioapic, lapic, pic, pit, port92, rtc};
 use hw::input::i8042;
 use hw::pci;
-use hw::serial::uart16550;
 
-/// COM1 to COM4: port and interrupt line.
-const COM: [(u16, u16); 4] = [(0x3F8, 4), (0x2F8, 3), (0x3E8, 4), (0x2E8, 3)];
 /// I/O APIC pins that HPET timers may be routed to.
 const HPET_ROUTES: u32 = 0xFF_0104;
 
@@ -64,9 +62,12 @@ pub(crate) fn wire(
             isa.join(b, rtc, rtc::IRQ8, 8);
         }
     }
-    for (n, (at, irq)) in COM.into_iter().enumerate() {
-        if let Some(backend) = config.serial[n] {
-            serial(b, &isa, at, irq, Some(backend), config.paced_serial);
+    for (n, backend) in config.serial.iter().enumerate() {
+        if let Some(backend) = backend {
+            let props = config.serial_props.clone();
+            let props = props.with("index", Value::Number(n as u64));
+            let props = props.with("chardev", Value::Chardev(*backend));
+            devices::serial(b, &isa, &props).map_err(MachineError::Option)?;
         }
     }
     let keyboard = config.board.i8042.then(|| {
@@ -81,7 +82,9 @@ pub(crate) fn wire(
     b.part("fw_cfg", firmware_config(config, &layout), &[ports(0x510, 12)]);
     let pci = pci_bus(b, config, &isa)?;
     for spec in &config.devices {
-        asked_for(b, &isa, &spec.kind);
+        if let Some(Driver { home: Home::Isa(make), .. }) = Driver::named(spec.driver) {
+            make(b, &isa, &spec.props).map_err(|why| refused(spec, why))?;
+        }
     }
     Ok(Board {
         layout,
@@ -92,57 +95,6 @@ pub(crate) fn wire(
         pci,
         backends: std::mem::take(&mut b.backends),
     })
-}
-
-fn serial(
-    b: &mut Builder,
-    isa: &IsaLines,
-    at: u16,
-    irq: u16,
-    backend: Option<Backend>,
-    paced: bool,
-) {
-    let id = b.part("isa-serial", uart16550::Uart::new(paced), &[ports(at, 8)]);
-    isa.join(b, id, uart16550::IRQ, irq);
-    b.backend(backend, id);
-}
-
-/// A `-device` that stands on the ISA bus.
-fn asked_for(b: &mut Builder, isa: &IsaLines, kind: &Kind) {
-    match *kind {
-        Kind::IsaDebugExit { iobase, iosize } => {
-            b.part("isa-debug-exit", debug::DebugExit, &[ports(iobase, iosize.into())]);
-        }
-        Kind::Pvpanic { ioport, events } => {
-            b.part("pvpanic", debug::PvPanic { events }, &[ports(ioport, 1)]);
-        }
-        Kind::IsaDebugcon { iobase, readback, backend } => {
-            let id = b.part("isa-debugcon", debug::DebugCon { readback }, &[ports(iobase, 1)]);
-            b.backend(backend, id);
-        }
-        Kind::PcTestdev => {
-            let windows = [
-                ports(0xE0, 4),
-                ports(0xE4, 4),
-                ports(0xE8, 4),
-                ports(0x2000, 24),
-                mmio(0xFF00_0000, 0x1_0000),
-            ];
-            let id = b.part("pc-testdev", debug::TestDev::new(), &windows);
-            for n in 0..24 {
-                match n {
-                    0..16 => isa.join(b, id, Pin(n), n),
-                    _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
-                }
-            }
-        }
-        Kind::IsaSerial { index, iobase, irq, backend, paced } => {
-            let (at, line) = COM[index.unwrap_or(0) as usize % COM.len()];
-            serial(b, isa, iobase.unwrap_or(at), irq.map_or(line, u16::from), backend, paced);
-        }
-        // It is on the PCI bus already.
-        Kind::PciTestdev { .. } => {}
-    }
 }
 
 /// The host bridge with the chipset's functions and those asked for.
@@ -158,17 +110,21 @@ fn pci_bus(b: &mut Builder, config: &Config, isa: &IsaLines) -> Result<DeviceId,
         root.add(1, 0, pci::i440fx::Piix3::default());
         root.add(1, 3, pci::i440fx::Piix4Pm::new(false));
     }
+    let mut joined = Vec::new();
     for spec in &config.devices {
-        let Kind::PciTestdev { addr, membar } = spec.kind else { continue };
-        let (slot, function) = match addr {
+        let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) else {
+            continue;
+        };
+        let made = make(&spec.props, &[]).map_err(|why| refused(spec, why))?;
+        let (slot, function) = match spec.props.addr() {
             Some(a) => (a.slot, a.function),
             None => (root.free_device().unwrap_or(0), 0),
         };
         if !root.is_free(slot, function) {
-            let text = format!("-device pci-testdev: PCI slot {slot:02x}.{function} is taken");
-            return Err(MachineError::Option(text));
+            return Err(refused(spec, format!("PCI slot {slot:02x}.{function} is taken")));
         }
-        root.add(slot, function, pci::testdev::TestDev::new(membar));
+        let number = root.add_boxed(slot, function, made.function);
+        joined.push((number, made.drives, made.backends));
     }
     let id = b.part("pci", root, &[ports(0xCF8, 8)]);
     for n in 0..24 {
@@ -177,7 +133,21 @@ fn pci_bus(b: &mut Builder, config: &Config, isa: &IsaLines) -> Result<DeviceId,
             _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
         }
     }
+    for (number, drives, backends) in joined {
+        for (drive, unit) in drives {
+            b.drives.push((drive, End { device: id, path: vec![number] }, unit));
+        }
+        for (backend, port) in backends {
+            let path = std::iter::once(number).chain(port).collect();
+            b.backend(Some(backend), id, path);
+        }
+    }
     Ok(id)
+}
+
+/// A `-device` that cannot be made.
+fn refused(spec: &DeviceSpec, why: String) -> MachineError {
+    MachineError::Option(format!("-device {}: {why}", spec.driver))
 }
 
 /// What firmware and Linux's `qemu_fw_cfg` read of the machine.
