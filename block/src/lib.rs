@@ -5,14 +5,19 @@
 //! answered before a [`Image::flush`] that was answered, too, outlives the host.
 
 mod align;
+mod bytes;
 mod cache;
 mod host;
 mod lock;
+mod mem;
+pub mod qcow2;
 mod queue;
 mod raw;
 
 pub use cache::Cache;
 pub use host::{Access, HostFile};
+pub use mem::Mem;
+pub use qcow2::Qcow2;
 pub use queue::{Done, Op, Queue, perform};
 pub use raw::Raw;
 
@@ -23,6 +28,8 @@ pub enum OpenError {
     Open { file: String, why: std::io::Error },
     #[error("'{file}' is a directory; an image file or a block device was expected")]
     Directory { file: String },
+    #[error("'{file}' is neither a file nor a block device")]
+    Kind { file: String },
     #[error(
         "'{file}': this file system has no direct access (cache=none, cache=directsync); try cache=writeback"
     )]
@@ -62,6 +69,14 @@ pub trait Image: Send + Sync {
     fn zero(&self, at: u64, len: u64, unmap: bool) -> std::io::Result<()>;
     /// Makes it longer or shorter. New bytes are zero.
     fn resize(&self, len: u64) -> std::io::Result<()>;
+    /// Reads if that needs no waiting; `None`: it does, or nobody knows.
+    fn try_read(&self, _at: u64, _into: &mut [u8]) -> Option<std::io::Result<()>> {
+        None
+    }
+    /// Bytes that it takes on the host.
+    fn on_host(&self) -> u64 {
+        0
+    }
 }
 
 /// Whether an access lies within `len` bytes.
