@@ -5,21 +5,36 @@
 //! answered before a [`Image::flush`] that was answered, too, outlives the host.
 
 mod align;
+mod backend;
+mod backing;
 mod bytes;
 mod cache;
+mod faults;
+mod graph;
 mod host;
 mod lock;
 mod mem;
+mod node;
+mod null;
+mod probe;
 pub mod qcow2;
 mod queue;
 mod raw;
+mod spec;
+pub mod throttle;
 
+pub use backend::Backend;
 pub use cache::Cache;
+pub use faults::{Faults, Io, Rule};
+pub use graph::{Graph, SnapshotSync};
 pub use host::{Access, HostFile};
 pub use mem::Mem;
+pub use node::{Description, Kind, Node, Qcow2Description};
+pub use null::Null;
 pub use qcow2::Qcow2;
 pub use queue::{Done, Op, Queue, perform};
 pub use raw::Raw;
+pub use spec::{Backing, Child, DetectZeroes, Driver, NodeSpec, Qcow2Spec};
 
 /// Why an image cannot be opened: one line for the user, without the program's name.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +53,8 @@ pub enum OpenError {
     Locked { file: String, what: &'static str, by: Option<String> },
     #[error("'{file}': {why}")]
     Format { file: String, why: String },
+    #[error("node '{name}': {why}")]
+    Node { name: String, why: String },
 }
 
 fn holder(by: &Option<String>) -> String {
