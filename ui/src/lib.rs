@@ -1,5 +1,6 @@
 //! The programs around a machine: the command line, character devices, monitors and the log.
 
+pub mod blocks;
 pub mod chardev;
 pub mod guest;
 pub mod log;

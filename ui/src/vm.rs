@@ -2,6 +2,7 @@
 
 mod time;
 
+use crate::blocks::Blocks;
 use crate::chardev::Ring;
 use crate::guest::{DeviceId, Guest};
 use crate::log::Target;
@@ -105,6 +106,7 @@ pub struct Vm {
     pub log: Log,
     pub log_target: Target,
     pub lines: Vec<Line>,
+    pub blocks: Blocks,
     notices: Vec<Notice>,
     /// Keys that are held down, and until when.
     held: Vec<(Instant, u8)>,
@@ -125,6 +127,7 @@ impl Vm {
             config: options.config.clone(),
             log_target,
             lines: Vec::new(),
+            blocks: Blocks::default(),
             notices: Vec::new(),
             held: Vec::new(),
             buttons: 0,

@@ -117,7 +117,7 @@ impl Graph {
 
     /// A node's name, under which it can be found.
     fn name_of(&mut self, node: &Arc<Node>) -> String {
-        let entry = self.nodes.entry(node.name.clone()).or_insert_with(Entry::default);
+        let entry = self.nodes.entry(node.name.clone()).or_default();
         entry.node = Arc::downgrade(node);
         node.name.clone()
     }

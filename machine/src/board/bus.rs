@@ -4,7 +4,7 @@ use super::behind::{Behind, Own, controller_name};
 use super::{Builder, End, IsaLines, ports};
 use crate::MachineError;
 use crate::config::{Backend, Chipset, Config, DeviceSpec, DriveId};
-use crate::devices::{Driver, Home, Made};
+use crate::devices::{Driver, Env, Home, Made};
 use crate::parts::DeviceId;
 use device::Pin;
 use hw::pci::{self, Root};
@@ -39,7 +39,8 @@ pub(super) fn pci(
     for (n, spec) in config.devices.iter().enumerate() {
         if let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) {
             let children = behind.of(&controller_name(spec, n));
-            let made = make(&spec.props, &children).map_err(|why| refused(spec, why))?;
+            let made = make(&spec.props, &Env { cpus: config.topology.cpus, children: &children })
+                .map_err(|why| refused(spec, why))?;
             joined.push(put(&mut root, spec, made).map_err(|why| refused(spec, why))?);
         }
     }
