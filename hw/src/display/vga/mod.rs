@@ -93,6 +93,8 @@ const WINDOW: [u16; 3] = [14, 15, 16];
 const WINDOW_BASE: u64 = 0xA_0000;
 const WINDOW_LEN: u64 = 0x2_0000;
 
+/// So much of BAR 2 is for what the monitor says.
+const EDID_LEN: u64 = 0x180;
 /// Byte order register of BAR 2: what is written for each.
 const LITTLE: u32 = 0x1E1E_1E1E;
 const BIG: u32 = 0xBEBE_BEBE;
@@ -196,7 +198,7 @@ impl Vga {
     fn read_mmio(&mut self, at: u64, w: Width, cx: &mut dyn Cx) -> u64 {
         let now = cx.now();
         match at {
-            0..0x400 if self.edid.is_some() => {
+            0..EDID_LEN if self.edid.is_some() => {
                 let edid = self.edid.as_deref().map_or(&[][..], |e| e);
                 join(at, w, 1, |i| edid.get(i as usize).copied().unwrap_or(0).into())
             }
