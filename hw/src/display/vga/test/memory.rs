@@ -51,7 +51,9 @@ fn read_modes_give_a_plane_or_compare_a_colour() {
     d.vram()[..4].copy_from_slice(&[0b1100, 0b1010, 0b1111, 0b0000]);
     let planes: Vec<u8> = (0..4).map(|n| (d.set(0x3CE, 4, n), d.peek(A)).1).collect();
     assert_eq!(planes, [0b1100, 0b1010, 0b1111, 0]);
-    (d.set(0x3CE, 5, 8), d.set(0x3CE, 2, 0b0101), d.set(0x3CE, 7, 0b1111));
+    d.set(0x3CE, 5, 8);
+    d.set(0x3CE, 2, 0b0101);
+    d.set(0x3CE, 7, 0b1111);
     assert_eq!(d.peek(A), 0b0100);
     d.set(0x3CE, 7, 0b0001);
     assert_eq!(d.peek(A), 0b1100);
@@ -76,9 +78,14 @@ fn a_page_of_text_lies_in_two_planes() {
 fn fonts_are_written_one_behind_the_other_into_the_third_plane() {
     let mut d = Desk::new();
     text(&mut d);
-    (d.set(0x3C4, 2, 4), d.set(0x3C4, 4, 7), d.set(0x3CE, 4, 2));
-    (d.set(0x3CE, 5, 0), d.set(0x3CE, 6, 4));
-    (d.poke(A, 0x11), d.poke(A + 1, 0x22), d.poke(A + 2, 0x33));
+    d.set(0x3C4, 2, 4);
+    d.set(0x3C4, 4, 7);
+    d.set(0x3CE, 4, 2);
+    d.set(0x3CE, 5, 0);
+    d.set(0x3CE, 6, 4);
+    d.poke(A, 0x11);
+    d.poke(A + 1, 0x22);
+    d.poke(A + 2, 0x33);
     assert_eq!([2, 6, 10].map(|n| d.vram()[n]), [0x11, 0x22, 0x33]);
     assert_eq!(d.peek(A + 1), 0x22);
 }
@@ -118,7 +125,9 @@ fn flat_memory_is_shown_without_calls() {
 fn chained_bytes_go_to_the_plane_of_their_address() {
     let mut d = Desk::new();
     planar(&mut d, 80, 400);
-    (d.set(0x3C4, 4, 0x0E), d.set(0x3C4, 2, 0x0B), d.set(0x3D4, 0x14, 0x40));
+    d.set(0x3C4, 4, 0x0E);
+    d.set(0x3C4, 2, 0x0B);
+    d.set(0x3D4, 0x14, 0x40);
     (0..8).for_each(|n| d.poke(A + n, 0x10 + n as u8));
     assert_eq!(d.vram()[..8], [0x10, 0x11, 0, 0x13, 0x14, 0x15, 0, 0x17]);
     assert_eq!((d.peek(A + 3), d.peek(A + 6)), (0x13, 0));

@@ -35,7 +35,8 @@ fn a_character_has_its_fonts_dots_and_its_attributes_colours() {
 fn line_graphics_go_on_into_the_ninth_dot() {
     let mut d = Desk::new();
     text(&mut d);
-    (put(&mut d, 0, 0xC4, 7, &[0xFF]), put(&mut d, 1, 0x2D, 7, &[0xFF]));
+    put(&mut d, 0, 0xC4, 7, &[0xFF]);
+    put(&mut d, 1, 0x2D, 7, &[0xFF]);
     let p = d.picture();
     assert_eq!(dots(&p, 0, 0, 18, 1, grey(7)), ["#################."]);
     d.attribute(0x10, 0x08);
@@ -74,7 +75,8 @@ fn the_intensity_bit_chooses_the_other_font() {
 fn the_cursor_has_lines_and_blinks() {
     let mut d = Desk::new();
     text(&mut d);
-    (d.set(0x3D4, 0x0F, 2), put(&mut d, 2, 0x20, 0x07, &[0]));
+    d.set(0x3D4, 0x0F, 2);
+    put(&mut d, 2, 0x20, 0x07, &[0]);
     let lit = |d: &mut Desk| {
         let p = d.picture();
         (0..16).filter(|y| p.pixel(18, *y) == grey(7)).collect::<Vec<_>>()
@@ -95,7 +97,8 @@ fn the_cursor_has_lines_and_blinks() {
 fn characters_blink_or_have_bright_backgrounds() {
     let mut d = Desk::new();
     text(&mut d);
-    (d.set(0x3D4, 0x0A, 0x20), put(&mut d, 0, 1, 0x97, &[0x80]));
+    d.set(0x3D4, 0x0A, 0x20);
+    put(&mut d, 0, 1, 0x97, &[0x80]);
     let p = d.picture();
     assert_eq!((p.pixel(0, 0), p.pixel(1, 0)), (grey(7), grey(1)));
     d.b.now = SECOND * 40 / 60;
@@ -109,7 +112,9 @@ fn characters_blink_or_have_bright_backgrounds() {
 fn blue_is_underlined_where_the_line_is_inside_the_character() {
     let mut d = Desk::new();
     text(&mut d);
-    (d.set(0x3D4, 0x0A, 0x20), put(&mut d, 0, 1, 0x01, &[0]), put(&mut d, 1, 1, 0x07, &[0]));
+    d.set(0x3D4, 0x0A, 0x20);
+    put(&mut d, 0, 1, 0x01, &[0]);
+    put(&mut d, 1, 1, 0x07, &[0]);
     assert_eq!(d.picture().pixel(0, 12), grey(0));
     d.set(0x3D4, 0x14, 12);
     let p = d.picture();
@@ -120,15 +125,20 @@ fn blue_is_underlined_where_the_line_is_inside_the_character() {
 fn text_scrolls_by_characters_rows_and_dots() {
     let mut d = Desk::new();
     text(&mut d);
-    (d.set(0x3D4, 0x0A, 0x20), put(&mut d, 85, 1, 7, &[0, 0, 0x80]));
-    (d.set(0x3D4, 0x0D, 82), d.set(0x3D4, 8, 0x02));
+    d.set(0x3D4, 0x0A, 0x20);
+    put(&mut d, 85, 1, 7, &[0, 0, 0x80]);
+    d.set(0x3D4, 0x0D, 82);
+    d.set(0x3D4, 8, 0x02);
     assert_eq!(d.picture().pixel(27, 0), grey(7), "from row 2 of the fourth character");
     // Two characters more by byte panning; with nine dots, 0 moves by one, 8 by none.
-    (d.set(0x3D4, 8, 0x42), d.attribute(0x13, 0));
+    d.set(0x3D4, 8, 0x42);
+    d.attribute(0x13, 0);
     assert_eq!(d.picture().pixel(8, 0), grey(7));
     // The part below line 99 begins at address 0, without panning where that is chosen.
     put(&mut d, 0, 1, 7, &[]);
-    (d.set(0x3D4, 0x18, 99), d.set(0x3D4, 7, 0x0F), d.set(0x3D4, 9, 0x0F));
+    d.set(0x3D4, 0x18, 99);
+    d.set(0x3D4, 7, 0x0F);
+    d.set(0x3D4, 9, 0x0F);
     let p = d.picture();
     assert_eq!([p.pixel(0, 102), p.pixel(8, 102)], [grey(0); 2], "moved out to the left");
     d.attribute(0x10, 0x2C);
@@ -139,7 +149,9 @@ fn text_scrolls_by_characters_rows_and_dots() {
 fn scan_lines_are_doubled() {
     let mut d = Desk::new();
     text(&mut d);
-    (d.set(0x3D4, 9, 0xC7), d.set(0x3D4, 0x0A, 0x20), put(&mut d, 80, 1, 7, &[0x80, 0, 0x80]));
+    d.set(0x3D4, 9, 0xC7);
+    d.set(0x3D4, 0x0A, 0x20);
+    put(&mut d, 80, 1, 7, &[0x80, 0, 0x80]);
     let p = d.picture();
     let lit: Vec<u32> = (0..400).filter(|y| p.pixel(0, *y) == grey(7)).collect();
     assert_eq!((p.height, lit), (400, vec![16, 17, 20, 21]));
@@ -160,7 +172,8 @@ fn planes_make_colours() {
     let row: Vec<_> = (0..8).map(|x| p.pixel(x, 2)).collect();
     assert_eq!(row, [1, 2, 4, 8, 0, 0, 0, 15].map(grey));
     // Without the second plane, and three pixels to the left.
-    (d.attribute(0x12, 0x0D), d.attribute(0x13, 3));
+    d.attribute(0x12, 0x0D);
+    d.attribute(0x13, 3);
     let p = d.picture();
     let row: Vec<_> = (0..5).map(|x| p.pixel(x, 2)).collect();
     assert_eq!(row, [8, 0, 0, 0, 13].map(grey));
@@ -170,9 +183,14 @@ fn planes_make_colours() {
 fn mode_13h_shows_each_pixel_four_times() {
     let mut d = Desk::new();
     planar(&mut d, 80, 400);
-    (d.set(0x3C4, 4, 0x0E), d.set(0x3D4, 9, 0x41), d.set(0x3D4, 0x14, 0x40));
-    (d.set(0x3D4, 0x17, 0xA3), d.set(0x3CE, 5, 0x40), d.attribute(0x10, 0x41));
-    (d.poke(0xA_0000 + 320 + 5, 33), d.poke(0xA_0000 + 63_999, 62));
+    d.set(0x3C4, 4, 0x0E);
+    d.set(0x3D4, 9, 0x41);
+    d.set(0x3D4, 0x14, 0x40);
+    d.set(0x3D4, 0x17, 0xA3);
+    d.set(0x3CE, 5, 0x40);
+    d.attribute(0x10, 0x41);
+    d.poke(0xA_0000 + 320 + 5, 33);
+    d.poke(0xA_0000 + 63_999, 62);
     let p = d.picture();
     assert_eq!((p.width, p.height), (640, 400));
     let lit = (0..640 * 400).filter(|n| p.pixel(n % 640, n / 640) == grey(33)).count();
@@ -189,7 +207,9 @@ fn mode_13h_shows_each_pixel_four_times() {
 fn a_cgas_lines_are_in_two_halves() {
     let mut d = Desk::new();
     planar(&mut d, 80, 400);
-    (d.set(0x3D4, 9, 0xC1), d.set(0x3D4, 0x17, 0xC2), d.set(0x3CE, 6, 0x0D));
+    d.set(0x3D4, 9, 0xC1);
+    d.set(0x3D4, 0x17, 0xC2);
+    d.set(0x3CE, 6, 0x0D);
     d.attribute(0x12, 1);
     for at in [0, 0x2000 + 1, 80 + 2] {
         d.poke(0xB_8000 + at, 0x80);
@@ -213,7 +233,8 @@ fn extended_pictures_have_their_depth() {
     ];
     for (depth, bytes, colours) in rows {
         let mut d = Desk::new();
-        (d.greys(), d.extended(64, 40, depth));
+        d.greys();
+        d.extended(64, 40, depth);
         d.attribute(0x12, 0x0F);
         d.bochs(6, 128);
         d.bochs(9, 2);
@@ -254,7 +275,8 @@ fn a_blank_picture_is_black_and_as_large() {
     d.extended(64, 40, 32);
     d.vram()[..LFB.min(0x1000) as usize].fill(0xFF);
     assert_eq!(d.picture().pixel(0, 0), [0xFF; 3]);
-    (d.inp(0x3DA), d.out(0x3C0, 0));
+    d.inp(0x3DA);
+    d.out(0x3C0, 0);
     assert!(d.picture() == Picture::black(64, 40));
     text(&mut d);
     assert!(d.d.describe().contains("64x40"), "the extension is on: {}", d.d.describe());

@@ -45,7 +45,9 @@ fn the_crt_controller_locks_its_first_registers() {
     let mut d = Desk::new();
     d.set(0x3D4, 0, 0x5F);
     d.set(0x3D4, 0x11, 0x80);
-    (d.set(0x3D4, 0, 0), d.set(0x3D4, 7, 0xFF), d.set(0x3D4, 8, 0x12));
+    d.set(0x3D4, 0, 0);
+    d.set(0x3D4, 7, 0xFF);
+    d.set(0x3D4, 8, 0x12);
     assert_eq!((d.get(0x3D4, 0), d.get(0x3D4, 7), d.get(0x3D4, 8)), (0x5F, 0x10, 0x12));
     d.set(0x3D4, 0x11, 0);
     d.set(0x3D4, 0, 0x2D);
@@ -66,7 +68,9 @@ fn its_ports_are_where_the_miscellaneous_output_register_says() {
 fn the_attribute_controller_takes_index_and_data_in_turns() {
     let mut d = Desk::new();
     d.inp(0x3DA);
-    (d.out(0x3C0, 0x10), d.out(0x3C0, 0xFF), d.out(0x3C0, 0x31));
+    d.out(0x3C0, 0x10);
+    d.out(0x3C0, 0xFF);
+    d.out(0x3C0, 0x31);
     assert_eq!((d.inp(0x3C1), d.inp(0x3C0)), (0, 0), "data is expected");
     d.inp(0x3DA);
     assert_eq!(d.inp(0x3C0), 0x31);
@@ -136,10 +140,13 @@ fn bochs_registers_take_what_can_be() {
         d.bochs(index, v);
     }
     assert_eq!([1, 2, 3, 6, 7].map(|n| d.bochs_read(n)), [16_000, 65, 8, 16_000, 65]);
-    (d.bochs(1, 0), d.bochs(6, 0), d.bochs(2, 0));
+    d.bochs(1, 0);
+    d.bochs(6, 0);
+    d.bochs(2, 0);
     // 131072 lines fit; the register has 16 bits of it.
     assert_eq!([1, 2, 6, 7].map(|n| d.bochs_read(n)), [8, 1, 8, 0]);
-    (d.bochs(8, 0xFFFF), d.bochs(9, 0xFFFF));
+    d.bochs(8, 0xFFFF);
+    d.bochs(9, 0xFFFF);
     assert!(d.bochs_read(8) <= 16_000 && d.bochs_read(9) <= 12_000);
     assert_eq!(d.bochs_read(11), 0);
 }
@@ -192,7 +199,9 @@ fn fixed_addresses_are_decoded_as_chosen() {
 fn a_saved_vga_goes_on_where_it_was() {
     let mut d = Desk::new();
     d.extended(320, 200, 8);
-    (d.greys(), d.bochs(5, 3), d.out(0x3C0, 0x33));
+    d.greys();
+    d.bochs(5, 3);
+    d.out(0x3C0, 0x33);
     let saved = d.d.save();
     let mut copy = Desk::new();
     copy.d.load(&saved).expect("it fits");
