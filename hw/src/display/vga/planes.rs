@@ -20,9 +20,21 @@ fn decode(s: &State, at: u64) -> Option<u32> {
     }
 }
 
-/// A mask of the bytes of all planes whose bit is set.
+/// Masks of the bytes of all planes whose bit is set.
+const SPREAD: [u32; 16] = {
+    let mut masks = [0; 16];
+    let mut n = 0;
+    while n < 64 {
+        if n / 4 >> (n % 4) & 1 != 0 {
+            masks[n / 4] |= 0xFF << (8 * (n % 4));
+        }
+        n += 1;
+    }
+    masks
+};
+
 fn spread(planes: u8) -> u32 {
-    (0..4).fold(0, |all, n| all | u32::from(planes >> n & 1) * (0xFF << (8 * n)))
+    SPREAD[usize::from(planes & 0xF)]
 }
 
 /// What doubleword and word mode leave of an address.
