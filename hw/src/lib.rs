@@ -21,6 +21,7 @@ pub mod display;
 pub mod input;
 pub mod pci;
 pub mod serial;
+pub mod virtio;
 
 pub use bytes::Bytes;
 pub use chipset::debug::{DebugCon, DebugExit, PvPanic, TestDev};

@@ -10,6 +10,9 @@ use hw::pci::smbus::Ich9Smbus;
 use hw::pci::testdev::TestDev;
 use hw::pci::{Chipset, Root};
 use hw::serial::uart16550::Uart;
+use hw::virtio::{
+    Blk, BlkConfig, Console, ConsoleConfig, PciOptions, Port, Rng, RngConfig, VirtioPci,
+};
 use hw::{Vga, VgaConfig};
 
 /// A device, and the banks to hit with their lengths.
@@ -50,6 +53,17 @@ fn items() -> Box<dyn Device> {
     Box::new(d)
 }
 
+fn virtio<D: hw::virtio::VirtioDevice>(device: D) -> Box<dyn Device> {
+    Box::new(VirtioPci::new(device, PciOptions::default()))
+}
+fn serial() -> Box<dyn Device> {
+    let port = |number, console| Port { number, console, name: "name".into() };
+    let ports = vec![port(0, true), port(3, false)];
+    virtio(Console::new(ConsoleConfig { ports, max_ports: 5, emergency_write: true }))
+}
+
+const VIRTIO: &[(u16, u64)] = &[(0, 0x50), (1, 0x40), (4, 0x40), (4, 0x3010), (4, 0x100C)];
+
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     Case { make: lapic, banks: &[(0, 0x400)], pins: 3 },
@@ -70,6 +84,9 @@ const CASES: &[Case] = &[
     Case { make: || Box::new(I8042::new()), banks: &[(0, 1), (1, 1)], pins: 0 },
     Case { make: vga, pins: 0,
            banks: &[(2, 0x1000), (8, 16), (9, 2), (11, 2), (12, 1), (13, 4), (14, 0x20000), (16, 0x10000)] },
+    Case { make: || virtio(Blk::new(BlkConfig { queues: 2, ..BlkConfig::default() })), pins: 0, banks: VIRTIO },
+    Case { make: || virtio(Rng::new(RngConfig { limit: Some((100, 5_000_000)) })), pins: 0, banks: VIRTIO },
+    Case { make: serial, pins: 0, banks: VIRTIO },
     Case { make: || root(Chipset::Q35), pins: 0,
            banks: &[(0, 8), (1, 0x100000), (0x208, 0x4000), (0x209, 128), (0x20A, 2), (0x304, 32), (0x400, 4096), (0x401, 256)] },
     Case { make: || root(Chipset::I440fx), pins: 0,

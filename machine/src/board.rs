@@ -1,5 +1,7 @@
 //! Which parts a board has, where they are, and how they are joined.
 
+mod behind;
+mod bus;
 pub(crate) mod pc;
 mod start;
 
@@ -8,7 +10,8 @@ pub(crate) use start::start;
 use crate::MachineError;
 use crate::boot::{self, Layout};
 use crate::clock::{Clock, TSC_HZ};
-use crate::config::{Backend, Chipset, Config, CpuModel, Kind, RtcBase, Setting};
+use crate::config::{Backend, Chipset, Config, CpuModel, DriveId, RtcBase, Setting, Timebase};
+use crate::drives::Drives;
 use crate::fabric::World;
 use crate::machine::Machine;
 use crate::parts::{DeviceId, Parts};
@@ -27,8 +30,15 @@ pub struct Board {
     pub keyboard: Option<DeviceId>,
     /// The host bridge, with the chipset's power management.
     pub pci: DeviceId,
-    /// Which device each character back end is joined to.
-    pub backends: Vec<(Backend, DeviceId)>,
+    /// What each character back end is joined to.
+    pub backends: Vec<(Backend, End)>,
+}
+
+/// A device, or a part of one: the numbers of [`device::Request::From`], outermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub device: DeviceId,
+    pub path: Vec<u16>,
 }
 
 /// Where a register window is.
@@ -50,7 +60,9 @@ pub(crate) fn mmio(base: u64, len: u64) -> Window {
 pub(crate) struct Builder {
     pub parts: Parts,
     pub world: World,
-    pub backends: Vec<(Backend, DeviceId)>,
+    pub backends: Vec<(Backend, End)>,
+    /// Which unit of what each drive is joined to.
+    pub drives: Vec<(DriveId, End, u16)>,
 }
 
 impl Builder {
@@ -74,8 +86,8 @@ impl Builder {
         }
         id
     }
-    pub fn backend(&mut self, backend: Option<Backend>, id: DeviceId) {
-        self.backends.extend(backend.map(|b| (b, id)));
+    pub fn backend(&mut self, backend: Option<Backend>, device: DeviceId, path: Vec<u16>) {
+        self.backends.extend(backend.map(|b| (b, End { device, path })));
     }
 }
 
@@ -96,12 +108,18 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
     let layout = layout(&config);
     let ram = Arc::new(Ram::new(layout.ram_low + layout.ram_high)?);
     let seed = seed(&config);
-    let mut world = World::new(ram.clone(), seed);
+    let timed = config.time != Timebase::Host;
+    let drives = Drives::new(&config.drives, timed);
+    let mut world = World::new(ram.clone(), seed, drives);
     world.log = config.log.clone();
     map_ram(&mut world, &layout);
-    let mut b = Builder { parts: Parts::default(), world, backends: Vec::new() };
+    let mut b =
+        Builder { parts: Parts::default(), world, backends: Vec::new(), drives: Vec::new() };
     let model = Arc::new(model(&config)?);
     let board = pc::wire(&mut b, &config, layout, &model)?;
+    for (drive, end, unit) in std::mem::take(&mut b.drives) {
+        b.world.drives.join(drive, end.device, end.path, unit);
+    }
     let engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
     let cores = (0..config.topology.cpus).map(|n| {
         let id = board.layout.apic_ids[n as usize];
@@ -143,10 +161,8 @@ fn layout(config: &Config) -> Layout {
     if !config.board.hpet {
         l.hpet = None;
     }
-    l.pvpanic = config.devices.iter().find_map(|d| match d.kind {
-        Kind::Pvpanic { ioport, .. } => Some(ioport),
-        _ => None,
-    });
+    let pvpanic = config.devices.iter().find(|d| d.driver == "pvpanic");
+    l.pvpanic = pvpanic.map(|d| crate::devices::pvpanic_port(&d.props));
     l
 }
 

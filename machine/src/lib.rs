@@ -6,6 +6,8 @@ pub mod boot;
 mod bus;
 mod clock;
 pub mod config;
+pub mod devices;
+mod drives;
 mod fabric;
 mod machine;
 mod parts;
@@ -13,7 +15,8 @@ mod saved;
 pub mod smbios;
 pub mod text;
 
-pub use board::check_cpu;
+pub use board::{End, check_cpu};
+pub use drives::{Counts, Disk, Drive, DriveEvent, KINDS as COUNTED};
 pub use fabric::World;
 pub use machine::{Machine, MachineError, Slice};
 pub use parts::{DeviceId, Parts};

@@ -6,5 +6,6 @@ pub mod expression;
 pub mod hmp;
 mod hmp_info;
 pub mod keys;
+mod pointer;
 pub mod qmp;
 mod qmp_commands;

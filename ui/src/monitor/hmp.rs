@@ -3,7 +3,7 @@
 use super::editor::{Editor, Step};
 use super::examine::{self, Format};
 use super::expression::{evaluate, prefix};
-use super::{hmp_info, keys};
+use super::{hmp_info, keys, pointer};
 use crate::options;
 use crate::vm::{Cause, Vm};
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub const COMMANDS: &[Command] = commands! {
     "system_powerdown"  ""                  "send system power down event"              |_, vm, _| { vm.power_button(); quiet() };
     "nmi"               ""                  "inject an NMI on all CPUs"                 |_, vm, _| { vm.guest.nmi(); quiet() };
     "sendkey"           "keys [hold_ms]"    "send keys to the guest, as in ctrl-alt-f1" sendkey;
+    "mouse_move"        "dx dy [dz]"        "send mouse move events"                    |_, vm, a| pointer::mouse_move(vm, a);
+    "mouse_button"      "state"             "change mouse button state (1=L, 2=R, 4=M)" |_, vm, a| pointer::mouse_button(vm, a);
     "cpu"               "index"             "set the default CPU"                       cpu;
     "x"                 "/fmt addr"         "virtual memory dump starting at 'addr'"    |h, vm, a| examine::dump(&mut *vm.guest, h.cpu, a, false, &mut h.format);
     "xp"                "/fmt addr"         "physical memory dump starting at 'addr'"   |h, vm, a| examine::dump(&mut *vm.guest, h.cpu, a, true, &mut h.format);

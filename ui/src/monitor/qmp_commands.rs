@@ -2,6 +2,7 @@
 
 use super::hmp::{Hmp, write_memory};
 use super::keys;
+use super::pointer;
 use super::qmp::Fault;
 use crate::vm::{Cause, Status, Vm};
 use serde_json::{Map, Value, json};
@@ -44,6 +45,7 @@ pub const COMMANDS: &[Command] = commands! {
     "inject-nmi"            |vm, a| { a.none()?; vm.guest.nmi(); nothing() };
     "set-action"            set_action;
     "send-key"              send_key;
+    "input-send-event"      |vm, a| { a.text("device")?; a.number("head")?; let l = a.list("events")?; a.finish()?; pointer::send(vm, &l)?; nothing() };
     "memsave"               |vm, a| save_memory(vm, a, false);
     "pmemsave"              |vm, a| save_memory(vm, a, true);
     "human-monitor-command" human;

@@ -2,6 +2,12 @@
 
 use super::*;
 use ::machine::config::*;
+use ::machine::devices::Props;
+use ::machine::devices::Value::{self, Number};
+
+fn said(list: &[(&'static str, Value)]) -> Props {
+    list.iter().fold(Props::default(), |props, (name, value)| props.with(name, value.clone()))
+}
 
 const CATALOG: Catalog = Catalog { cpus: || "max\n".to_string(), check_cpu: |_| Ok(()) };
 
@@ -232,8 +238,11 @@ fn fronts_are_joined_to_backends() {
     let ChardevKind::Socket(s) = &o.chardevs[1].kind else { panic!("{o:?}") };
     assert!(s.server && !s.wait && s.address == Address::Unix("/q".into()));
     assert_eq!(
-        o.config.devices[0].kind,
-        Kind::IsaDebugcon { iobase: 0x402, readback: 0xE9, backend: Some(Backend(0)) }
+        o.config.devices[0],
+        DeviceSpec::new(
+            "isa-debugcon",
+            said(&[("iobase", Number(0x402)), ("chardev", Value::Chardev(Backend(0)))])
+        )
     );
 }
 
@@ -244,15 +253,19 @@ fn devices_take_properties_and_globals() {
          -device isa-debug-exit -global isa-debugcon.iobase=0x402 -debugcon null \
          -global ICH9-LPC.disable_s3=1 -device pci-testdev,addr=1e.7,membar=64K",
     );
-    let kinds: Vec<_> = o.config.devices.iter().map(|d| d.kind.clone()).collect();
-    let addr = Some(PciAddr { slot: 0x1E, function: 7 });
+    let addr = PciAddr { slot: 0x1E, function: 7 };
+    let mut exit = said(&[("iobase", Number(0xF4)), ("iosize", Number(4))]);
+    let first = DeviceSpec { id: Some("x".into()), driver: "isa-debug-exit", props: exit };
+    exit = said(&[("iosize", Number(1))]);
+    let pci = said(&[("membar", Number(65536)), ("addr", Value::PciAddr(addr))]);
+    let con = said(&[("iobase", Number(0x402)), ("chardev", Value::Chardev(Backend(1)))]);
     assert_eq!(
-        kinds,
+        o.config.devices,
         [
-            Kind::IsaDebugExit { iobase: 0xF4, iosize: 4 },
-            Kind::IsaDebugExit { iobase: 0x501, iosize: 1 },
-            Kind::PciTestdev { addr, membar: 65536 },
-            Kind::IsaDebugcon { iobase: 0x402, readback: 0xE9, backend: Some(Backend(1)) },
+            first,
+            DeviceSpec::new("isa-debug-exit", exit),
+            DeviceSpec::new("pci-testdev", pci),
+            DeviceSpec::new("isa-debugcon", con),
         ]
     );
     assert_eq!(o.config.globals.len(), 1);
