@@ -13,6 +13,7 @@ use hw::serial::uart16550::Uart;
 use hw::virtio::{
     Blk, BlkConfig, Console, ConsoleConfig, PciOptions, Port, Rng, RngConfig, VirtioPci,
 };
+use hw::{Vga, VgaConfig};
 
 /// A device, and the banks to hit with their lengths.
 struct Case {
@@ -39,6 +40,10 @@ fn root(chipset: Chipset) -> Box<dyn Device> {
 fn lapic() -> Box<dyn Device> {
     let tsc_hz = 2_000_000_001;
     Box::new(Lapic::new(Config { cpu: 0, id: 1, bsp: true, phys_bits: 40, x2apic: true, tsc_hz }))
+}
+
+fn vga() -> Box<dyn Device> {
+    Box::new(Vga::new(VgaConfig { vram_bytes: 1 << 20, ..VgaConfig::default() }))
 }
 
 fn items() -> Box<dyn Device> {
@@ -77,6 +82,8 @@ const CASES: &[Case] = &[
     Case { make: || Box::new(Uart::new(true)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(Uart::new(false)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(I8042::new()), banks: &[(0, 1), (1, 1)], pins: 0 },
+    Case { make: vga, pins: 0,
+           banks: &[(2, 0x1000), (8, 16), (9, 2), (11, 2), (12, 1), (13, 4), (14, 0x20000), (16, 0x10000)] },
     Case { make: || virtio(Blk::new(BlkConfig { queues: 2, ..BlkConfig::default() })), pins: 0, banks: VIRTIO },
     Case { make: || virtio(Rng::new(RngConfig { limit: Some((100, 5_000_000)) })), pins: 0, banks: VIRTIO },
     Case { make: serial, pins: 0, banks: VIRTIO },
@@ -108,6 +115,13 @@ impl Random {
             _ => self.next(),
         }
     }
+}
+
+/// A world with memory for DMA and for windows.
+fn bench() -> Bench {
+    let mut b = Bench::with_ram(0x1_0000);
+    b.backing.0 = vec![0; 1 << 20];
+    b
 }
 
 /// Time stays where sums of times make sense.
@@ -193,7 +207,7 @@ fn check_copy(case: &Case, d: &mut dyn Device, now: Tick, seed: u64) {
 fn any_device_stands_any_calls() {
     for (n, case) in CASES.iter().enumerate() {
         let seed = 0x9E37_79B9_7F4A_7C15 ^ n as u64;
-        let (mut r, mut b, mut d) = (Random(seed), Bench::with_ram(0x1_0000), (case.make)());
+        let (mut r, mut b, mut d) = (Random(seed), bench(), (case.make)());
         d.settle(&mut b);
         for i in 0..200_000 {
             step(case, &mut *d, &mut b, &mut r);
@@ -203,7 +217,7 @@ fn any_device_stands_any_calls() {
                 let _ = d.describe();
                 // Another life, at an early time.
                 if i % 40_000 == 0 {
-                    (d, b) = ((case.make)(), Bench::with_ram(0x1_0000));
+                    (d, b) = ((case.make)(), bench());
                     d.settle(&mut b);
                 }
             }
@@ -214,8 +228,7 @@ fn any_device_stands_any_calls() {
 #[test]
 fn a_damaged_state_is_refused_or_lived_with() {
     for (n, case) in CASES.iter().enumerate() {
-        let (mut r, mut b, mut d) =
-            (Random(77 + n as u64), Bench::with_ram(0x1_0000), (case.make)());
+        let (mut r, mut b, mut d) = (Random(77 + n as u64), bench(), (case.make)());
         for _ in 0..500 {
             step(case, &mut *d, &mut b, &mut r);
         }
@@ -230,7 +243,7 @@ fn a_damaged_state_is_refused_or_lived_with() {
             if r.below(8) == 0 {
                 bad.truncate(r.below(bad.len() as u64 + 1) as usize);
             }
-            let (mut e, mut b) = ((case.make)(), Bench::with_ram(0x1_0000));
+            let (mut e, mut b) = ((case.make)(), bench());
             let before = e.save();
             match e.load(&bad) {
                 Err(_) => assert!(e.save() == before, "{} changed by a refused state", e.name()),

@@ -7,6 +7,7 @@ pub mod log;
 pub mod monitor;
 pub mod mux;
 pub mod options;
+pub mod picture;
 pub mod program;
 pub mod session;
 mod signals;
