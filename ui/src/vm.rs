@@ -1,5 +1,6 @@
 //! The machine with what users can do to it: run, stop, reset, leave; and what monitors are told about it.
 
+mod disks;
 mod time;
 
 use crate::blocks::Blocks;
