@@ -326,7 +326,9 @@ impl Image for HostFile {
     }
 
     fn try_read(&self, at: u64, into: &mut [u8]) -> Option<Result<()>> {
-        if self.no_try.load(Relaxed) {
+        if self.no_try.load(Relaxed)
+            || within(self.len.load(Acquire), at, into.len() as u64).is_err()
+        {
             return None;
         }
         let mut parts = [std::io::IoSliceMut::new(into)];
