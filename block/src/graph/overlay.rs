@@ -1,7 +1,7 @@
 //! Overlays: a temporary one that goes with the process, and one that a running disk goes on in (`blockdev-snapshot-sync`).
 
-use super::build::{Made, format};
 use super::Graph;
+use super::build::{Made, format};
 use crate::node::Kind;
 use crate::qcow2::{Create, Options, Qcow2, create};
 use crate::{
