@@ -15,8 +15,11 @@ macro_rules! saved {
     };
 }
 
+pub mod ahci;
+pub mod ata;
 mod bytes;
 pub mod chipset;
+pub mod ide;
 pub mod input;
 pub mod pci;
 pub mod serial;
