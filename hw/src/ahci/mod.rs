@@ -52,8 +52,7 @@ impl Ahci {
         // AHCI mode.
         config.set(0x90, &[0x40]);
         // MSI: one vector, 64-bit addresses.
-        let writable =
-            [1, 0, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+        let writable = [1, 0, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
         config.capability_at(MSI, 5, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &writable);
         // Serial ATA: index and data are at 0x10 of BAR 4.
         config.capability_at(0xA8, 0x12, &[0x10, 0, 0x48, 0, 0, 0], &[]);

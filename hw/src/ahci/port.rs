@@ -116,7 +116,13 @@ impl Port {
             0x20 => s.task_file,
             0x24 => s.signature,
             // A device, first generation, awake.
-            0x28 => if self.drive.is_some() { 0x113 } else { 0 },
+            0x28 => {
+                if self.drive.is_some() {
+                    0x113
+                } else {
+                    0
+                }
+            }
             0x2C => s.control,
             0x30 => s.errors,
             0x34 => s.active,
@@ -369,9 +375,8 @@ impl Port {
             return Ok(None);
         };
         let (list, skip) = ((slot.table, slot.entries), u64::from(slot.done));
-        let n = walk(list, skip, data.len(), cx.dma(), |dma, at, range| {
-            dma.write(at, &data[range])
-        })?;
+        let n =
+            walk(list, skip, data.len(), cx.dma(), |dma, at, range| dma.write(at, &data[range]))?;
         slot.done = slot.done.saturating_add(n as u32);
         if n < data.len() {
             drive.too_short();
@@ -401,7 +406,13 @@ impl Port {
 
     // Native command queueing.
 
-    fn queue(&mut self, write: bool, s: Slot, regs: Regs, cx: &mut dyn Cx) -> Result<bool, DmaFault> {
+    fn queue(
+        &mut self,
+        write: bool,
+        s: Slot,
+        regs: Regs,
+        cx: &mut dyn Cx,
+    ) -> Result<bool, DmaFault> {
         let Some(drive) = &mut self.drive else { return Ok(false) };
         let q = match drive.queued(write, &regs) {
             Ok(q) if self.s.queue.iter().all(|f| f.slot != q.slot) => q,

@@ -311,7 +311,10 @@ impl Drive {
             What::Write | What::Trim | What::Take => {
                 let chunk = job.left.min(self.most);
                 self.s.job = Some(Job { chunk, ..job });
-                return Next::Out { len: chunk, block: self.s.job.as_ref().map_or(512, |j| j.block) };
+                return Next::Out {
+                    len: chunk,
+                    block: self.s.job.as_ref().map_or(512, |j| j.block),
+                };
             }
             _ => {
                 self.s.job = Some(job);
@@ -340,7 +343,11 @@ impl Drive {
         self.ask_all([op], cx)
     }
     /// Asks for the job under way.
-    pub(super) fn ask_all(&mut self, ops: impl IntoIterator<Item = DiskOp>, cx: &mut dyn Cx) -> Next {
+    pub(super) fn ask_all(
+        &mut self,
+        ops: impl IntoIterator<Item = DiskOp>,
+        cx: &mut dyn Cx,
+    ) -> Next {
         let first = self.s.tag;
         for op in ops {
             self.ask(op, cx);
@@ -493,7 +500,9 @@ impl Drive {
     }
     pub fn describe(&self) -> String {
         let size = match &self.medium {
-            Some(m) => format!("{} MiB{}", m.len >> 20, if m.read_only { ", read-only" } else { "" }),
+            Some(m) => {
+                format!("{} MiB{}", m.len >> 20, if m.read_only { ", read-only" } else { "" })
+            }
             None => "no medium".into(),
         };
         let job = self.s.job.as_ref().map_or("idle".into(), |j| {

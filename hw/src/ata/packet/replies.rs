@@ -111,9 +111,8 @@ impl Drive {
             }
             // First and last track, lead-out, and the track, as on the disc.
             2 => {
-                let track = |point: u8, [m, s, f]: [u8; 3]| {
-                    [1, 0x14, 0, point, 0, 0, 0, 0, m, s, f]
-                };
+                let track =
+                    |point: u8, [m, s, f]: [u8; 3]| [1, 0x14, 0, point, 0, 0, 0, 0, m, s, f];
                 d.extend(track(0xA0, [1, 0, 0]));
                 d.extend(track(0xA1, [1, 0, 0]));
                 d.extend(track(0xA2, msf(end)));
