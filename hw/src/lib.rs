@@ -15,9 +15,12 @@ macro_rules! saved {
     };
 }
 
+pub mod ahci;
+pub mod ata;
 mod bytes;
 pub mod chipset;
 pub mod display;
+pub mod ide;
 pub mod input;
 pub mod pci;
 pub mod serial;
