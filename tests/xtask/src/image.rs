@@ -15,8 +15,9 @@ use boot_tests::place;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// All files that we make are as old as this, 2026-01-01 00:00 UTC.
-pub const EPOCH: u64 = 1_767_225_600;
+/// No file is newer than this, 2023-06-10 00:00 UTC, the day of Debian 12: a guest's clock should be later, or its check
+/// of the file system complains.
+pub const EPOCH: u64 = 1_686_355_200;
 
 /// What Debian's file systems are made with: a file of each package. Not on a user's `PATH`, so with their directories.
 #[rustfmt::skip]

@@ -72,6 +72,8 @@ fn archive_of(programs: bool, file: &Path) -> Result<()> {
     command.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("LC_ALL", "C.UTF-8");
     command.env("ROOT_UUID", disk::ROOT_UUID).env("MENU", scripts.0.join("disk.cfg"));
     command.args(["--variant=minbase", "--architectures=amd64", "--format=tar"]);
+    // It would empty /etc/machine-id, and every start be the first one. The rest of that our script does.
+    command.arg("--skip=cleanup/reproducible");
     command.arg(format!("--include={packages}"));
     command.args(mirror::options()?.iter().map(|o| format!("--aptopt={o}")));
     command.args(LEFT_OUT.iter().map(|o| format!("--dpkgopt={o}")));

@@ -11,6 +11,9 @@ mkdir -p "$root/var/lib/dbus"
 ln -sf /etc/machine-id "$root/var/lib/dbus/machine-id"
 printf 'LANG=C.UTF-8\n' > "$root/etc/default/locale"
 
+# Text alone on the serial line: what a shell says should read as what it is.
+echo 'set enable-bracketed-paste off' >> "$root/etc/inputrc"
+
 # Services that look after things which no test has, and all that starts by the clock.
 for unit in \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
@@ -42,5 +45,11 @@ chroot "$root" grub-mkimage -O x86_64-efi -p /boot/grub -c /boot/grub/uefi.cfg \
 
 # Traces of how and where it was made.
 rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/resolv.conf"
-rm -rf "$root/var/log/journal"
+rm -f "$root/var/log/dpkg.log" "$root/var/log/alternatives.log" "$root"/var/log/apt/*
+rm -rf "$root/var/log/journal" "$root/var/cache/ldconfig/aux-cache"
 find "$root/var/log" -type f -exec truncate -s 0 {} +
+
+# Nothing is newer than what systemd has seen, so it makes nothing anew at the first start.
+for dir in etc var; do
+    printf 'TIMESTAMP_NSEC=%s000000000\n' "$SOURCE_DATE_EPOCH" > "$root/$dir/.updated"
+done

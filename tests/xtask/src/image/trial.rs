@@ -111,7 +111,7 @@ fn debian_is_well(running: &mut Running) -> Result<()> {
     running.send("root\n")?;
     running.wait_for(PROMPT, LIMIT)?;
     let state = running.command("systemctl is-system-running --wait", PROMPT, LIMIT)?;
-    if !state.lines().any(|l| l.trim() == "running") {
+    if !state.lines().any(|l| l.trim().ends_with("running")) {
         let failed = running.command("systemctl --failed --no-pager --plain", PROMPT, LIMIT)?;
         bail!("systemd says {}: {failed}", state.trim());
     }
