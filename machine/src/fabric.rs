@@ -22,6 +22,8 @@ pub struct World {
     backing: Backing,
     pub memory: Map,
     pub ports: Map,
+    /// What a CPU in system management mode sees in front of `memory`.
+    pub smm: Map,
     pub(crate) effects: VecDeque<Effect>,
     /// Requests for the front end.
     pub(crate) requests: Vec<(DeviceId, Request)>,
@@ -38,6 +40,8 @@ pub struct World {
 
 /// Priority of a device's window in the address map: above RAM, so that a guest that maps one over RAM sees it.
 const WINDOW: i32 = 1;
+/// The same of a window of the memory controller.
+const FRONT: i32 = 2;
 
 impl World {
     pub fn new(ram: Arc<Ram>, seed: u64) -> Self {
@@ -47,6 +51,7 @@ impl World {
             ram,
             memory: Map::default(),
             ports: Map::default(),
+            smm: Map::default(),
             effects: VecDeque::new(),
             requests: Vec::new(),
             orders: Vec::new(),
@@ -86,9 +91,14 @@ impl World {
     }
     fn map_of(&mut self, space: Space) -> &mut Map {
         match space {
-            Space::Memory => &mut self.memory,
+            Space::Memory | Space::Front => &mut self.memory,
             Space::Io => &mut self.ports,
+            Space::Smm => &mut self.smm,
         }
+    }
+    /// How often the maps of memory have changed.
+    pub fn map_changes(&self) -> u64 {
+        self.memory.changes() + self.smm.changes()
     }
 }
 
@@ -158,8 +168,9 @@ impl Cx for Link<'_> {
     fn map(&mut self, bank: u16, place: Option<Place>) {
         let device = self.id.0;
         let writes = Window { device, bank, at: 0 };
-        for space in [Space::Memory, Space::Io] {
-            let owner = |e: &Entry| e.owner == Some((device, bank));
+        for space in [Space::Memory, Space::Front, Space::Io, Space::Smm] {
+            let priority = if space == Space::Front { FRONT } else { WINDOW };
+            let owner = |e: &Entry| e.owner == Some((device, bank)) && e.priority == priority;
             let map = self.world.map_of(space);
             let old = map.entries().iter().find(|e| owner(e)).map(|e| (e.base, e.len, e.target));
             let new = place.filter(|p| p.space == space).map(|p| {
@@ -181,7 +192,7 @@ impl Cx for Link<'_> {
                     base,
                     len,
                     target,
-                    priority: WINDOW,
+                    priority,
                     name: format!("device {device} window {bank}"),
                     owner: Some((device, bank)),
                 });

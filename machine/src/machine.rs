@@ -91,7 +91,7 @@ impl Machine {
         board::start(self)
     }
     fn flush_tlbs(&mut self) {
-        self.map_version = self.world.memory.changes();
+        self.map_version = self.world.map_changes();
         self.cores.iter_mut().for_each(|c| c.tlb.flush());
     }
 
@@ -241,7 +241,7 @@ impl Machine {
             }
             self.world.requests.push((DeviceId(0), Request::Reset));
         }
-        if self.map_version != self.world.memory.changes() {
+        if self.map_version != self.world.map_changes() {
             self.flush_tlbs();
         }
         called

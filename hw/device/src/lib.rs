@@ -36,6 +36,10 @@ pub struct Reg {
 pub enum Space {
     Memory,
     Io,
+    /// Memory, in front of all that other devices show: for the memory controller.
+    Front,
+    /// What a CPU in system management mode sees in front of all memory.
+    Smm,
 }
 
 /// Where a register window is to be seen.

@@ -63,7 +63,7 @@ pub(crate) fn start(m: &mut Machine) -> Result<(), MachineError> {
         append: m.config.boot.append.clone().unwrap_or_default(),
         seed: Some(seed),
     };
-    m.world.ram.discard_all();
+    m.world.ram.discard(m.board.layout.ram_low + m.board.layout.ram_high);
     let mut ram = Physical { ram: &m.world.ram, map: &m.world.memory };
     let entry = boot::load_from_disk(&mut ram, &m.board.layout, &request)?;
     for core in &mut m.cores {
