@@ -8,7 +8,8 @@ pub(crate) use start::start;
 use crate::MachineError;
 use crate::boot::{self, Layout};
 use crate::clock::{Clock, TSC_HZ};
-use crate::config::{Backend, Chipset, Config, CpuModel, Kind, RtcBase, Setting};
+use crate::config::{Backend, Chipset, Config, CpuModel, DriveId, RtcBase, Setting, Timebase};
+use crate::drives::Drives;
 use crate::fabric::World;
 use crate::machine::Machine;
 use crate::parts::{DeviceId, Parts};
@@ -27,8 +28,16 @@ pub struct Board {
     pub keyboard: Option<DeviceId>,
     /// The host bridge, with the chipset's power management.
     pub pci: DeviceId,
-    /// Which device each character back end is joined to.
-    pub backends: Vec<(Backend, DeviceId)>,
+    pub fw_cfg: DeviceId,
+    /// What each character back end is joined to.
+    pub backends: Vec<(Backend, End)>,
+}
+
+/// A device, or a part of one: the numbers of [`device::Request::From`], outermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub device: DeviceId,
+    pub path: Vec<u16>,
 }
 
 /// Where a register window is.
@@ -52,7 +61,9 @@ pub(crate) struct Builder {
     pub parts: Parts,
     pub memory: Map,
     pub ports: Map,
-    pub backends: Vec<(Backend, DeviceId)>,
+    pub backends: Vec<(Backend, End)>,
+    /// Which unit of what each drive is joined to.
+    pub drives: Vec<(DriveId, End, u16)>,
     /// Bytes of the one block behind all memory: RAM, then what was given out of it.
     bytes: u64,
     /// What to put into it: offset and contents.
@@ -96,8 +107,8 @@ impl Builder {
         }
         id
     }
-    pub fn backend(&mut self, backend: Option<Backend>, id: DeviceId) {
-        self.backends.extend(backend.map(|b| (b, id)));
+    pub fn backend(&mut self, backend: Option<Backend>, device: DeviceId, path: Vec<u16>) {
+        self.backends.extend(backend.map(|b| (b, End { device, path })));
     }
 }
 
@@ -124,7 +135,12 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
     for (at, contents) in &b.images {
         let _ = ram.write(*at, contents);
     }
-    let mut world = World::new(ram.clone(), seed(&config));
+    let timed = config.time != Timebase::Host;
+    let mut drives = Drives::new(&config.drives, timed);
+    for (drive, end, unit) in b.drives {
+        drives.join(drive, end.device, end.path, unit);
+    }
+    let mut world = World::new(ram.clone(), seed(&config), drives);
     world.log = config.log.clone();
     (world.memory, world.ports) = (b.memory, b.ports);
     let engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
@@ -141,6 +157,7 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
         engine,
         count: 0,
         turn: 0,
+        working: 0,
         running: false,
         map_version: 0,
         a20: true,
@@ -168,10 +185,8 @@ fn layout(config: &Config) -> Layout {
     if !config.board.hpet {
         l.hpet = None;
     }
-    l.pvpanic = config.devices.iter().find_map(|d| match d.kind {
-        Kind::Pvpanic { ioport, .. } => Some(ioport),
-        _ => None,
-    });
+    let pvpanic = config.devices.iter().find(|d| d.driver == "pvpanic");
+    l.pvpanic = pvpanic.map(|d| crate::devices::pvpanic_port(&d.props));
     l
 }
 

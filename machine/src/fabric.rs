@@ -1,6 +1,7 @@
 //! The world as devices see it: time, wires, messages, DMA, requests.
 
 use crate::config::{Item, Log};
+use crate::drives::Drives;
 use crate::parts::DeviceId;
 use device::{ApicMessage, Cx, Dma, DmaFault, Pin, Place, Request, Seen, Space, Tick};
 use memory::{Entry, Map, Ram, Target, Window};
@@ -20,6 +21,7 @@ pub struct World {
     pub now: Tick,
     pub ram: Arc<Ram>,
     backing: Backing,
+    pub drives: Drives,
     pub memory: Map,
     pub ports: Map,
     /// What a CPU in system management mode sees in front of `memory`.
@@ -44,11 +46,12 @@ const WINDOW: i32 = 1;
 const FRONT: i32 = 2;
 
 impl World {
-    pub fn new(ram: Arc<Ram>, seed: u64) -> Self {
+    pub fn new(ram: Arc<Ram>, seed: u64, drives: Drives) -> Self {
         World {
             now: 0,
             backing: Backing(ram.clone()),
             ram,
+            drives,
             memory: Map::default(),
             ports: Map::default(),
             smm: Map::default(),
@@ -63,9 +66,13 @@ impl World {
             complaints: 0,
         }
     }
-    /// When the next device is to be woken.
+    /// When the next device is to be woken, or has an answer.
     pub fn next_wake(&self) -> Option<Tick> {
-        self.wakes.first().map(|&(at, _)| at)
+        let wake = self.wakes.first().map(|&(at, _)| at);
+        match (wake, self.drives.next_due()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
     /// A device whose time has come; it is no longer waiting.
     pub(crate) fn due(&mut self) -> Option<(DeviceId, Tick)> {
@@ -150,9 +157,20 @@ impl Cx for Link<'_> {
         &mut self.world.backing
     }
     fn ask(&mut self, what: Request) {
+        let now = self.world.now;
+        let due = self.world.next_wake();
+        let Some(what) = self.world.drives.ask(now, self.id, what) else {
+            // An answer that is due before all else shortens what a core may still run.
+            self.world.attention |= self.world.next_wake() != due;
+            return;
+        };
         match what {
             Request::Eoi(vector) => self.world.effects.push_back(Effect::Eoi(vector)),
-            Request::Cpu { .. } | Request::A20(_) | Request::Reset => {
+            Request::Cpu { .. }
+            | Request::A20(_)
+            | Request::Reset
+            | Request::FirmwareItem
+            | Request::Smi { .. } => {
                 self.world.orders.push(what);
                 self.world.attention = true;
             }

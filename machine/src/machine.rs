@@ -1,9 +1,10 @@
 //! A machine at work: the loop that runs its cores, wakes its devices and obeys its front end.
 
-use crate::board::{self, Board};
+use crate::board::{self, Board, End};
 use crate::bus::CoreBus;
 use crate::clock::Clock;
-use crate::config::{Backend, Config, RtcClock};
+use crate::config::{Backend, Config, DriveId, RtcClock};
+use crate::drives::{Disk, DriveEvent};
 use crate::fabric::World;
 use crate::parts::{DeviceId, Parts};
 use cpu::{Activity, Core, Interp};
@@ -60,6 +61,8 @@ pub struct Machine {
     pub count: u64,
     /// The core whose turn it is.
     pub(crate) turn: usize,
+    /// The core that works now, or did last.
+    pub(crate) working: usize,
     pub(crate) running: bool,
     /// The address-map version that the TLBs were filled from.
     pub(crate) map_version: u64,
@@ -78,13 +81,14 @@ impl Machine {
 
     /// Power-on values everywhere; with a kernel to boot, the cores and memory as its loader wants them.
     pub fn reset(&mut self) -> Result<(), MachineError> {
+        self.world.drives.reset();
         self.parts.reset(&mut self.world);
         self.a20 = true;
         for (n, core) in self.cores.iter_mut().enumerate() {
             cpu::event::power_on(core, n == 0);
             core.phys_mask = !0;
         }
-        self.turn = 0;
+        (self.turn, self.working) = (0, 0);
         self.engine.flush();
         self.flush_tlbs();
         self.obey();
@@ -98,6 +102,10 @@ impl Machine {
     /// Lets guest time run, or stand still.
     pub fn set_running(&mut self, on: bool) {
         self.running = on;
+        if on && self.world.drives.holds() {
+            let now = self.clock.now(self.count);
+            self.world.drives.retry(now);
+        }
         let held = self.clock.set_running(on);
         // The real-time clock has a battery: it goes on while the machine stands still, unless it was told not to.
         if held > 0 && self.config.rtc.clock != RtcClock::Vm {
@@ -122,7 +130,7 @@ impl Machine {
         }
         for _ in 0..TURNS {
             self.wake_devices();
-            if !self.world.requests.is_empty() || self.count >= self.until {
+            if self.has_news() || self.count >= self.until {
                 break;
             }
             match self.next_runnable() {
@@ -138,9 +146,18 @@ impl Machine {
 
     /// Brings guest time up to date and wakes the devices whose time has come.
     fn wake_devices(&mut self) {
+        self.working = 0;
         self.world.now = self.clock.now(self.count);
         self.parts.wake_due(&mut self.world);
+        let now = self.world.now;
+        while let Some((to, answer)) = self.world.drives.answer(now) {
+            self.parts.input(&mut self.world, to, answer);
+        }
         self.obey();
+    }
+    /// Whether the front end has something to hear.
+    fn has_news(&self) -> bool {
+        !self.world.requests.is_empty() || !self.world.drives.events.is_empty()
     }
 
     /// The next core in turn that has something to do.
@@ -162,6 +179,7 @@ impl Machine {
         }
         budget = budget.min(self.until - self.count);
         self.clock.set_waiting(false);
+        self.working = n;
         let core = &mut self.cores[n];
         let before = core.retired();
         core.set_budget(budget);
@@ -229,6 +247,13 @@ impl Machine {
                         self.signal(cpu as usize, what)
                     }
                     Request::A20(on) => self.set_a20(on),
+                    Request::FirmwareItem => {
+                        crate::firmware::make_item(self, self.board.fw_cfg);
+                    }
+                    Request::Smi { all: false } => self.signal(self.working, CpuSignal::Smi),
+                    Request::Smi { all: true } => {
+                        (0..self.cores.len()).for_each(|n| self.signal(n, CpuSignal::Smi));
+                    }
                     Request::Reset => self.world.requests.push((DeviceId(0), Request::Reset)),
                     _ => {}
                 }
@@ -271,6 +296,8 @@ impl Machine {
         self.set_a20(a20);
         self.engine.flush();
         self.parts.resume(&mut self.world);
+        let drives: Vec<_> = self.world.drives.iter().map(|(id, _)| id).collect();
+        drives.into_iter().for_each(|id| self.tell_medium(id));
         self.obey();
         self.flush_tlbs();
     }
@@ -289,6 +316,32 @@ impl Machine {
     pub fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
         std::mem::take(&mut self.world.requests)
     }
+    /// What happened to drives since the last call.
+    pub fn take_drive_events(&mut self) -> Vec<DriveEvent> {
+        std::mem::take(&mut self.world.drives.events)
+    }
+    /// What wakes the front end when a disk has answered while all cores wait. Only the first one counts.
+    pub fn set_waker(&mut self, waker: Box<dyn Fn() + Send + Sync>) {
+        self.world.drives.set_waker(waker);
+    }
+    /// Puts a disk into a drive, or takes it out.
+    pub fn insert(&mut self, drive: DriveId, disk: Option<Disk>) -> std::io::Result<()> {
+        self.world.drives.insert(drive, disk)?;
+        self.tell_medium(drive);
+        Ok(())
+    }
+    /// Tells a device what is in its drive: after a change of its length, too.
+    pub fn tell_medium(&mut self, drive: DriveId) {
+        if let Some((to, medium)) = self.world.drives.medium(drive) {
+            self.input(to, medium);
+        }
+    }
+    /// Asks the guest to give a medium back.
+    pub fn ask_to_eject(&mut self, drive: DriveId) {
+        if let Some((to, request)) = self.world.drives.eject_request(drive) {
+            self.input(to, request);
+        }
+    }
     /// Something from outside, for one device.
     pub fn input(&mut self, to: DeviceId, what: Input) {
         self.world.now = self.clock.now(self.count);
@@ -299,13 +352,15 @@ impl Machine {
     pub fn nmi(&mut self) {
         (0..self.cores.len()).for_each(|n| self.signal(n, CpuSignal::Nmi));
     }
-    pub fn device_of(&self, backend: Backend) -> Option<DeviceId> {
-        self.board.backends.iter().find(|(b, _)| *b == backend).map(|&(_, id)| id)
+    /// Which device, and which part of it, a back end is joined to.
+    pub fn end_of(&self, backend: Backend) -> Option<&End> {
+        self.board.backends.iter().find(|(b, _)| *b == backend).map(|(_, end)| end)
     }
 
     /// Lets `f` use a core with its view of the machine, as between two of its instructions.
     pub fn with_core<R>(&mut self, n: usize, f: impl FnOnce(&mut Interp<'_>) -> R) -> R {
         let n = n.min(self.cores.len() - 1);
+        self.working = n;
         let core = &mut self.cores[n];
         let lapic = self.parts.lapic_ids().get(n).copied();
         let window = lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);

@@ -41,6 +41,7 @@ impl Machine {
         self.world.now = self.clock.now(self.count);
         self.parts.settle_all(&mut self.world);
         let mut all = vec![("machine".to_string(), self.rest().save())];
+        all.push(("drives".to_string(), self.world.drives.save()));
         for (n, core) in self.cores.iter_mut().enumerate() {
             core.state.settle();
             all.push((format!("core {n}"), core.state.save()));
@@ -88,6 +89,8 @@ impl Machine {
         if rest.now >= END_OF_TIME || rest.count >= END_OF_TIME >> 10 {
             return Err("damaged: it says that it ran for longer than 73 years".into());
         }
+        let drives = section("drives")?;
+        self.world.drives.check(drives).map_err(text)?;
         let mut cores = Vec::new();
         for n in 0..self.cores.len() {
             let state = State::load(section(&format!("core {n}"))?).map_err(text)?;
@@ -95,6 +98,7 @@ impl Machine {
             cores.push(state);
         }
         self.load_parts(section)?;
+        self.world.drives.load(drives).map_err(text)?;
         for (core, state) in self.cores.iter_mut().zip(cores) {
             core.state = state;
             core.intr = false;
@@ -144,13 +148,14 @@ impl Machine {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::config::{Config, DeviceSpec, Kind, Rtc, RtcBase, Shift, Timebase};
+    use crate::config::{Config, DeviceSpec, Rtc, RtcBase, Shift, Timebase};
+    use crate::devices::Props;
     use device::Width;
 
     fn machine() -> Machine {
         let config = Config {
             ram: 2 << 20,
-            devices: vec![DeviceSpec { id: None, kind: Kind::PcTestdev }],
+            devices: vec![DeviceSpec::new("pc-testdev", Props::default())],
             time: Timebase::Count { shift: Shift::Fixed(0), sleep: false, align: false },
             rtc: Rtc { base: RtcBase::At(0), ..Rtc::default() },
             ..Config::default()

@@ -76,7 +76,7 @@ impl Session {
         let mut fronts = Vec::new();
         // Serial ports come first: they have the keyboard of a shared terminal at the start.
         let config = &options.config;
-        let devices = config.devices.iter().filter_map(|d| d.kind.backend());
+        let devices = config.devices.iter().filter_map(|d| d.props.backend());
         for backend in config.serial.iter().flatten().copied().chain(devices) {
             let Backend(n) = backend;
             if let Some(id) = vm.guest.device_of(backend)

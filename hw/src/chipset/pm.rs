@@ -42,6 +42,8 @@ state! {
         9 apm: [u8; 2] = [0; 2],
         /// ICH9's watchdog.
         11 tco: tco::State = tco::State::default(),
+        /// What firmware and board have agreed on. Bit 0: commands interrupt all CPUs.
+        12 agreed: u64 = 0,
     }
 }
 
@@ -211,8 +213,12 @@ impl Pm {
         let wanted = GLOBAL_SMI | APM_SMI;
         if self.smm && (self.chip == Chip::Piix4 || self.s.smi_enable & wanted == wanted) {
             self.s.smi_status |= APM_SMI;
-            cx.ask(Request::Cpu { cpu: 0, what: CpuSignal::Smi });
+            cx.ask(Request::Smi { all: self.s.agreed & 1 != 0 });
         }
+    }
+    /// Firmware asked for features of system management interrupts that there are.
+    pub fn agree(&mut self, features: u64) {
+        self.s.agreed = features;
     }
     /// What the firmware tables say to write to port 0xB2 to enable and to disable ACPI.
     pub fn acpi_commands(&self) -> (u8, u8) {

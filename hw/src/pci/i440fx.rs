@@ -36,10 +36,7 @@ impl I440fx {
         self.config.allow(SMRAM, &[if locked { dram::CONTROL_LOCKED } else { dram::CONTROL }]);
         let control = control.with_open(control.open() && !locked);
         self.config.put(SMRAM, control.0);
-        Smram {
-            low: (control.open(), control.enabled() && self.around.smm),
-            ..Smram::default()
-        }
+        Smram { low: (control.open(), control.enabled() && self.around.smm), ..Smram::default() }
     }
 }
 

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hw",         &["device", "memory", "block", "state"]),
     ("migration",  &["memory", "block", "state"]),
     ("machine",    &["jit", "cpu", "hw", "device", "memory", "migration", "block", "state"]),
-    ("ui",         &["machine", "cpu", "device"]),
+    ("ui",         &["machine", "cpu", "device", "block"]),
     ("tests",      &["machine", "jit", "cpu", "hw", "device", "memory", "migration", "block", "state"]),
     ("boot-tests", &[]),
     ("xtask",      &["cpu", "boot-tests"]),

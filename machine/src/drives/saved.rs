@@ -1,0 +1,165 @@
+//! Requests in flight as they are saved: done by the host, but not yet known to the guest.
+
+use super::flight::Flight;
+use super::{Drives, KINDS};
+use block::Op;
+use device::{DiskError, Misfit, Tick};
+use hw::Bytes;
+use state::state;
+
+state! {
+    /// A request whose answer has not entered, or one that waits for another try.
+    struct Request {
+        1 drive: u32 = 0,
+        2 tag: u64 = 0,
+        3 since: Tick = 0,
+        4 due: Tick = 0,
+        5 kind: u8 = 0,
+        6 bytes: u64 = 0,
+        /// 0: it went well, and `data` is what was read; else the error.
+        7 error: u8 = 0,
+        8 data: Bytes = Bytes::default(),
+        /// Held: what was asked, by number, with its place.
+        9 held: Option<u8> = None,
+        10 at: u64 = 0,
+        11 len: u64 = 0,
+        12 flag: bool = false,
+    }
+}
+state! {
+    /// A drive as it is saved.
+    struct Saved {
+        1 name: String = String::new(),
+        /// The medium's length, if there is one.
+        2 len: Option<u64> = None,
+        3 tray_open: bool = false,
+        4 locked: bool = false,
+    }
+}
+state! {
+    struct All { 1 drives: Vec<Bytes> = Vec::new(), 2 requests: Vec<Bytes> = Vec::new() }
+}
+
+const ERRORS: [DiskError; 5] =
+    [DiskError::Io, DiskError::NoSpace, DiskError::Range, DiskError::ReadOnly, DiskError::NoMedium];
+
+fn error_number(e: DiskError) -> u8 {
+    ERRORS.iter().position(|x| *x == e).map_or(1, |n| n as u8 + 1)
+}
+
+fn held(drive: u32, tag: u64, op: &Op) -> Request {
+    let r = Request { drive, tag, ..Request::default() };
+    match op.clone() {
+        Op::Read { at, len } => Request { held: Some(0), at, len: len.into(), ..r },
+        Op::Write { at, data, fua } => {
+            Request { held: Some(1), at, data: Bytes(data), flag: fua, ..r }
+        }
+        Op::Flush => Request { held: Some(2), ..r },
+        Op::Discard { at, len } => Request { held: Some(3), at, len, ..r },
+        Op::Zero { at, len, unmap } => Request { held: Some(4), at, len, flag: unmap, ..r },
+    }
+}
+fn unheld(r: Request) -> Option<Op> {
+    Some(match r.held? {
+        0 => Op::Read { at: r.at, len: r.len.try_into().ok()? },
+        1 => Op::Write { at: r.at, data: r.data.0, fua: r.flag },
+        2 => Op::Flush,
+        3 => Op::Discard { at: r.at, len: r.len },
+        4 => Op::Zero { at: r.at, len: r.len, unmap: r.flag },
+        _ => return None,
+    })
+}
+
+impl Drives {
+    /// What has to be kept. Everything in flight is waited for.
+    pub(crate) fn save(&mut self) -> Vec<u8> {
+        let mut all = All::default();
+        for n in 0..self.all.len() {
+            self.wait_all(n);
+            let d = &self.all[n];
+            let len = d.disk().map(|d| d.image.info().len);
+            let name = d.config.name.clone();
+            let saved = Saved { name, len, tray_open: d.tray_open, locked: d.locked };
+            all.drives.push(Bytes(saved.save()));
+            for f in d.flights.values() {
+                let (error, data) = match &f.result {
+                    Some(Ok(bytes)) => (0, bytes.clone()),
+                    Some(Err(e)) => (error_number(*e), Vec::new()),
+                    None => continue,
+                };
+                let r = Request {
+                    drive: n as u32,
+                    tag: f.tag,
+                    since: f.since,
+                    due: f.due,
+                    kind: f.kind as u8,
+                    bytes: f.bytes,
+                    error,
+                    data: Bytes(data),
+                    ..Request::default()
+                };
+                all.requests.push(Bytes(r.save()));
+            }
+            for (tag, op) in &d.held {
+                all.requests.push(Bytes(held(n as u32, *tag, op).save()));
+            }
+        }
+        all.save()
+    }
+
+    /// Checks that a saved state is of these drives, with the same media.
+    pub(crate) fn check(&self, from: &[u8]) -> Result<(), Misfit> {
+        let all = All::load(from)?;
+        if all.drives.len() != self.all.len() {
+            let (was, is) = (all.drives.len(), self.all.len());
+            return Err(Misfit::Unfit(format!("it has {was} drives; this machine has {is}")));
+        }
+        for (d, saved) in self.all.iter().zip(&all.drives) {
+            let saved = Saved::load(&saved.0)?;
+            let len = d.disk().map(|d| d.image.info().len);
+            if saved.len != len {
+                let say = |l: Option<u64>| l.map_or("nothing".into(), |n| format!("{n} bytes"));
+                let name = &d.config.name;
+                let (was, is) = (say(saved.len), say(len));
+                return Err(Misfit::Unfit(format!("drive {name} had {was}; now it has {is}")));
+            }
+        }
+        all.requests.iter().try_for_each(|r| Request::load(&r.0).map(drop))
+    }
+
+    /// Takes what [`Drives::check`] found good.
+    pub(crate) fn load(&mut self, from: &[u8]) -> Result<(), Misfit> {
+        let all = All::load(from)?;
+        self.reset();
+        for (d, saved) in self.all.iter_mut().zip(&all.drives) {
+            let saved = Saved::load(&saved.0)?;
+            (d.tray_open, d.locked) = (saved.tray_open, saved.locked);
+        }
+        for r in &all.requests {
+            let r = Request::load(&r.0)?;
+            let n = r.drive as usize;
+            let Some(d) = self.all.get_mut(n) else { continue };
+            let tag = r.tag;
+            if r.held.is_some() {
+                d.held.extend(unheld(r).map(|op| (tag, op)));
+                continue;
+            }
+            let number = self.next;
+            self.next += 1;
+            let result = match r.error {
+                0 => Ok(r.data.0),
+                e => Err(ERRORS.get(e as usize - 1).copied().unwrap_or(DiskError::Io)),
+            };
+            let kind = r.kind as usize % KINDS.len();
+            let (tag, since, due, bytes) = (r.tag, r.since, r.due, r.bytes);
+            d.flights.insert(number, Flight { tag, since, due, kind, bytes, result: Some(result) });
+            if self.timed {
+                self.due.insert((due, number, n));
+            } else {
+                self.ready.push_back((n, number));
+            }
+        }
+        self.bell.ring();
+        Ok(())
+    }
+}
