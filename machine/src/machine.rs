@@ -195,6 +195,7 @@ impl Machine {
             lapic,
             pic: self.board.pic,
             lapic_at: window,
+            smm: core.state.smm,
         };
         if self.plain {
             interpret(&mut Interp { c: core, bus: &mut bus });
@@ -277,7 +278,7 @@ impl Machine {
         match what {
             CpuSignal::Intr(level) => core.intr = level,
             CpuSignal::Nmi => core.state.nmi_pending = true,
-            CpuSignal::Smi => core.state.smi_pending = true,
+            CpuSignal::Smi => core.state.smi_pending = self.config.board.smm,
             CpuSignal::Init => {
                 core.state.init_pending = true;
                 if let Some(&id) = self.parts.lapic_ids().get(n) {
@@ -372,6 +373,7 @@ impl Machine {
             lapic,
             pic: self.board.pic,
             lapic_at: window,
+            smm: core.state.smm,
         };
         let r = f(&mut Interp { c: core, bus: &mut bus });
         self.obey();

@@ -224,7 +224,10 @@ impl Device for Piix4Pm {
         match at.bank {
             8 => self.pm.write(at.at, w, value, cx),
             9 => self.smbus.write(at.at, w, value),
-            10 => self.pm.write_apm(at.at, w, value, cx),
+            10 => {
+                let gate = self.config.u8(0x5B) & 2 != 0;
+                self.pm.write_apm(at.at, w, value, gate, cx)
+            }
             11 => self.pm.write_gpe(at.at, w, value),
             _ => {}
         }

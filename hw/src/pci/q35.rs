@@ -239,6 +239,10 @@ impl Function for Ich9Lpc {
         &mut self.config
     }
     fn config_written(&mut self, cx: &mut dyn Cx) {
+        // "SMI lock" of GEN_PMCON_1 cannot be taken back.  ICH9 data sheet, 13.8.1.1.
+        if self.config.u8(0xA0) & 0x10 != 0 {
+            self.pm.lock_smi();
+        }
         self.settle(cx);
     }
 }
@@ -277,7 +281,7 @@ impl Device for Ich9Lpc {
                 }
             }),
             9 => self.pm.write(at.at, w, value, cx),
-            10 => self.pm.write_apm(at.at, w, value, cx),
+            10 => self.pm.write_apm(at.at, w, value, true, cx),
             _ => {}
         }
         self.tell(cx);
@@ -298,6 +302,8 @@ impl Device for Ich9Lpc {
         self.rcrb = rcrb();
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
+        let writable = if self.pm.s.smi_locked { 0xEF } else { 0xFF };
+        self.config.allow(0xA0, &[writable]);
         self.show(cx);
         self.tell(cx);
     }

@@ -40,7 +40,10 @@ pub(crate) fn items(config: &Config, layout: &Layout) -> Result<FwCfg, MachineEr
         }
     }
     let all = smbios::build(layout)?;
-    f.add_file("etc/smbios/smbios-anchor", smbios::entry_3_0(&all, 0));
+    // The entry point that says less is understood by more, as long as what it points at is short enough.
+    let short = all.structures.len() <= 0xFFFF;
+    let anchor = if short { smbios::entry_2_8(&all, 0) } else { smbios::entry_3_0(&all, 0) };
+    f.add_file("etc/smbios/smbios-anchor", anchor);
     f.add_file("etc/smbios/smbios-tables", all.structures);
     if config.board.smm && config.board.chipset == Chipset::Q35 {
         f.add_file("etc/smi/supported-features", super::live::SMI_FEATURES.to_le_bytes());
