@@ -287,6 +287,8 @@ impl Vm {
             | Request::Cpu { .. }
             | Request::A20(_)
             | Request::Eoi(_)
+            | Request::FirmwareItem
+            | Request::Smi { .. }
             | Request::Disk { .. }
             | Request::DiskAbandon { .. } => {}
             Request::From(_, what) => self.request(from, *what),

@@ -7,6 +7,7 @@ use crate::config::{Backend, Chipset, Config, DeviceSpec, DriveId};
 use crate::devices::{Driver, Env, Home, Made};
 use crate::parts::DeviceId;
 use device::Pin;
+use hw::pci::dram::Around;
 use hw::pci::{self, Root};
 
 /// A function's number on the bus, with what has to be joined to it.
@@ -22,19 +23,21 @@ pub(super) fn pci(
     b: &mut Builder,
     config: &Config,
     isa: &IsaLines,
+    around: Around,
 ) -> Result<DeviceId, MachineError> {
+    let smm = around.smm;
     let q35 = config.board.chipset == Chipset::Q35;
     let behind = Behind::place(config, own(q35)).map_err(|(spec, why)| refused(spec, why))?;
     let mut root = Root::new(if q35 { pci::Chipset::Q35 } else { pci::Chipset::I440fx });
     let mut joined = Vec::new();
     if q35 {
-        root.add(0, 0, pci::q35::Mch::default());
-        root.add(0x1F, 0, pci::q35::Ich9Lpc::new(false));
+        root.add(0, 0, pci::q35::Mch::new(around));
+        root.add(0x1F, 0, pci::q35::Ich9Lpc::new(smm));
         root.add(0x1F, 3, pci::smbus::Ich9Smbus::default());
     } else {
-        root.add(0, 0, pci::i440fx::I440fx::default());
+        root.add(0, 0, pci::i440fx::I440fx::new(around));
         root.add(1, 0, pci::i440fx::Piix3::default());
-        root.add(1, 3, pci::i440fx::Piix4Pm::new(false));
+        root.add(1, 3, pci::i440fx::Piix4Pm::new(smm));
     }
     for (n, spec) in config.devices.iter().enumerate() {
         if let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) {

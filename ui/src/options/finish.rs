@@ -72,6 +72,7 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
     }
     let bootable = check_boot(&g);
     let mut disks = Vec::new();
+    choose_firmware(&mut g);
     let mut warnings = Vec::new();
     if !g.config.no_defaults {
         add_defaults(&mut g, &mut warnings);
@@ -155,10 +156,18 @@ fn check_boot(g: &Gathered) -> Result<(), Fault> {
             return Err(Fault::new(option, "only allowed with -kernel"));
         }
     }
-    if g.paused || g.load.is_some() {
-        return Ok(());
+    Ok(())
+}
+
+/// What starts without a kernel is firmware.
+fn choose_firmware(g: &mut Gathered) {
+    let config = &mut g.config;
+    if config.boot.kernel.is_none() && config.boot.firmware.is_none() {
+        config.boot.firmware = Some(::machine::firmware::DEFAULT.into());
     }
-    Err(Fault::new("-kernel", "missing: firmware boot is not there yet, so a kernel is needed"))
+    if g.nographic {
+        config.board.graphics = false;
+    }
 }
 
 /// Serial port and monitor where nothing was said of them: both on the terminal with `-nographic`, or else on virtual
