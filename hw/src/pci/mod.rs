@@ -1,6 +1,7 @@
 //! PCI: configuration space, the host bridge's bus, and the chips that boards are made of.
 
 mod config;
+pub mod dram;
 pub mod i440fx;
 pub mod msi;
 pub mod q35;

@@ -171,6 +171,38 @@ impl Root {
         self.tell(cx);
         result
     }
+    /// The same with the function at a place.
+    pub fn with_at<T: Function, R>(
+        &mut self,
+        device: u8,
+        function: u8,
+        cx: &mut dyn Cx,
+        body: impl FnOnce(&mut T, &mut dyn Cx) -> R,
+    ) -> Option<R> {
+        let n = self.at(device << 3 | function)?;
+        self.with(n as u16, cx, body)
+    }
+    /// Where configuration space is seen as memory.
+    pub fn ecam(&self) -> Option<Place> {
+        let host = self.at(0).filter(|_| self.chipset == Chipset::Q35)?;
+        super::q35::ecam(self.slots[host].function.config())
+    }
+    /// Where the power management ports are.
+    pub fn pm_base(&self) -> Option<u16> {
+        let (at, enable) = match self.chipset {
+            Chipset::I440fx => (1 << 3 | 3, (0x80, 1)),
+            Chipset::Q35 => (0x1F << 3, (0x44, 0x80)),
+        };
+        let c = self.slots[self.at(at)?].function.config();
+        let base = c.u16(0x40) & 0xFFC0;
+        (base != 0 && c.u8(enable.0) & enable.1 != 0).then_some(base)
+    }
+    /// Where base address registers show memory.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        let bars =
+            |s: &Slot| (0..7).filter_map(|n| s.function.config().place(n)).collect::<Vec<_>>();
+        self.slots.iter().flat_map(bars).filter(|p| p.space == Space::Memory)
+    }
     fn at(&self, devfn: u8) -> Option<usize> {
         self.slots.iter().position(|s| s.devfn == devfn)
     }
@@ -247,8 +279,7 @@ impl Root {
     }
     /// Shows the PCI Express window where the memory controller's PCIEXBAR says.
     fn show_ecam(&mut self, cx: &mut dyn Cx) {
-        let host = self.at(0).filter(|_| self.chipset == Chipset::Q35);
-        let place = host.and_then(|n| super::q35::ecam(self.slots[n].function.config()));
+        let place = self.ecam();
         if self.shown.insert(ECAM, place) != Some(place) {
             cx.map(ECAM, place);
         }
