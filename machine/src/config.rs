@@ -2,6 +2,7 @@
 //!
 //! The defaults are those of `qemu-system-x86_64` without options: a `pc`, one CPU, 128 MiB.
 
+use crate::devices::Props;
 use std::path::PathBuf;
 
 mod log;
@@ -46,6 +47,8 @@ pub enum OnError {
 pub struct Drive {
     /// What monitors call it.
     pub name: String,
+    /// Its medium can be changed.
+    pub removable: bool,
     /// `rerror=`, `werror=`.
     pub read_error: OnError,
     pub write_error: OnError,
@@ -65,12 +68,16 @@ pub struct Config {
     pub ram: u64,
     pub accel: Accel,
     pub boot: Boot,
+    /// `-fw_cfg`.
+    pub fw_files: Vec<FwFile>,
     /// COM1 to COM4: there, and joined to a back end, or not there.
     pub serial: [Option<Backend>; SERIAL_PORTS],
     /// The drives, to which devices are joined.
     pub drives: Vec<Drive>,
-    /// `-global isa-serial.paced=on`, for these.
-    pub paced_serial: bool,
+    /// The drives behind the flash chips, from the lowest unit on.
+    pub flash: Vec<DriveId>,
+    /// What `-global isa-serial` says of these.
+    pub serial_props: Props,
     /// `-device`, in order. `-debugcon` adds one, too.
     pub devices: Vec<DeviceSpec>,
     /// `-global driver.property=value`, in order.
@@ -95,9 +102,11 @@ impl Default for Config {
             ram: 128 * MIB,
             accel: Accel::default(),
             boot: Boot::default(),
+            fw_files: Vec::new(),
             serial: [None; SERIAL_PORTS],
             drives: Vec::new(),
-            paced_serial: false,
+            flash: Vec::new(),
+            serial_props: Props::default(),
             devices: Vec::new(),
             globals: Vec::new(),
             time: Timebase::Host,
@@ -135,6 +144,10 @@ pub struct Board {
     pub graphics: bool,
     /// `i8042=`: whether there is a keyboard controller.
     pub i8042: bool,
+    /// `smm=`: whether CPUs have a system management mode.
+    pub smm: bool,
+    /// `-global mch.extended-tseg-mbytes=`.
+    pub extended_tseg: u16,
 }
 
 impl Default for Board {
@@ -147,6 +160,8 @@ impl Default for Board {
             pic: None,
             graphics: true,
             i8042: true,
+            smm: true,
+            extended_tseg: 16,
         }
     }
 }
@@ -201,52 +216,53 @@ pub struct Boot {
     pub kernel: Option<PathBuf>,
     pub initrd: Option<PathBuf>,
     pub append: Option<String>,
+    /// `-bios`: firmware, by its path or by a name to look for; `None`: there is none.
+    pub firmware: Option<PathBuf>,
+    /// `-L`: where to look for firmware first.
+    pub firmware_dirs: Vec<PathBuf>,
     /// `-boot order=`.
     pub order: Option<String>,
+    /// `-boot once=`: the order until the first reset.
+    pub once: Option<String>,
+    /// `-boot menu=`.
+    pub menu: bool,
+    /// `-boot strict=`: nothing but what has a boot index is tried.
+    pub strict: bool,
+    /// `-boot splash-time=`: how long the menu waits, in milliseconds.
+    pub splash_time: Option<u16>,
+    /// `-boot reboot-timeout=`: how long after a failure to boot, in milliseconds; -1: never.
+    pub reboot_timeout: Option<i32>,
 }
 
-/// One `-device`.
+/// One `-fw_cfg`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FwFile {
+    pub name: String,
+    pub content: FwContent,
+}
+
+/// What a `-fw_cfg` file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FwContent {
+    Text(Vec<u8>),
+    File(PathBuf),
+}
+
+/// One `-device`: a driver's name, and what was said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceSpec {
     pub id: Option<String>,
-    pub kind: Kind,
+    pub driver: &'static str,
+    pub props: Props,
 }
 
-/// The devices that can be asked for, with what can be said of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A write of `n` to the port ends the emulator with status `n << 1 | 1`.
-    IsaDebugExit { iobase: u16, iosize: u8 },
-    /// The paravirtual panic notifier; `events` is the mask of those supported.
-    Pvpanic { ioport: u16, events: u8 },
-    /// The test device of kvm-unit-tests.
-    PcTestdev,
-    /// The PCI test device; `membar` is the size of its memory bar 2, in bytes.
-    PciTestdev { addr: Option<PciAddr>, membar: u64 },
-    /// Each byte written to the port goes to the back end; a read gives `readback`.
-    IsaDebugcon { iobase: u16, readback: u8, backend: Option<Backend> },
-    /// A 16550A; what is `None` follows from the port's number.
-    IsaSerial {
-        index: Option<u8>,
-        iobase: Option<u16>,
-        irq: Option<u8>,
-        backend: Option<Backend>,
-        /// Characters take guest time to leave, by the baud rate.
-        paced: bool,
-    },
-}
-
-impl Kind {
-    /// What it is joined to on the outside.
-    pub fn backend(&self) -> Option<Backend> {
-        match self {
-            Kind::IsaDebugcon { backend, .. } | Kind::IsaSerial { backend, .. } => *backend,
-            _ => None,
-        }
+impl DeviceSpec {
+    pub fn new(driver: &'static str, props: Props) -> DeviceSpec {
+        DeviceSpec { id: None, driver, props }
     }
 }
 
-/// A place on the root PCI bus, as in `addr=3.1`.
+/// A place on a PCI bus, as in `addr=3.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciAddr {
     pub slot: u8,

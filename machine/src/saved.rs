@@ -148,13 +148,14 @@ impl Machine {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::config::{Config, DeviceSpec, Kind, Rtc, RtcBase, Shift, Timebase};
+    use crate::config::{Config, DeviceSpec, Rtc, RtcBase, Shift, Timebase};
+    use crate::devices::Props;
     use device::Width;
 
     fn machine() -> Machine {
         let config = Config {
             ram: 2 << 20,
-            devices: vec![DeviceSpec { id: None, kind: Kind::PcTestdev }],
+            devices: vec![DeviceSpec::new("pc-testdev", Props::default())],
             time: Timebase::Count { shift: Shift::Fixed(0), sleep: false, align: false },
             rtc: Rtc { base: RtcBase::At(0), ..Rtc::default() },
             ..Config::default()

@@ -1,18 +1,35 @@
 //! A [`machine::Machine`] as the front end's [`Guest`].
 
-use crate::guest::{CodeWidth, DeviceId, Guest, Slice, Unmapped};
+use crate::guest::{CodeWidth, DeviceId, DriveState, Guest, Slice, Unmapped};
 use device::{Input, Request, Width};
-use machine::config::{Backend, Config};
-use machine::{Machine, text};
+use machine::config::{Backend, Config, DriveId};
+use machine::{Disk, DriveEvent, Machine, text};
 use std::io;
 
 /// The machine, and why it cannot go on if it cannot.
 struct Whole(Machine, Option<String>);
 
+/// From here on, a number is that of a back end whose other end is a part of a device.
+const PARTS: u32 = 1 << 16;
+
 /// Builds the machine that the options describe.
 pub fn build(config: &Config) -> Result<Box<dyn Guest>, String> {
     let m = Machine::new(config.clone()).map_err(|e| e.to_string())?;
     Ok(Box::new(Whole(m, None)))
+}
+
+impl Whole {
+    /// A request with whom it is from, where that is a part of a device that has a back end.
+    fn unwrap(&self, from: machine::DeviceId, mut what: Request) -> (DeviceId, Request) {
+        let mut path = Vec::new();
+        while let Request::From(n, inner) = what {
+            path.push(n);
+            what = *inner;
+        }
+        let is = |end: &machine::End| end.device == from && end.path == path;
+        let part = self.0.board.backends.iter().find(|(_, end)| !path.is_empty() && is(end));
+        (DeviceId(part.map_or(from.0, |(b, _)| PARTS + b.0)), what)
+    }
 }
 
 fn width(size: u8) -> Width {
@@ -31,13 +48,20 @@ impl Guest for Whole {
         }
     }
     fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
-        self.0.take_requests().into_iter().map(|(id, r)| (DeviceId(id.0), r)).collect()
+        let requests = self.0.take_requests();
+        requests.into_iter().map(|(id, r)| self.unwrap(id, r)).collect()
     }
     fn input(&mut self, to: DeviceId, what: Input) {
-        self.0.input(machine::DeviceId(to.0), what)
+        let Some(backend) = to.0.checked_sub(PARTS) else {
+            return self.0.input(machine::DeviceId(to.0), what);
+        };
+        let Some(end) = self.0.end_of(Backend(backend)) else { return };
+        let what = end.path.iter().rev().fold(what, |what, n| Input::To(*n, Box::new(what)));
+        self.0.input(end.device, what)
     }
     fn device_of(&self, backend: Backend) -> Option<DeviceId> {
-        self.0.device_of(backend).map(|id| DeviceId(id.0))
+        let end = self.0.end_of(backend)?;
+        Some(DeviceId(if end.path.is_empty() { end.device.0 } else { PARTS + backend.0 }))
     }
     fn set_running(&mut self, running: bool) {
         self.0.set_running(running)
@@ -54,6 +78,11 @@ impl Guest for Whole {
     fn key(&mut self, code: u8, down: bool) {
         if let Some(id) = self.0.board.keyboard {
             self.0.input(id, Input::Key { code, down })
+        }
+    }
+    fn pointer(&mut self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        if let Some(id) = self.0.board.keyboard {
+            self.0.input(id, Input::Pointer { dx, dy, dz, buttons })
         }
     }
     fn cpus(&self) -> u32 {
@@ -89,6 +118,41 @@ impl Guest for Whole {
     }
     fn describe(&mut self, cpu: u32, what: &str) -> Option<String> {
         self.0.describe(cpu as usize, what)
+    }
+    fn set_waker(&mut self, waker: Box<dyn Fn() + Send + Sync>) {
+        self.0.set_waker(waker)
+    }
+    fn insert(&mut self, drive: DriveId, disk: Option<Disk>) -> io::Result<()> {
+        self.0.insert(drive, disk)
+    }
+    fn drives(&self) -> Vec<DriveState> {
+        let one = |(id, d): (DriveId, &machine::Drive)| DriveState {
+            id,
+            name: d.config.name.clone(),
+            disk: d.disk().cloned(),
+            removable: d.config.removable,
+            tray_open: d.tray_open,
+            locked: d.locked,
+            counts: d.counts,
+        };
+        self.0.world.drives.iter().map(one).collect()
+    }
+    fn take_drive_events(&mut self) -> Vec<DriveEvent> {
+        self.0.take_drive_events()
+    }
+    fn resized(&mut self, drive: DriveId) {
+        self.0.tell_medium(drive)
+    }
+    fn set_tray(&mut self, drive: DriveId, open: bool) {
+        if let Some(d) = self.0.world.drives.get_mut(drive) {
+            d.tray_open = open;
+        }
+    }
+    fn ask_to_eject(&mut self, drive: DriveId) {
+        self.0.ask_to_eject(drive)
+    }
+    fn finish_disks(&mut self) -> Vec<(DriveId, io::Error)> {
+        self.0.world.drives.finish_all()
     }
     fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
         self.0.save(to)

@@ -36,6 +36,10 @@ pub struct Reg {
 pub enum Space {
     Memory,
     Io,
+    /// Memory, in front of all that other devices show: for the memory controller.
+    Front,
+    /// What a CPU in system management mode sees in front of all memory.
+    Smm,
 }
 
 /// Where a register window is to be seen.
@@ -121,6 +125,10 @@ pub enum Request {
     Disk { unit: u16, tag: u64, op: DiskOp },
     /// Everything asked of this unit so far is over when this returns, done or not, and no answer comes any more.
     DiskAbandon { unit: u16 },
+    /// The firmware configuration device waits for the item that was selected.
+    FirmwareItem,
+    /// A system management interrupt: for the CPU that works now, or for all.
+    Smi { all: bool },
     /// One part of a device asks; answers go back as [`Input::To`] with the same number.
     From(u16, Box<Request>),
 }

@@ -1,6 +1,7 @@
 //! PCI: configuration space, the host bridge's bus, and the chips that boards are made of.
 
 mod config;
+pub mod dram;
 pub mod i440fx;
 pub mod msi;
 pub mod q35;
@@ -11,7 +12,7 @@ pub mod testdev;
 pub use config::{Bar, Config, Ids, Pam, ROM};
 pub use root::{Chipset, ECAM, Root};
 
-use device::{Cx, Device, Misfit, state};
+use device::{Cx, Device, Misfit, Width, state};
 
 /// A function on the bus.
 ///
@@ -22,6 +23,10 @@ pub trait Function: Device {
     fn config_mut(&mut self) -> &mut Config;
     /// Software wrote to configuration space, and `config` has taken it. Not for BARs.
     fn config_written(&mut self, _cx: &mut dyn Cx) {}
+    /// Software is about to read configuration space from `at`. Whether that does anything to the function.
+    fn config_reading(&mut self, _at: u64, _w: Width, _cx: &mut dyn Cx) -> bool {
+        false
+    }
 }
 
 state! {

@@ -132,13 +132,16 @@ impl Root {
     }
     /// Puts a function at `device`.`function` of bus 0. Gives its number, for [`Request::From`].
     pub fn add(&mut self, device: u8, function: u8, part: impl Function) -> u16 {
+        self.add_boxed(device, function, Box::new(part))
+    }
+    pub fn add_boxed(&mut self, device: u8, function: u8, part: Box<dyn Function>) -> u16 {
         let devfn = device << 3 | function;
         assert!(
             device < 32 && function < 8 && self.slots.len() < 254,
             "PCI address {device:x}.{function}"
         );
         assert!(self.at(devfn).is_none(), "two functions at PCI {device:02x}.{function}");
-        self.slots.push(Slot { devfn, function: Box::new(part), wake: None, lines: 0 });
+        self.slots.push(Slot { devfn, function: part, wake: None, lines: 0 });
         self.slots.len() as u16 - 1
     }
     /// The first device number that is free.
@@ -168,6 +171,38 @@ impl Root {
         self.tell(cx);
         result
     }
+    /// The same with the function at a place.
+    pub fn with_at<T: Function, R>(
+        &mut self,
+        device: u8,
+        function: u8,
+        cx: &mut dyn Cx,
+        body: impl FnOnce(&mut T, &mut dyn Cx) -> R,
+    ) -> Option<R> {
+        let n = self.at(device << 3 | function)?;
+        self.with(n as u16, cx, body)
+    }
+    /// Where configuration space is seen as memory.
+    pub fn ecam(&self) -> Option<Place> {
+        let host = self.at(0).filter(|_| self.chipset == Chipset::Q35)?;
+        super::q35::ecam(self.slots[host].function.config())
+    }
+    /// Where the power management ports are.
+    pub fn pm_base(&self) -> Option<u16> {
+        let (at, enable) = match self.chipset {
+            Chipset::I440fx => (1 << 3 | 3, (0x80, 1)),
+            Chipset::Q35 => (0x1F << 3, (0x44, 0x80)),
+        };
+        let c = self.slots[self.at(at)?].function.config();
+        let base = c.u16(0x40) & 0xFFC0;
+        (base != 0 && c.u8(enable.0) & enable.1 != 0).then_some(base)
+    }
+    /// Where base address registers show memory.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        let bars =
+            |s: &Slot| (0..7).filter_map(|n| s.function.config().place(n)).collect::<Vec<_>>();
+        self.slots.iter().flat_map(bars).filter(|p| p.space == Space::Memory)
+    }
     fn at(&self, devfn: u8) -> Option<usize> {
         self.slots.iter().position(|s| s.devfn == devfn)
     }
@@ -192,11 +227,12 @@ impl Root {
     fn find(&self, bus: u8, devfn: u8) -> Option<usize> {
         self.at(devfn).filter(|_| bus == 0)
     }
-    fn config_read(&self, bus: u8, devfn: u8, at: u64, w: Width) -> u64 {
-        match self.find(bus, devfn) {
-            Some(n) => self.slots[n].function.config().read(at, w),
-            None => w.mask(),
+    fn config_read(&mut self, bus: u8, devfn: u8, at: u64, w: Width, cx: &mut dyn Cx) -> u64 {
+        let Some(n) = self.find(bus, devfn) else { return w.mask() };
+        if self.child(n, cx, |f, cx| f.config_reading(at, w, cx)) == Some(true) {
+            self.tell(cx);
         }
+        self.slots[n].function.config().read(at, w)
     }
     fn config_write(&mut self, bus: u8, devfn: u8, at: u64, w: Width, value: u64, cx: &mut dyn Cx) {
         let Some(n) = self.find(bus, devfn) else { return };
@@ -212,12 +248,12 @@ impl Root {
         let a = self.s.address;
         (a >> 31 != 0).then_some(((a >> 16) as u8, (a >> 8) as u8, u64::from(a & 0xFC)))
     }
-    fn read_port(&mut self, at: u64, w: Width) -> u64 {
+    fn read_port(&mut self, at: u64, w: Width, cx: &mut dyn Cx) -> u64 {
         match (at, w) {
             (0, Width::W32) => self.s.address.into(),
             (1, Width::W8) => self.s.reset.into(),
             (4..8, _) => match self.selected() {
-                Some((bus, devfn, reg)) => self.config_read(bus, devfn, reg + at - 4, w),
+                Some((bus, devfn, reg)) => self.config_read(bus, devfn, reg + at - 4, w, cx),
                 None => w.mask(),
             },
             _ => w.mask(),
@@ -243,8 +279,7 @@ impl Root {
     }
     /// Shows the PCI Express window where the memory controller's PCIEXBAR says.
     fn show_ecam(&mut self, cx: &mut dyn Cx) {
-        let host = self.at(0).filter(|_| self.chipset == Chipset::Q35);
-        let place = host.and_then(|n| super::q35::ecam(self.slots[n].function.config()));
+        let place = self.ecam();
         if self.shown.insert(ECAM, place) != Some(place) {
             cx.map(ECAM, place);
         }
@@ -303,8 +338,11 @@ impl Device for Root {
     }
     fn read(&mut self, at: Reg, w: Width, cx: &mut dyn Cx) -> u64 {
         match at.bank {
-            0 => self.read_port(at.at, w),
-            ECAM => self.config_read((at.at >> 20) as u8, (at.at >> 12) as u8, at.at & 0xFFF, w),
+            0 => self.read_port(at.at, w, cx),
+            ECAM => {
+                let (bus, devfn) = ((at.at >> 20) as u8, (at.at >> 12) as u8);
+                self.config_read(bus, devfn, at.at & 0xFFF, w, cx)
+            }
             bank => {
                 let (n, bank) = ((bank >> 8).wrapping_sub(1).into(), bank & 0xFF);
                 let value = self.child(n, cx, |f, cx| f.read(Reg { bank, at: at.at }, w, cx));

@@ -1,20 +1,19 @@
 //! The parts that both boards have, and the chipset of each.
 
+use super::bus::{self, refused};
 use super::{Board, Builder, IsaLines, mmio, ports, unix_time};
 use crate::MachineError;
 use crate::boot::Layout;
 use crate::clock::TSC_HZ;
-use crate::config::{Backend, Chipset, Config, Kind};
-use crate::parts::DeviceId;
+use crate::config::{Chipset, Config};
+use crate::devices::{self, Driver, Home, Value};
+use crate::firmware;
 use cpu::big::cpuid::Model;
 use device::Pin;
-use hw::chipset::{debug, dma8237, fw_cfg, hpet, ioapic, lapic, pic, pit, port92, rtc};
+use hw::chipset::{dma8237, hpet, ioapic, lapic, pic, pit, port92, rtc};
 use hw::input::i8042;
-use hw::pci;
-use hw::serial::uart16550;
+use hw::pci::dram::Around;
 
-/// COM1 to COM4: port and interrupt line.
-const COM: [(u16, u16); 4] = [(0x3F8, 4), (0x2F8, 3), (0x3E8, 4), (0x2E8, 3)];
 /// I/O APIC pins that HPET timers may be routed to.
 const HPET_ROUTES: u32 = 0xFF_0104;
 
@@ -45,6 +44,7 @@ pub(crate) fn wire(
     let pit = b.part("pit", pit::Pit::new(), &[ports(0x40, 4), ports(0x61, 1)]);
     let mut clock = rtc::Rtc::new(unix_time(config));
     clock.set_memory(layout.ram_low, layout.ram_high);
+    set_up_clock(&mut clock, config);
     let rtc = b.part("rtc", clock, &[ports(0x70, 2)]);
     match layout.hpet {
         Some(at) => {
@@ -64,9 +64,12 @@ pub(crate) fn wire(
             isa.join(b, rtc, rtc::IRQ8, 8);
         }
     }
-    for (n, (at, irq)) in COM.into_iter().enumerate() {
-        if let Some(backend) = config.serial[n] {
-            serial(b, &isa, at, irq, Some(backend), config.paced_serial);
+    for (n, backend) in config.serial.iter().enumerate() {
+        if let Some(backend) = backend {
+            let props = config.serial_props.clone();
+            let props = props.with("index", Value::Number(n as u64));
+            let props = props.with("chardev", Value::Chardev(*backend));
+            devices::serial(b, &isa, &props).map_err(MachineError::Option)?;
         }
     }
     let keyboard = config.board.i8042.then(|| {
@@ -78,10 +81,19 @@ pub(crate) fn wire(
     b.part("port92", port92::Port92::new(), &[ports(0x92, 1)]);
     let dma = [ports(0, 0x10), ports(0xC0, 0x20), ports(0x80, 0x10)];
     b.part("i8257", dma8237::Dma8237::new(), &dma);
-    b.part("fw_cfg", firmware_config(config, &layout), &[ports(0x510, 12)]);
-    let pci = pci_bus(b, config, &isa)?;
+    let bios = firmware::map(b, &config.boot)?;
+    let fw_cfg = b.part("fw_cfg", firmware::items(config, &layout)?, &[ports(0x510, 12)]);
+    let around = Around {
+        ram_low: layout.ram_low,
+        bios,
+        smm: config.board.smm,
+        extended_tseg: config.board.extended_tseg,
+    };
+    let pci = bus::pci(b, config, &isa, around)?;
     for spec in &config.devices {
-        asked_for(b, &isa, &spec.kind);
+        if let Some(Driver { home: Home::Isa(make), .. }) = Driver::named(spec.driver) {
+            make(b, &isa, &spec.props).map_err(|why| refused(spec, why))?;
+        }
     }
     Ok(Board {
         layout,
@@ -90,105 +102,27 @@ pub(crate) fn wire(
         rtc,
         keyboard,
         pci,
+        fw_cfg,
         backends: std::mem::take(&mut b.backends),
     })
 }
 
-fn serial(
-    b: &mut Builder,
-    isa: &IsaLines,
-    at: u16,
-    irq: u16,
-    backend: Option<Backend>,
-    paced: bool,
-) {
-    let id = b.part("isa-serial", uart16550::Uart::new(paced), &[ports(at, 8)]);
-    isa.join(b, id, uart16550::IRQ, irq);
-    b.backend(backend, id);
-}
-
-/// A `-device` that stands on the ISA bus.
-fn asked_for(b: &mut Builder, isa: &IsaLines, kind: &Kind) {
-    match *kind {
-        Kind::IsaDebugExit { iobase, iosize } => {
-            b.part("isa-debug-exit", debug::DebugExit, &[ports(iobase, iosize.into())]);
-        }
-        Kind::Pvpanic { ioport, events } => {
-            b.part("pvpanic", debug::PvPanic { events }, &[ports(ioport, 1)]);
-        }
-        Kind::IsaDebugcon { iobase, readback, backend } => {
-            let id = b.part("isa-debugcon", debug::DebugCon { readback }, &[ports(iobase, 1)]);
-            b.backend(backend, id);
-        }
-        Kind::PcTestdev => {
-            let windows = [
-                ports(0xE0, 4),
-                ports(0xE4, 4),
-                ports(0xE8, 4),
-                ports(0x2000, 24),
-                mmio(0xFF00_0000, 0x1_0000),
-            ];
-            let id = b.part("pc-testdev", debug::TestDev::new(), &windows);
-            for n in 0..24 {
-                match n {
-                    0..16 => isa.join(b, id, Pin(n), n),
-                    _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
-                }
-            }
-        }
-        Kind::IsaSerial { index, iobase, irq, backend, paced } => {
-            let (at, line) = COM[index.unwrap_or(0) as usize % COM.len()];
-            serial(b, isa, iobase.unwrap_or(at), irq.map_or(line, u16::from), backend, paced);
-        }
-        // It is on the PCI bus already.
-        Kind::PciTestdev { .. } => {}
-    }
-}
-
-/// The host bridge with the chipset's functions and those asked for.
-fn pci_bus(b: &mut Builder, config: &Config, isa: &IsaLines) -> Result<DeviceId, MachineError> {
-    let q35 = config.board.chipset == Chipset::Q35;
-    let mut root = pci::Root::new(if q35 { pci::Chipset::Q35 } else { pci::Chipset::I440fx });
-    if q35 {
-        root.add(0, 0, pci::q35::Mch::default());
-        root.add(0x1F, 0, pci::q35::Ich9Lpc::new(false));
-        root.add(0x1F, 3, pci::smbus::Ich9Smbus::default());
-    } else {
-        root.add(0, 0, pci::i440fx::I440fx::default());
-        root.add(1, 0, pci::i440fx::Piix3::default());
-        root.add(1, 3, pci::i440fx::Piix4Pm::new(false));
-    }
-    for spec in &config.devices {
-        let Kind::PciTestdev { addr, membar } = spec.kind else { continue };
-        let (slot, function) = match addr {
-            Some(a) => (a.slot, a.function),
-            None => (root.free_device().unwrap_or(0), 0),
-        };
-        if !root.is_free(slot, function) {
-            let text = format!("-device pci-testdev: PCI slot {slot:02x}.{function} is taken");
-            return Err(MachineError::Option(text));
-        }
-        root.add(slot, function, pci::testdev::TestDev::new(membar));
-    }
-    let id = b.part("pci", root, &[ports(0xCF8, 8)]);
-    for n in 0..24 {
-        match n {
-            0..16 => isa.join(b, id, Pin(n), n),
-            _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
-        }
-    }
-    Ok(id)
-}
-
-/// What firmware and Linux's `qemu_fw_cfg` read of the machine.
-fn firmware_config(config: &Config, layout: &Layout) -> fw_cfg::FwCfg {
-    let mut f = fw_cfg::FwCfg::new();
-    f.add(fw_cfg::UUID, config.uuid);
-    f.add_u64(fw_cfg::RAM_SIZE, layout.ram_low + layout.ram_high);
-    f.add_u16(fw_cfg::NOGRAPHIC, 1);
-    f.add_u16(fw_cfg::NB_CPUS, config.topology.cpus as u16);
-    f.add_u16(fw_cfg::MAX_CPUS, config.topology.cpus as u16);
-    f
+/// What firmware reads in the clock's memory: equipment, CPUs, drives to boot from.
+fn set_up_clock(clock: &mut rtc::Rtc, config: &Config) {
+    let nibble = |letter: Option<u8>| match letter {
+        Some(b'a' | b'b') => 1,
+        Some(b'c') => 2,
+        Some(b'd') => 3,
+        Some(b'n') => 4,
+        _ => 0,
+    };
+    let mut order = firmware::boot_order(config).bytes();
+    let [first, second, third] = [0; 3].map(|_: u8| nibble(order.next()));
+    // A coprocessor and a mouse.
+    clock.set(0x14, 0x06);
+    clock.set(0x3D, second << 4 | first);
+    clock.set(0x38, third << 4);
+    clock.set(0x5F, (config.topology.cpus - 1) as u8);
 }
 
 /// Configuration that firmware would have done before a kernel that starts without one: `(function, register, bytes)`.
@@ -197,6 +131,8 @@ pub(crate) fn pci_setup(chipset: Chipset) -> &'static [(u8, u16, &'static [u8])]
     const LPC: u8 = 0x1F << 3;
     match chipset {
         Chipset::Q35 => &[
+            // The BIOS area is RAM.
+            (0, 0x90, &[0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33]),
             // PCIEXBAR: the window of the layout, 256 buses, enabled.
             (0, 0x64, &[0, 0, 0, 0]),
             (0, 0x60, &[1, 0, 0, 0xB0]),
@@ -208,6 +144,7 @@ pub(crate) fn pci_setup(chipset: Chipset) -> &'static [(u8, u16, &'static [u8])]
             (LPC, 0xF0, &[0x01, 0xC0, 0xD1, 0xFE]),
         ],
         Chipset::Pc => &[
+            (0, 0x59, &[0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33]),
             (1 << 3, 0x60, &[10, 10, 11, 11]),
             (1 << 3 | 3, 0x40, &[0x01, 0x06, 0, 0]),
             (1 << 3 | 3, 0x80, &[0x01]),

@@ -3,8 +3,9 @@
 use super::{Target, code, scene};
 use cpu::Activity;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
-use machine::config::{Board, Chipset, Config, CpuModel, DeviceSpec, Kind, Shift, Timebase};
+use machine::config::{Board, Chipset, Config, CpuModel, DeviceSpec, Shift, Timebase};
 use machine::config::{RtcBase, Topology};
+use machine::devices::Props;
 use machine::{Machine, Slice};
 use migration::snapshot::Snapshot;
 use std::fmt::Write;
@@ -42,7 +43,7 @@ pub struct Bytes {
 
 /// A machine with everything that the boards know.
 pub(super) fn config(chipset: Chipset, cpus: u32, ram: u64) -> Config {
-    let device = |kind| DeviceSpec { id: None, kind };
+    let device = |driver| DeviceSpec::new(driver, Props::default());
     Config {
         board: Board { chipset, ..Board::default() },
         cpu: CpuModel { model: Some("max".into()), features: vec![] },
@@ -50,11 +51,11 @@ pub(super) fn config(chipset: Chipset, cpus: u32, ram: u64) -> Config {
         ram,
         serial: [0, 1, 2, 3].map(|n| Some(machine::config::Backend(n))),
         devices: vec![
-            device(Kind::IsaDebugExit { iobase: 0x501, iosize: 4 }),
-            device(Kind::Pvpanic { ioport: 0x505, events: 3 }),
-            device(Kind::PcTestdev),
-            device(Kind::PciTestdev { addr: None, membar: 0 }),
-            device(Kind::IsaDebugcon { iobase: 0x402, readback: 0xE9, backend: None }),
+            device("isa-debug-exit"),
+            device("pvpanic"),
+            device("pc-testdev"),
+            device("pci-testdev"),
+            device("isa-debugcon"),
         ],
         time: Timebase::Count { shift: Shift::Fixed(6), sleep: false, align: false },
         rtc: machine::config::Rtc { base: RtcBase::At(1_700_000_000), ..Default::default() },

@@ -4,7 +4,7 @@
 
 use super::finish::Gathered;
 use super::words::split;
-use super::{OnPanic, OnReboot, OnShutdown, Said, Stop, clock, device, machine, outside};
+use super::{OnPanic, OnReboot, OnShutdown, Said, Stop, clock, device, disk, machine, outside};
 use ::machine::config::{ITEMS, Item};
 
 type Done = Result<(), Stop>;
@@ -37,7 +37,9 @@ const ROWS: &[Row] = rows! {
     "kernel"                "FILE"  "start this kernel" machine::boot_file;
     "initrd"                "FILE"  "give the kernel this initial RAM disk" machine::boot_file;
     "append"                "WORDS" "the kernel's command line" machine::boot_file;
-    "boot"                  "[order=]DRIVES[,strict=on|off]" "the order in which firmware tries drives" machine::boot;
+    "bios"                  "FILE"  "start this firmware (default: bios-256k.bin)" machine::firmware;
+    "boot"                  "[order=]DRIVES[,once=DRIVES][,menu=on|off][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]" "what firmware is to try, in which order" machine::boot;
+    "fw_cfg"                "[name=]NAME,file=FILE|string=TEXT" "give the guest a file of this name; those of users begin with opt/" machine::fw_cfg;
     "name"                  "[guest=]NAME" "a name for monitors to show" machine::name;
     "uuid"                  "UUID"  "the machine's identifier" machine::uuid;
     "device"                "NAME[,prop=value...]" "add a device; -device help lists them" device::device;
@@ -45,6 +47,12 @@ const ROWS: &[Row] = rows! {
     "nodefaults"            ""      "leave out the devices that nobody asked for" |g, _| { g.config.no_defaults = true; Ok(()) };
     "no-user-config"        ""      "accepted: there are no such files" |_, _| Ok(());
     "no-acpi" | "no-hpet"   ""      "as -M acpi=off, -M hpet=off" machine::without;
+    "drive"                 "file=FILE[,if=ide|virtio|pflash|none][,format=F][,cache=C][,...]" "add a drive with a disk image" disk::drive;
+    "hda" | "hdb" | "hdc" | "hdd" "FILE" "a disk image for one of the first four drives" disk::short;
+    "cdrom"                 "FILE"  "a CD image" disk::short;
+    "pflash"                "FILE"  "the contents of a flash chip with firmware" disk::short;
+    "blockdev"              "[driver=]KIND,node-name=NAME[,...]" "make a block node for a drive" disk::blockdev;
+    "snapshot"              ""      "writes to all drives are thrown away at the end" |g, _| { g.snapshot = true; Ok(()) };
     "serial"                "DEV"   "join a serial port to a character device (up to 4)" outside::serial;
     "parallel"              "none"  "parallel ports" outside::parallel;
     "debugcon"              "DEV"   "join port 0xe9 to a character device" outside::debugcon;
@@ -69,18 +77,16 @@ const ROWS: &[Row] = rows! {
     "pidfile"               "FILE"  "write the process id to a file" |g, said| { g.pidfile = Some(said.value.into()); Ok(()) };
     "d"                     "ITEM[,...]" "what to log; -d help lists it" log_items;
     "D"                     "FILE"  "where to log to (default: standard error)" |g, said| { g.log_file = Some(said.value.into()); Ok(()) };
-    "L"                     "DIR"   "accepted: where firmware would be looked for" |_, _| Ok(());
+    "L"                     "DIR"   "where to look for firmware first" machine::firmware;
 
-    "bios" | "pflash"       "FILE"  "" firmware;
-    "drive" | "blockdev" | "hda" | "hdb" | "hdc" | "hdd" | "cdrom" | "fda" | "fdb" | "sd" | "mtdblock" "DISK" "" no_disks;
-    "snapshot"              ""      "" no_disks;
+    "fda" | "fdb" | "sd" | "mtdblock" "DISK" "" not_yet;
     "netdev"                "KIND"  "" no_network;
     "gdb"                   "DEV"   "" no_gdb;
     "s"                     ""      "" no_gdb;
     "incoming"              "FROM"  "" no_migration;
     "enable-kvm"            ""      "" machine::kvm;
     "daemonize" | "preconfig" | "only-migratable" | "mem-prealloc" | "full-screen" | "usb" | "nouserconfig" "" "" not_yet;
-    "dfilter" | "object" | "smbios" | "acpitable" | "fw_cfg" | "readconfig" | "numa" | "mem-path"
+    "dfilter" | "object" | "smbios" | "acpitable" | "readconfig" | "numa" | "mem-path"
         | "run-with" | "runas" | "chroot" | "k" | "g" | "spice" | "audiodev" | "usbdevice" | "virtfs" | "fsdev"
         | "tpmdev" | "trace" | "plugin" | "set" | "add-fd" | "compat" | "watchdog-action" | "iscsi" | "xen-domid" | "option-rom"
         | "dtb" | "shim" | "semihosting-config" | "device-config" "VALUE" "" not_yet;
@@ -114,14 +120,6 @@ fn version(_: &mut Gathered, _: &mut Said) -> Done {
 
 fn refuse(said: &Said, why: &str) -> Done {
     Err(said.fault(why).into())
-}
-
-fn firmware(_: &mut Gathered, said: &mut Said) -> Done {
-    refuse(said, "firmware boot is not there yet; -kernel starts a kernel without")
-}
-
-fn no_disks(_: &mut Gathered, said: &mut Said) -> Done {
-    refuse(said, "disks are not there yet; -initrd can carry a root file system")
 }
 
 fn no_network(_: &mut Gathered, said: &mut Said) -> Done {

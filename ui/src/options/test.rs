@@ -2,6 +2,12 @@
 
 use super::*;
 use ::machine::config::*;
+use ::machine::devices::Props;
+use ::machine::devices::Value::{self, Number};
+
+fn said(list: &[(&'static str, Value)]) -> Props {
+    list.iter().fold(Props::default(), |props, (name, value)| props.with(name, value.clone()))
+}
 
 const CATALOG: Catalog = Catalog { cpus: || "max\n".to_string(), check_cpu: |_| Ok(()) };
 
@@ -25,12 +31,13 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("--foo", "-foo: no such option; see reprise -help"),
         ("disk.img", "disk.img: is taken for a disk image, and there are no disks yet"),
         ("-m", "-m: expected [size=]SIZE after it"),
-        ("", "-kernel: missing: firmware boot is not there yet, so a kernel is needed"),
         ("-kernel @ -initrd /no/such", "-initrd: cannot read '/no/such': No such file or directory"),
         ("-initrd @", "-initrd: only allowed with -kernel"),
         ("-append x", "-append: only allowed with -kernel"),
         ("-kernel /no/such", "-kernel: could not open kernel file '/no/such': No such file or directory"),
-        ("-bios x", "-bios: firmware boot is not there yet; -kernel starts a kernel without"),
+        ("-boot menu=on,reboot-timeout=-2", "-boot: reboot-timeout=-2: expected a number from -1 to 65535"),
+        ("-boot splash=x.jpg", "-boot: splash: needs a screen, not there yet"),
+        ("-fw_cfg opt/x", "-fw_cfg: expected either file= or string="),
         ("-hda x", "-hda: disks are not there yet; -initrd can carry a root file system"),
         ("-drive file=x", "-drive: disks are not there yet; -initrd can carry a root file system"),
         ("-netdev user,id=n", "-netdev: no network cards yet; -nic none is accepted"),
@@ -44,7 +51,7 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-M isapc", "-M: no machine 'isapc': expected pc or q35"),
         ("-machine pc,foo=1", "-machine: 'foo' is not known: expected one of type, accel, acpi, hpet, pit, graphics, i8042, pic, smm, usb, vmport, nvdimm, dump-guest-core, mem-merge, sata, kernel-irqchip"),
         ("-M pc,hpet=7", "-M: hpet=7: expected on or off"),
-        ("-M q35,smm=on", "-M: smm=on: not there yet"),
+        ("-M q35,smm=perhaps", "-M: smm=perhaps: expected on or off"),
         ("-enable-kvm", "-enable-kvm: 'kvm' needs a processor of the host; expected tcg"),
         ("-accel kvm", "-accel: 'kvm' needs a processor of the host; expected tcg"),
         ("-accel fast", "-accel: no accelerator 'fast': expected tcg"),
@@ -232,8 +239,11 @@ fn fronts_are_joined_to_backends() {
     let ChardevKind::Socket(s) = &o.chardevs[1].kind else { panic!("{o:?}") };
     assert!(s.server && !s.wait && s.address == Address::Unix("/q".into()));
     assert_eq!(
-        o.config.devices[0].kind,
-        Kind::IsaDebugcon { iobase: 0x402, readback: 0xE9, backend: Some(Backend(0)) }
+        o.config.devices[0],
+        DeviceSpec::new(
+            "isa-debugcon",
+            said(&[("iobase", Number(0x402)), ("chardev", Value::Chardev(Backend(0)))])
+        )
     );
 }
 
@@ -244,15 +254,19 @@ fn devices_take_properties_and_globals() {
          -device isa-debug-exit -global isa-debugcon.iobase=0x402 -debugcon null \
          -global ICH9-LPC.disable_s3=1 -device pci-testdev,addr=1e.7,membar=64K",
     );
-    let kinds: Vec<_> = o.config.devices.iter().map(|d| d.kind.clone()).collect();
-    let addr = Some(PciAddr { slot: 0x1E, function: 7 });
+    let addr = PciAddr { slot: 0x1E, function: 7 };
+    let mut exit = said(&[("iobase", Number(0xF4)), ("iosize", Number(4))]);
+    let first = DeviceSpec { id: Some("x".into()), driver: "isa-debug-exit", props: exit };
+    exit = said(&[("iosize", Number(1))]);
+    let pci = said(&[("membar", Number(65536)), ("addr", Value::PciAddr(addr))]);
+    let con = said(&[("iobase", Number(0x402)), ("chardev", Value::Chardev(Backend(1)))]);
     assert_eq!(
-        kinds,
+        o.config.devices,
         [
-            Kind::IsaDebugExit { iobase: 0xF4, iosize: 4 },
-            Kind::IsaDebugExit { iobase: 0x501, iosize: 1 },
-            Kind::PciTestdev { addr, membar: 65536 },
-            Kind::IsaDebugcon { iobase: 0x402, readback: 0xE9, backend: Some(Backend(1)) },
+            first,
+            DeviceSpec::new("isa-debug-exit", exit),
+            DeviceSpec::new("pci-testdev", pci),
+            DeviceSpec::new("isa-debugcon", con),
         ]
     );
     assert_eq!(o.config.globals.len(), 1);
