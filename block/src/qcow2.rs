@@ -164,7 +164,7 @@ impl Qcow2 {
 
     /// New clusters.
     fn allocate(&self, want: u64) -> Result<Got> {
-        self.reclaim()?;
+        self.reclaim();
         loop {
             let stuck = match hold(&self.alloc).allocate(want) {
                 Ok(got) => return Ok(got),

@@ -40,7 +40,8 @@ impl Qcow2 {
         let mut flusher = hold(&self.flusher);
         self.checkpoint_with(&mut flusher)?;
         drop(flusher);
-        self.reclaim()
+        self.reclaim();
+        Ok(())
     }
 
     pub(super) fn checkpoint_with(&self, flusher: &mut Flusher) -> Result<()> {
@@ -130,34 +131,40 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Counts down what nothing refers to any more, neither in the file nor among those who look at it.
-    pub(super) fn reclaim(&self) -> Result<()> {
-        let ready: Vec<Range<u64>> = {
+    /// Counts down what nothing refers to any more, neither in the file nor among those who look at it. What fails is lost
+    /// space, no more, so nobody has to hear of it.
+    pub(super) fn reclaim(&self) {
+        let (ready, time) = {
             let mut limbo = hold(&self.limbo);
             if limbo.is_empty() {
-                return Ok(());
+                return;
             }
             let oldest = hold(&self.pins).oldest();
             let n = limbo.iter().take_while(|(time, _)| *time < oldest).count();
-            limbo.drain(..n).flat_map(|(_, ranges)| ranges).collect()
+            let time = limbo[0].0;
+            (limbo.drain(..n).flat_map(|(_, ranges)| ranges).collect::<Vec<_>>(), time)
         };
         if ready.is_empty() {
-            return Ok(());
+            return;
         }
         hold(&self.unpacked).clear();
         if self.options.discard {
-            self.punch(&ready)?;
+            self.punch(&ready);
         }
         let mut alloc = hold(&self.alloc);
-        for range in ready {
+        for (n, range) in ready.iter().enumerate() {
             let clusters = alloc.clusters(range.start, range.end - range.start);
-            alloc.release(clusters)?;
+            if let Err(e) = alloc.release(clusters) {
+                drop(alloc);
+                self.note(e);
+                hold(&self.limbo).insert(0, (time, ready[n + 1..].to_vec()));
+                return;
+            }
         }
-        Ok(())
     }
 
     /// Gives the space of clusters back whose last reference this was. Nobody can get them meanwhile: they are still counted.
-    fn punch(&self, ready: &[Range<u64>]) -> Result<()> {
+    fn punch(&self, ready: &[Range<u64>]) {
         let cluster = self.cluster();
         for range in ready.iter().filter(|r| (r.start | r.end) % cluster == 0) {
             let mut alloc = hold(&self.alloc);
@@ -165,7 +172,7 @@ impl Qcow2 {
             let end = clusters.end;
             let mut last = Vec::new();
             for c in clusters {
-                last.push(alloc.count(c)? == 1);
+                last.push(alloc.count(c).is_ok_and(|n| n == 1));
             }
             drop(alloc);
             let first = end - last.len() as u64;
@@ -181,7 +188,6 @@ impl Qcow2 {
                 at += n;
             }
         }
-        Ok(())
     }
 
     /// The header says from the first change on that what others keep beside the data is out of date.
