@@ -218,7 +218,7 @@ impl Alloc {
         }
         self.file.resize(end).map_err(|e| match e.kind() {
             ErrorKind::Unsupported | ErrorKind::FileTooLarge => {
-                Error::new(ErrorKind::StorageFull, e)
+                Error::new(ErrorKind::StorageFull, "the file cannot grow any more")
             }
             _ => e,
         })
