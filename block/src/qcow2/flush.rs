@@ -10,7 +10,7 @@
 //! Only then is counted down what lost a reference in 3: before, the file may still refer to it. If a step fails, what was
 //! to be written is dirty again, and the next checkpoint does all of it.
 
-use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, AT_REFTABLE, CORRUPT};
+use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, AT_L1, AT_REFTABLE, CORRUPT};
 use super::tables::Write;
 use super::{Qcow2, hold};
 use crate::bytes::put;
@@ -21,6 +21,9 @@ use std::sync::atomic::Ordering::*;
 /// What only whoever flushes changes.
 pub struct Flusher {
     pub l1_at: u64,
+    pub l1_size: u32,
+    /// The host failed when the header was to name another place: nobody knows which one it names.
+    pub unsure: bool,
 }
 
 /// What has to be written, as it was at one moment.
@@ -45,6 +48,11 @@ impl Qcow2 {
     }
 
     pub(super) fn checkpoint_with(&self, flusher: &mut Flusher) -> Result<()> {
+        if flusher.unsure {
+            self.write_places(flusher)?;
+            self.file.flush()?;
+            flusher.unsure = false;
+        }
         let dirty = self.take_dirty();
         let result = self.write_out(&dirty, flusher.l1_at);
         let well = result.is_ok();
@@ -129,6 +137,25 @@ impl Qcow2 {
             rest = &rest[n..];
         }
         Ok(())
+    }
+
+    /// Lets the header name the places of the L1 table and of the refcount table.
+    fn write_places(&self, flusher: &Flusher) -> Result<()> {
+        let (at, clusters) = hold(&self.alloc).table_place();
+        self.write_reftable_place(at, clusters)?;
+        self.write_l1_place(flusher.l1_at, flusher.l1_size)
+    }
+    fn write_reftable_place(&self, at: u64, clusters: u64) -> Result<()> {
+        let mut bytes = [0; 12];
+        put(&mut bytes, 0, &at.to_be_bytes());
+        put(&mut bytes, 8, &(clusters as u32).to_be_bytes());
+        self.file.write(AT_REFTABLE, &bytes)
+    }
+    pub(super) fn write_l1_place(&self, at: u64, size: u32) -> Result<()> {
+        let mut bytes = [0; 12];
+        put(&mut bytes, 0, &size.to_be_bytes());
+        put(&mut bytes, 4, &at.to_be_bytes());
+        self.file.write(AT_L1, &bytes)
     }
 
     /// Counts down what nothing refers to any more, neither in the file nor among those who look at it. What fails is lost
@@ -216,11 +243,14 @@ impl Qcow2 {
         self.checkpoint_with(&mut flusher)?;
         let mut alloc = hold(&self.alloc);
         let larger = alloc.larger_table()?;
-        let mut bytes = [0; 12];
-        put(&mut bytes, 0, &larger.at.to_be_bytes());
-        put(&mut bytes, 8, &(larger.clusters as u32).to_be_bytes());
-        self.file.write(AT_REFTABLE, &bytes)?;
+        // From here on the header may name either; what is in memory decides, and the next checkpoint makes sure.
+        flusher.unsure = true;
+        self.write_reftable_place(larger.at, larger.clusters)?;
+        let old = alloc.moved(larger);
+        // The old one is free when the header is known not to name it.
+        hold(&self.map).drop_ref(old);
         self.file.flush()?;
-        alloc.moved(larger)
+        flusher.unsure = false;
+        Ok(())
     }
 }
