@@ -121,6 +121,8 @@ pub enum Request {
     Disk { unit: u16, tag: u64, op: DiskOp },
     /// Everything asked of this unit so far is over when this returns, done or not, and no answer comes any more.
     DiskAbandon { unit: u16 },
+    /// The function of this number is gone from the bus: its back ends are free, and so is its number.
+    Unplugged(u16),
     /// One part of a device asks; answers go back as [`Input::To`] with the same number.
     From(u16, Box<Request>),
 }

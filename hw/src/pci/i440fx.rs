@@ -19,6 +19,9 @@ macro_rules! plain_function {
             fn config_mut(&mut self) -> &mut Config {
                 &mut self.config
             }
+            fn removable(&self) -> bool {
+                false
+            }
         }
         impl Device for $t {
             fn name(&self) -> &'static str {
@@ -154,6 +157,13 @@ impl Function for Piix4Pm {
     }
     fn config_written(&mut self, cx: &mut dyn Cx) {
         self.show(cx);
+    }
+    fn removable(&self) -> bool {
+        false
+    }
+    fn general_event(&mut self, n: u32, cx: &mut dyn Cx) {
+        self.pm.event(n);
+        self.tell(cx);
     }
 }
 

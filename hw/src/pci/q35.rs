@@ -146,6 +146,13 @@ impl Function for Ich9Lpc {
     fn config_written(&mut self, cx: &mut dyn Cx) {
         self.settle(cx);
     }
+    fn removable(&self) -> bool {
+        false
+    }
+    fn general_event(&mut self, n: u32, cx: &mut dyn Cx) {
+        self.pm.event(n);
+        self.tell(cx);
+    }
 }
 
 state! {
