@@ -13,7 +13,7 @@ pub mod smbus;
 pub mod testdev;
 
 pub use config::{Bar, Config, Ids, Pam, ROM};
-pub use root::{Chipset, ECAM, PlugError, Root};
+pub use root::{Chipset, ECAM, HOTPLUG, PlugError, Root};
 
 use device::{Cx, Device, Misfit, Width, state};
 
