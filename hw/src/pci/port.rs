@@ -158,7 +158,8 @@ impl RootPort {
             status = status.with_interlock(!status.interlock());
         }
         // Software that only repeats what is so does not mean it.
-        self.released |= status.present() && self.off(new) && !self.off(old);
+        let off = self.off(new) && !self.off(old);
+        self.released |= self.options.hotplug && status.present() && off;
         self.put_status(status.with_completed(true));
         self.control = new;
     }

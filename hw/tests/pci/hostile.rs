@@ -2,6 +2,7 @@
 
 use super::World;
 use super::card::Card;
+use super::firmware::Firmware;
 use device::Width::*;
 use device::*;
 use hw::pci::bridge::Bridge;
@@ -29,8 +30,13 @@ const REGISTERS: &[u64] = &[
 ];
 
 fn write(w: &mut World, r: &mut Random) {
-    let bus = if r.below(2) == 0 { r.below(4) } else { r.below(256) };
-    let bdf = (bus as u8, r.below(8) as u8, r.below(2) as u8);
+    let bus = if r.below(8) == 0 { r.below(256) } else { r.below(5) };
+    let bdf = (bus as u8, r.below(6) as u8, r.below(8) as u8 / 7);
+    // Slots that are turned on, turned off, and blink.
+    if r.below(3) == 0 {
+        let control = [0x11F1, 0x17F1, 0x12F1][r.below(3) as usize];
+        return w.put((0, 2 + r.below(2) as u8, 0), 0x6C, W16, control);
+    }
     let at = REGISTERS[r.below(REGISTERS.len() as u64) as usize];
     let value = match r.below(5) {
         0 => r.below(8),
@@ -44,7 +50,15 @@ fn write(w: &mut World, r: &mut Random) {
     let _ = w.get(bdf, at, W32);
 }
 
-fn plug(w: &mut World, r: &mut Random) {
+/// How often something was put in, and was gone; and the most windows that were seen.
+#[derive(Default)]
+struct Count {
+    plugged: u32,
+    gone: usize,
+    windows: usize,
+}
+
+fn plug(w: &mut World, r: &mut Random) -> bool {
     let parent = Some(r.below(10) as u16).filter(|n| *n < 9);
     let part: Box<dyn Function> = match r.below(5) {
         0 => Box::new(Bridge::pci(1)),
@@ -52,17 +66,17 @@ fn plug(w: &mut World, r: &mut Random) {
         2 => Card::express().multifunction().boxed(),
         _ => Card::express().boxed(),
     };
-    let (device, function) = (r.below(3) as u8 * 4, r.below(3) as u8);
-    let _ = w.r.plug(parent, device, function, part, &mut w.b);
+    let (device, function) = (r.below(2) as u8 * 4, r.below(4).saturating_sub(1) as u8);
+    w.r.plug(parent, device, function, part, &mut w.b).is_ok()
 }
 
-fn step(w: &mut World, r: &mut Random) {
+fn step(w: &mut World, r: &mut Random, count: &mut Count) {
     match r.below(16) {
-        0 => plug(w, r),
+        0 => count.plugged += u32::from(plug(w, r)),
         1 => {
             let _ = w.r.unplug_request(r.below(12) as u16, &mut w.b);
         }
-        2 if r.below(4) == 0 => {
+        2 if r.below(20) == 0 => {
             let _ = w.r.remove(r.below(12) as u16, &mut w.b);
         }
         3 => w.r.write(Reg { bank: HOTPLUG, at: r.below(6) * 4 }, W32, r.below(64), &mut w.b),
@@ -85,7 +99,8 @@ fn step(w: &mut World, r: &mut Random) {
         }
         _ => write(w, r),
     }
-    w.b.asked.clear();
+    count.gone += w.unplugged().len();
+    count.windows = count.windows.max(w.b.windows.len());
     w.b.complaints.clear();
 }
 
@@ -115,11 +130,18 @@ fn rows(r: &mut Root) {
 fn mad_software_gets_nowhere() {
     for (seed, make) in [(1, World::q35 as fn(fn(&mut Root)) -> World), (2, World::pc), (3, World::q35)] {
         let (mut w, mut r) = (make(rows), Random(0x9E37_79B9 + seed));
+        let mut count = Count::default();
         for i in 0..40_000 {
-            step(&mut w, &mut r);
-            if i % 500 == 0 {
+            // Another life, with all in order at first.
+            if i % 400 == 0 {
+                w = make(rows);
+                Firmware::run(&mut w);
+            }
+            step(&mut w, &mut r, &mut count);
+            if i % 100 == 99 {
                 check(&mut w);
             }
         }
+        assert!(count.plugged > 100 && count.gone > 100 && count.windows > 5, "it did too little");
     }
 }
