@@ -310,7 +310,8 @@ impl Config {
             (_, true) => (1 << 52) - 1,
         };
         // All ones are somebody sizing the BAR; zero is one that nobody has placed.
-        let there = decoded && !self.asleep() && base != 0 && end <= top && (n != ROM || value & 1 != 0);
+        let there =
+            decoded && !self.asleep() && base != 0 && end <= top && (n != ROM || value & 1 != 0);
         there.then_some(Place { space: bar.space, base, len: bar.len, what: bar.what })
     }
     /// Shows the BARs where they are, as far as they have moved since the last time.

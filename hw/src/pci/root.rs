@@ -281,7 +281,8 @@ impl Device for Root {
     }
     fn wake(&mut self, cx: &mut dyn Cx) {
         for n in 0..self.slots.len() as u16 {
-            if let Some(slot) = self.slot_mut(n).filter(|s| s.wake.is_some_and(|at| at <= cx.now())) {
+            if let Some(slot) = self.slot_mut(n).filter(|s| s.wake.is_some_and(|at| at <= cx.now()))
+            {
                 slot.wake = None;
                 self.child(n, cx, |f, cx| f.wake(cx));
             }

@@ -25,8 +25,8 @@ impl Random {
 
 /// Registers worth writing: commands, BARs, bus numbers, windows, bridge control, a port's capabilities.
 const REGISTERS: &[u64] = &[
-    4, 0x10, 0x14, 0x18, 0x19, 0x1A, 0x1C, 0x20, 0x24, 0x28, 0x2C, 0x30, 0x3E, 0x48, 0x4A, 0x5C, 0x6C,
-    0x6C, 0x6C, 0x6E, 0x88,
+    4, 0x10, 0x14, 0x18, 0x19, 0x1A, 0x1C, 0x20, 0x24, 0x28, 0x2C, 0x30, 0x3E, 0x48, 0x4A, 0x5C,
+    0x6C, 0x6C, 0x6C, 0x6E, 0x88,
 ];
 
 fn write(w: &mut World, r: &mut Random) {
@@ -128,7 +128,9 @@ fn rows(r: &mut Root) {
 
 #[test]
 fn mad_software_gets_nowhere() {
-    for (seed, make) in [(1, World::q35 as fn(fn(&mut Root)) -> World), (2, World::pc), (3, World::q35)] {
+    for (seed, make) in
+        [(1, World::q35 as fn(fn(&mut Root)) -> World), (2, World::pc), (3, World::q35)]
+    {
         let (mut w, mut r) = (make(rows), Random(0x9E37_79B9 + seed));
         let mut count = Count::default();
         for i in 0..40_000 {

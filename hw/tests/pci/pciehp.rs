@@ -236,7 +236,8 @@ fn an_interlock_turns_with_each_pulse() {
 fn half_way_through_it_is_saved() {
     let with_card = || {
         World::q35(|r| {
-            let port = r.add(2, 0, RootPort::new(PortOptions { slot: 9, ..PortOptions::default() }));
+            let port =
+                r.add(2, 0, RootPort::new(PortOptions { slot: 9, ..PortOptions::default() }));
             r.add_below(port, 0, 0, Card::express());
         })
     };

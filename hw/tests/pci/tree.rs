@@ -25,7 +25,10 @@ fn deep() -> World {
         let deep = r.add_below(lower, 5, 0, Card::new(2));
         let port2 = r.add(3, 0, RootPort::new(PortOptions { slot: 1, ..PortOptions::default() }));
         let flat = r.add_below(port2, 0, 0, Card::express());
-        assert_eq!([port, upper, lower, deep, port2, flat], [PORT, UPPER, LOWER, DEEP, PORT2, FLAT]);
+        assert_eq!(
+            [port, upper, lower, deep, port2, flat],
+            [PORT, UPPER, LOWER, DEEP, PORT2, FLAT]
+        );
     })
 }
 const DEEP_AT: Bdf = (3, 5, 0);
@@ -235,5 +238,9 @@ fn the_monitor_shows_the_tree_as_the_peer_does() {
   Bus  0, device   3, function 0:
 ";
     assert!(got.contains(want), "{got}");
-    assert!(got.starts_with("  Bus  0, device   0, function 0:\n    Host bridge: PCI device 8086:29c0\n"));
+    assert!(
+        got.starts_with(
+            "  Bus  0, device   0, function 0:\n    Host bridge: PCI device 8086:29c0\n"
+        )
+    );
 }

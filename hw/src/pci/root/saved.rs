@@ -23,7 +23,8 @@ impl Root {
     }
     /// All functions by their places.
     fn in_order(&self) -> Vec<(Vec<u8>, u16)> {
-        let numbers = (0..self.slots.len() as u16).filter_map(|n| Some((self.path(self.slot(n)?), n)));
+        let numbers =
+            (0..self.slots.len() as u16).filter_map(|n| Some((self.path(self.slot(n)?), n)));
         let mut all: Vec<_> = numbers.collect();
         all.sort();
         all

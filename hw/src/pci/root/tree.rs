@@ -108,7 +108,8 @@ impl Root {
     pub(super) fn show_below(&mut self, bus: BusKey, cx: &mut dyn Cx) {
         let all: Vec<u16> = self.on(bus).collect();
         for n in all {
-            let banks: Vec<u16> = self.slot(n).iter().flat_map(|s| s.wanted.keys().copied()).collect();
+            let banks: Vec<u16> =
+                self.slot(n).iter().flat_map(|s| s.wanted.keys().copied()).collect();
             banks.into_iter().for_each(|bank| self.show(n, bank, cx));
             self.show_below(n + 1, cx);
         }
