@@ -24,7 +24,7 @@ fn one_port() -> World {
 }
 /// A port whose bus has a number, with the interrupt as a message to 0x40.
 fn ready(mut w: World) -> World {
-    w.put(AT, 0x18, W32, 0x0101_00);
+    w.put(AT, 0x18, W32, 0x0001_0100);
     w.put(AT, 0x10, W32, 0xFE00_0000);
     w.put(AT, 0x20, W32, 0xFD00_FD00);
     w.put(AT, 4, W16, 7);
@@ -200,8 +200,8 @@ fn a_bridge_is_plugged_and_goes_with_all_that_is_below() {
     let bridge = Box::new(Bridge::express_to_pci());
     let n = w.r.plug(Some(PORT), 0, 0, bridge, &mut w.b).unwrap();
     let card = w.r.add_below(n, 3, 0, Card::new(1));
-    w.put(AT, 0x18, W32, 0x0201_00);
-    w.put((1, 0, 0), 0x18, W32, 0x0202_01);
+    w.put(AT, 0x18, W32, 0x0002_0100);
+    w.put((1, 0, 0), 0x18, W32, 0x0002_0201);
     assert_eq!(w.get((2, 3, 0), 0, W32), 0x5678_1234);
     w.r.remove(n, &mut w.b).unwrap();
     assert_eq!(w.unplugged(), [card, n]);
@@ -260,7 +260,7 @@ fn a_reset_leaves_the_card_in() {
     w.r.reset();
     w.r.settle(&mut w.b);
     assert_eq!(w.seen(n, 0), None);
-    w.put(AT, 0x18, W32, 0x0101_00);
+    w.put(AT, 0x18, W32, 0x0001_0100);
     assert_eq!((w.get(AT, CONTROL, W16), status(&mut w), link(&mut w)), (0x3C0, 0x40, 0x2011));
     assert_eq!(w.get((1, 0, 0), 0, W32), 0x5678_1234, "and it has power");
 }

@@ -37,7 +37,7 @@ const BRIDGES: [Bdf; 3] = [(0, 2, 0), (1, 0, 0), (2, 1, 0)];
 #[test]
 fn a_root_port_has_the_peers_registers() {
     let mut w = deep();
-    w.put((0, 3, 0), 0x18, W32, 0x0101_00);
+    w.put((0, 3, 0), 0x18, W32, 0x0001_0100);
     #[rustfmt::skip]
     let want = [
         (0x00, 0x000C_1B36), (0x04, 0x0010_0000), (0x08, 0x0604_0000), (0x0C, 0x0001_0000), (0x1C, 0x0000_00F0),
