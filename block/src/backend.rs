@@ -1,5 +1,6 @@
 //! What a device holds of the block graph: a node that can be exchanged below it, and whether writes are flushed at once.
 
+use crate::throttle::Limiter;
 use crate::{Image, Info, Node};
 use std::io::Result;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -10,11 +11,13 @@ pub struct Backend {
     root: RwLock<Arc<Node>>,
     /// Writes may be lost until a flush. Otherwise each is flushed before its answer.
     writeback: bool,
+    /// The device's own limits (`throttling.*` of `-drive`, `block_set_io_throttle`).
+    pub limiter: Limiter,
 }
 
 impl Backend {
     pub fn new(node: Arc<Node>, writeback: bool) -> Backend {
-        Backend { root: RwLock::new(node), writeback }
+        Backend { root: RwLock::new(node), writeback, limiter: Limiter::default() }
     }
     pub fn node(&self) -> Arc<Node> {
         self.root().clone()
@@ -40,9 +43,11 @@ impl Image for Backend {
         self.root().info()
     }
     fn read(&self, at: u64, into: &mut [u8]) -> Result<()> {
+        self.limiter.pass(false, into.len() as u64);
         self.root().read(at, into)
     }
     fn write(&self, at: u64, from: &[u8]) -> Result<()> {
+        self.limiter.pass(true, from.len() as u64);
         let node = self.root();
         self.after(&node, node.write(at, from))
     }
@@ -54,6 +59,7 @@ impl Image for Backend {
         self.after(&node, node.discard(at, len))
     }
     fn zero(&self, at: u64, len: u64, unmap: bool) -> Result<()> {
+        self.limiter.pass(true, len);
         let node = self.root();
         self.after(&node, node.zero(at, len, unmap))
     }
@@ -61,7 +67,7 @@ impl Image for Backend {
         self.root().resize(len)
     }
     fn try_read(&self, at: u64, into: &mut [u8]) -> Option<Result<()>> {
-        let node = self.root.try_read().ok()?;
+        let node = self.root.try_read().ok().filter(|_| self.limiter.is_free())?;
         node.try_read(at, into)
     }
     fn on_host(&self) -> u64 {

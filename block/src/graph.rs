@@ -83,6 +83,17 @@ impl Graph {
         let all = self.nodes();
         all.filter_map(|n| n.flush().err().map(|e| (n.name.clone(), e))).collect()
     }
+    /// Lets all requests go that wait because of limits: nobody wants to wait for them when a machine ends.
+    pub fn unthrottle(&self) {
+        self.nodes().for_each(|n| {
+            if let crate::Kind::Throttle(t) = &n.kind {
+                t.limiter.set(crate::throttle::Limits::default());
+            }
+        });
+        self.backends.iter().filter_map(|b| b.upgrade()).for_each(|b| {
+            b.limiter.set(crate::throttle::Limits::default());
+        });
+    }
     /// What the user should hear; each line once.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)

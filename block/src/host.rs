@@ -45,6 +45,9 @@ pub struct HostFile {
 const BOUNCE: usize = 1 << 20;
 /// Zeroes are written in pieces of this size where the host cannot make them.
 const PIECE: usize = 64 << 10;
+/// How often, and after what time, a lock is tried again.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 impl HostFile {
     pub fn open(path: &Path, how: Access) -> std::result::Result<HostFile, OpenError> {
@@ -81,7 +84,16 @@ impl HostFile {
             return Err(OpenError::Directory { file: file() });
         }
         if !how.no_lock {
-            lock::lock(&opened, how.write, how.shared).map_err(|h| OpenError::Locked {
+            let locked = || lock::lock(&opened, how.write, how.shared);
+            // A program that is just being started has the files of the one that starts it, for a moment.
+            let again = (0..LOCK_TRIES).find_map(|_| match locked() {
+                Ok(()) => Some(()),
+                Err(_) => {
+                    std::thread::sleep(LOCK_PAUSE);
+                    None
+                }
+            });
+            again.map_or_else(locked, Ok).map_err(|h| OpenError::Locked {
                 file: file(),
                 what: h.what,
                 by: h.by,
@@ -314,7 +326,9 @@ impl Image for HostFile {
     }
 
     fn try_read(&self, at: u64, into: &mut [u8]) -> Option<Result<()>> {
-        if self.no_try.load(Relaxed) {
+        if self.no_try.load(Relaxed)
+            || within(self.len.load(Acquire), at, into.len() as u64).is_err()
+        {
             return None;
         }
         let mut parts = [std::io::IoSliceMut::new(into)];

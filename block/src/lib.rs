@@ -10,6 +10,7 @@ mod backing;
 mod bytes;
 mod cache;
 mod faults;
+pub mod fuzz;
 mod graph;
 mod host;
 mod lock;

@@ -111,12 +111,9 @@ impl Qcow2 {
         read_padded(&*file, header.l1_at, &mut l1).map_err(io("the L1 table"))?;
         let l1: Vec<u64> = (0..l1.len() / 8).map(|n| u64_at(&l1, n * 8)).collect();
         let snapshots = snapshot::list(&*file, &header)?;
-        let alloc = Alloc::new(
-            file.clone(),
-            &header,
-            options.refcount_cache.min(256 << 20) as usize,
-            options.zeroed,
-        );
+        let cache = options.refcount_cache.min(256 << 20) as usize;
+        let cache = (!options.read_only).then_some(cache);
+        let alloc = Alloc::new(file.clone(), &header, cache, options.zeroed);
         let mut alloc = alloc.map_err(io("the refcount table"))?;
         if !options.read_only {
             alloc.note_meta(header.l1_at, header.l1_size as u64 * 8);

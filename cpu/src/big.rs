@@ -14,6 +14,7 @@ pub mod misc;
 pub mod moves;
 pub mod msr;
 pub mod segment;
+pub mod smm;
 pub mod string;
 pub mod syscall;
 pub mod table;

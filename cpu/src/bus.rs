@@ -27,6 +27,8 @@ pub trait Bus {
     fn send_ipi(&mut self, _count: u64, _id: u32, _command: u32) -> bool {
         false
     }
+    /// The core enters or leaves system management mode: from now on [`Bus::page`] and the like are as seen there.
+    fn set_smm(&mut self, _on: bool) {}
     /// The task-priority class (CR8).
     fn tpr(&mut self) -> u8;
     fn set_tpr(&mut self, count: u64, class: u8);

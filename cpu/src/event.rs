@@ -25,6 +25,7 @@ pub enum Event {
     Init,
     Startup,
     Debug,
+    Smi,
     Nmi,
     Interrupt(u8),
     /// MWAIT ended by an interrupt that is masked.
@@ -310,16 +311,17 @@ pub fn check(s: &mut Interp<'_>) {
     let st = &s.c.state;
     if s.c.intr && st.rflags & flags::IF != 0
         || st.nmi_pending && !st.nmi_blocked
+        || smi_due(st)
         || st.pending_debug != 0
     {
         s.c.stop = true;
     }
 }
 
-/// At an instruction boundary: takes the event that is due, if any. Machine checks and SMI do not happen here.
+/// At an instruction boundary: takes the event that is due, if any. Machine checks do not happen here.
 /// SDM 3A, table 7-2.
 pub fn pending(s: &mut Interp<'_>) -> Option<Event> {
-    if s.c.state.init_pending {
+    if s.c.state.init_pending && !s.c.state.smm {
         init(s);
         return Some(Event::Init);
     }
@@ -334,13 +336,18 @@ pub fn pending(s: &mut Interp<'_>) -> Option<Event> {
         Activity::Shutdown => return None,
         _ => s.c.state.sipi = 0,
     }
-    s.c.state.smi_pending = false;
     let shadow = s.c.state.shadow;
     if s.c.state.pending_debug != 0 && shadow & 2 == 0 {
         let bits = std::mem::take(&mut s.c.state.pending_debug);
         wake(s);
         deliver(s, Exception::db(bits as u64));
         return Some(Event::Debug);
+    }
+    // A trap of the last instruction is reported first, so that it is not reported in the handler.
+    if smi_due(&s.c.state) && shadow == 0 && s.c.state.pending_debug == 0 {
+        s.c.state.smi_pending = false;
+        crate::big::smm::enter(s);
+        return Some(Event::Smi);
     }
     if s.c.state.nmi_pending && !s.c.state.nmi_blocked && shadow == 0 {
         s.c.state.nmi_pending = false;
@@ -376,6 +383,10 @@ pub fn pending(s: &mut Interp<'_>) -> Option<Event> {
     None
 }
 
+fn smi_due(st: &State) -> bool {
+    st.smi_pending && !st.smm
+}
+
 /// The monitored line at `at` in RAM.
 pub fn line(c: &Core, at: u64) -> [u64; 8] {
     std::array::from_fn(|n| c.tlb.ram().read_u64((at & !63) + 8 * n as u64).unwrap_or(0))
@@ -390,13 +401,14 @@ fn mwait_ends(c: &Core) -> bool {
 /// Whether the core has something to do: it runs, or [`pending`] would wake it.
 pub fn runnable(c: &Core) -> bool {
     let st = &c.state;
-    st.init_pending
+    st.init_pending && !st.smm
         || match c.activity() {
             Activity::Running => true,
             Activity::WaitForSipi => st.sipi != 0,
             Activity::Shutdown => false,
             a => {
                 st.pending_debug != 0
+                    || smi_due(st)
                     || st.nmi_pending && !st.nmi_blocked
                     || c.intr && st.rflags & flags::IF != 0
                     || a == Activity::Mwait && mwait_ends(c)

@@ -18,7 +18,7 @@ use crate::parts::{DeviceId, Parts};
 use cpu::Core;
 use cpu::big::cpuid::Model;
 use device::{Device, Pin, Space};
-use memory::{Entry, Ram, Target};
+use memory::{Entry, Map, Ram, Target};
 use std::sync::Arc;
 
 /// What of a board the run loop and the loaders ask for.
@@ -30,6 +30,7 @@ pub struct Board {
     pub keyboard: Option<DeviceId>,
     /// The host bridge, with the chipset's power management.
     pub pci: DeviceId,
+    pub fw_cfg: DeviceId,
     /// What each character back end is joined to.
     pub backends: Vec<(Backend, End)>,
 }
@@ -57,15 +58,37 @@ pub(crate) fn mmio(base: u64, len: u64) -> Window {
 }
 
 /// A board while it is put together.
+#[derive(Default)]
 pub(crate) struct Builder {
     pub parts: Parts,
-    pub world: World,
+    pub memory: Map,
+    pub ports: Map,
     pub backends: Vec<(Backend, End)>,
     /// Which unit of what each drive is joined to.
     pub drives: Vec<(DriveId, End, u16)>,
+    /// Bytes of the one block behind all memory: RAM, then what was given out of it.
+    bytes: u64,
+    /// What to put into it: offset and contents.
+    images: Vec<(u64, Vec<u8>)>,
 }
 
 impl Builder {
+    /// Memory for a device, for [`device::Cx::backing`] and windows of memory: gives its offset. Whole pages of zeros.
+    pub fn backing(&mut self, bytes: u64) -> u64 {
+        let at = self.bytes;
+        self.bytes += bytes.next_multiple_of(memory::PAGE);
+        at
+    }
+    /// The same with contents.
+    pub fn image(&mut self, contents: Vec<u8>) -> u64 {
+        let at = self.backing(contents.len() as u64);
+        self.images.push((at, contents));
+        at
+    }
+    /// Shows memory at a fixed address, behind the windows of devices.
+    pub fn map(&mut self, base: u64, len: u64, target: Target, name: &str) {
+        self.memory.add(Entry { base, len, target, priority: 0, name: name.into(), owner: None });
+    }
     /// Adds a part with its fixed windows; the n-th is bank n.
     pub fn part(&mut self, name: &str, device: impl Device, windows: &[Window]) -> DeviceId {
         let id = self.parts.add(name, device);
@@ -80,8 +103,8 @@ impl Builder {
                 owner: None,
             };
             match w.space {
-                Space::Memory => self.world.memory.add(entry),
-                Space::Io => self.world.ports.add(entry),
+                Space::Io => self.ports.add(entry),
+                _ => self.memory.add(entry),
             }
         }
         id
@@ -106,20 +129,22 @@ impl IsaLines {
 /// Builds a machine; its cores and memory are as after power-on, with a kernel loaded if one was asked for.
 pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
     let layout = layout(&config);
-    let ram = Arc::new(Ram::new(layout.ram_low + layout.ram_high)?);
-    let seed = seed(&config);
-    let timed = config.time != Timebase::Host;
-    let drives = Drives::new(&config.drives, timed);
-    let mut world = World::new(ram.clone(), seed, drives);
-    world.log = config.log.clone();
-    map_ram(&mut world, &layout);
-    let mut b =
-        Builder { parts: Parts::default(), world, backends: Vec::new(), drives: Vec::new() };
+    let mut b = Builder { bytes: layout.ram_low + layout.ram_high, ..Builder::default() };
+    map_ram(&mut b, &layout);
     let model = Arc::new(model(&config)?);
     let board = pc::wire(&mut b, &config, layout, &model)?;
-    for (drive, end, unit) in std::mem::take(&mut b.drives) {
-        b.world.drives.join(drive, end.device, end.path, unit);
+    let ram = Arc::new(Ram::new(b.bytes)?);
+    for (at, contents) in &b.images {
+        let _ = ram.write(*at, contents);
     }
+    let timed = config.time != Timebase::Host;
+    let mut drives = Drives::new(&config.drives, timed);
+    for (drive, end, unit) in b.drives {
+        drives.join(drive, end.device, end.path, unit);
+    }
+    let mut world = World::new(ram.clone(), seed(&config), drives);
+    world.log = config.log.clone();
+    (world.memory, world.ports) = (b.memory, b.ports);
     let engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
     let cores = (0..config.topology.cpus).map(|n| {
         let id = board.layout.apic_ids[n as usize];
@@ -129,11 +154,12 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
         cores: cores.collect(),
         clock: Clock::new(config.time),
         board,
-        world: b.world,
+        world,
         parts: b.parts,
         engine,
         count: 0,
         turn: 0,
+        working: 0,
         running: false,
         map_version: 0,
         a20: true,
@@ -166,18 +192,14 @@ fn layout(config: &Config) -> Layout {
     l
 }
 
-/// RAM from 0, with the hole below 1 MiB left to video memory, and from 4 GiB.
-fn map_ram(world: &mut World, l: &Layout) {
-    let mut add = |base, len, offset, name: &str| {
-        let target = Target::Ram { offset };
-        world.memory.add(Entry { base, len, target, priority: 0, name: name.into(), owner: None });
-    };
-    let low = l.ram_low.min(0xA_0000);
-    add(0, low, 0, "ram below 640 KiB");
-    if l.ram_low > 0xC_0000 {
-        add(0xC_0000, l.ram_low - 0xC_0000, 0xC_0000, "ram below 4 GiB");
-    }
-    add(boot::layout::FOUR_GB, l.ram_high, l.ram_low, "ram above 4 GiB");
+/// RAM from 0, with the hole below 1 MiB left to video memory and ROM, and from 4 GiB. RAM behind the hole is shown by the
+/// memory controller.
+fn map_ram(b: &mut Builder, l: &Layout) {
+    use boot::layout::{FOUR_GB, MB};
+    let ram = |offset| Target::Ram { offset };
+    b.map(0, l.ram_low.min(0xA_0000), ram(0), "ram below 640 KiB");
+    b.map(MB, l.ram_low.saturating_sub(MB), ram(MB), "ram below 4 GiB");
+    b.map(FOUR_GB, l.ram_high, ram(l.ram_low), "ram above 4 GiB");
 }
 
 /// Whether there is such a CPU, or what is wrong with the words.

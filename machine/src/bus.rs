@@ -19,6 +19,8 @@ pub struct CoreBus<'a> {
     pub pic: Option<DeviceId>,
     /// Every core sees its own local APIC here, whatever the map says.
     pub lapic_at: Option<u64>,
+    /// The core is in system management mode, which has memory of its own.
+    pub smm: bool,
 }
 
 impl CoreBus<'_> {
@@ -31,7 +33,7 @@ impl CoreBus<'_> {
                 Target::Io { device: id.0, bank: 0, at: phys & 0xfff }
             }
             // The map has the windows of all local APICs; those of the others are not for this core.
-            _ => match self.world.memory.at(phys) {
+            _ => match self.at(phys) {
                 Target::Io { device, .. }
                     if self.parts.get::<Lapic>(DeviceId(device)).is_some() =>
                 {
@@ -40,6 +42,18 @@ impl CoreBus<'_> {
                 t => t,
             },
         }
+    }
+    /// What the map says of an address.
+    fn at(&self, phys: u64) -> Target {
+        match self.world.smm.at(phys) {
+            t if self.smm && t != Target::Hole => t,
+            _ => self.world.memory.at(phys),
+        }
+    }
+    /// For how many bytes it says the same.
+    fn run(&self, phys: u64) -> u64 {
+        let run = self.world.memory.run(phys);
+        if self.smm { run.min(self.world.smm.run(phys)) } else { run }
     }
     fn read_target(&mut self, t: Target, w: Width) -> u64 {
         match t {
@@ -86,11 +100,14 @@ impl cpu::Bus for CoreBus<'_> {
         if self.lapic_at == Some(phys & !0xfff) {
             return None;
         }
+        if self.smm && self.world.smm.page(phys) != Some(Target::Hole) {
+            return self.world.smm.page(phys);
+        }
         self.world.memory.page(phys)
     }
     fn read(&mut self, count: u64, phys: u64, w: Width) -> u64 {
         self.sync(count);
-        if self.world.memory.run(phys) < w.bytes() {
+        if self.run(phys) < w.bytes() {
             return (0..w.bytes()).fold(0, |v, n| {
                 let t = self.target(phys + n);
                 v | (self.read_target(t, Width::W8) & 0xff) << (8 * n)
@@ -101,7 +118,7 @@ impl cpu::Bus for CoreBus<'_> {
     }
     fn write(&mut self, count: u64, phys: u64, w: Width, value: u64) {
         self.sync(count);
-        if self.world.memory.run(phys) < w.bytes() {
+        if self.run(phys) < w.bytes() {
             for n in 0..w.bytes() {
                 let t = self.target(phys + n);
                 self.write_target(t, Width::W8, value >> (8 * n) & 0xff);
@@ -177,6 +194,9 @@ impl cpu::Bus for CoreBus<'_> {
         let Some(own) = self.lapic.filter(|_| there) else { return false };
         self.parts.with_as(self.world, own, |l: &mut Lapic, cx| l.send_to(id, command, cx));
         true
+    }
+    fn set_smm(&mut self, on: bool) {
+        self.smm = on;
     }
     fn tpr(&mut self) -> u8 {
         self.lapic.and_then(|id| self.parts.get::<Lapic>(id)).map_or(0, Lapic::cr8)

@@ -68,6 +68,8 @@ pub struct Config {
     pub ram: u64,
     pub accel: Accel,
     pub boot: Boot,
+    /// `-fw_cfg`.
+    pub fw_files: Vec<FwFile>,
     /// COM1 to COM4: there, and joined to a back end, or not there.
     pub serial: [Option<Backend>; SERIAL_PORTS],
     /// The drives, to which devices are joined.
@@ -100,6 +102,7 @@ impl Default for Config {
             ram: 128 * MIB,
             accel: Accel::default(),
             boot: Boot::default(),
+            fw_files: Vec::new(),
             serial: [None; SERIAL_PORTS],
             drives: Vec::new(),
             flash: Vec::new(),
@@ -141,6 +144,10 @@ pub struct Board {
     pub graphics: bool,
     /// `i8042=`: whether there is a keyboard controller.
     pub i8042: bool,
+    /// `smm=`: whether CPUs have a system management mode.
+    pub smm: bool,
+    /// `-global mch.extended-tseg-mbytes=`.
+    pub extended_tseg: u16,
 }
 
 impl Default for Board {
@@ -153,6 +160,8 @@ impl Default for Board {
             pic: None,
             graphics: true,
             i8042: true,
+            smm: true,
+            extended_tseg: 16,
         }
     }
 }
@@ -207,8 +216,36 @@ pub struct Boot {
     pub kernel: Option<PathBuf>,
     pub initrd: Option<PathBuf>,
     pub append: Option<String>,
+    /// `-bios`: firmware, by its path or by a name to look for; `None`: there is none.
+    pub firmware: Option<PathBuf>,
+    /// `-L`: where to look for firmware first.
+    pub firmware_dirs: Vec<PathBuf>,
     /// `-boot order=`.
     pub order: Option<String>,
+    /// `-boot once=`: the order until the first reset.
+    pub once: Option<String>,
+    /// `-boot menu=`.
+    pub menu: bool,
+    /// `-boot strict=`: nothing but what has a boot index is tried.
+    pub strict: bool,
+    /// `-boot splash-time=`: how long the menu waits, in milliseconds.
+    pub splash_time: Option<u16>,
+    /// `-boot reboot-timeout=`: how long after a failure to boot, in milliseconds; -1: never.
+    pub reboot_timeout: Option<i32>,
+}
+
+/// One `-fw_cfg`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FwFile {
+    pub name: String,
+    pub content: FwContent,
+}
+
+/// What a `-fw_cfg` file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FwContent {
+    Text(Vec<u8>),
+    File(PathBuf),
 }
 
 /// One `-device`: a driver's name, and what was said of it.

@@ -2,9 +2,12 @@
 //!
 //! `-device`, `-global` and `device_add` read these rows; the board makes what they describe.
 
+mod ata;
+mod display;
 mod isa;
 mod pci;
 mod props;
+mod virtio;
 
 pub(crate) use isa::{pvpanic_port, serial};
 pub use props::{Prop, PropKind, Props, Value};
@@ -12,6 +15,7 @@ pub use props::{Prop, PropKind, Props, Value};
 use crate::board::{Builder, IsaLines};
 use crate::config::{Backend, DriveId};
 use hw::pci::Function;
+use std::path::PathBuf;
 
 /// A device that can be asked for.
 pub struct Driver {
@@ -21,7 +25,7 @@ pub struct Driver {
     /// The kind of bus that it has for others, how many of them, and how many places on each.
     pub(crate) carries: Option<(&'static str, u16, u16)>,
     /// What can be said of it, beside what its bus asks.
-    pub props: &'static [Prop],
+    pub props: &'static [&'static [Prop]],
 }
 
 /// Where a device stands, and how it is made.
@@ -30,9 +34,22 @@ pub(crate) enum Home {
     /// On the ISA bus.
     Isa(fn(&mut Builder, &IsaLines, &Props) -> Result<(), String>),
     /// A function on a PCI bus.
-    Pci(fn(&Props, &[Child<'_>]) -> Result<Made, String>),
+    Pci(fn(&Props, &mut Env<'_>) -> Result<Made, String>),
     /// Behind a controller that has this kind of bus.
     Behind(&'static str),
+}
+
+/// What a function is told of its machine.
+pub(crate) struct Env<'a> {
+    pub cpus: u32,
+    /// For memory of its own, and images to put there.
+    pub builder: &'a mut Builder,
+    /// A kernel starts without firmware.
+    pub without_firmware: bool,
+    /// Where firmware is looked for.
+    pub dirs: &'a [PathBuf],
+    /// What stands behind it.
+    pub children: &'a [Child<'a>],
 }
 
 /// A device behind a controller: its driver, what was said of it, and its number on that bus.
@@ -71,15 +88,20 @@ impl Driver {
     /// Everything that can be said of it.
     pub fn all_props(&self) -> impl Iterator<Item = &'static Prop> {
         let of_bus = match self.home {
-            Home::Isa(_) => &[],
+            Home::Isa(_) => &[][..],
             Home::Pci(_) => pci::PROPS,
             Home::Behind(_) => props::BEHIND,
         };
-        self.props.iter().chain(of_bus)
+        self.props.iter().copied().flatten().chain(of_bus)
     }
 }
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Driver> {
-    isa::DRIVERS.iter().chain(pci::DRIVERS)
+    isa::DRIVERS
+        .iter()
+        .chain(pci::DRIVERS)
+        .chain(ata::DRIVERS)
+        .chain(display::DRIVERS)
+        .chain(virtio::DRIVERS)
 }

@@ -24,6 +24,8 @@ pub struct World {
     pub drives: Drives,
     pub memory: Map,
     pub ports: Map,
+    /// What a CPU in system management mode sees in front of `memory`.
+    pub smm: Map,
     pub(crate) effects: VecDeque<Effect>,
     /// Requests for the front end.
     pub(crate) requests: Vec<(DeviceId, Request)>,
@@ -40,6 +42,8 @@ pub struct World {
 
 /// Priority of a device's window in the address map: above RAM, so that a guest that maps one over RAM sees it.
 const WINDOW: i32 = 1;
+/// The same of a window of the memory controller.
+const FRONT: i32 = 2;
 
 impl World {
     pub fn new(ram: Arc<Ram>, seed: u64, drives: Drives) -> Self {
@@ -50,6 +54,7 @@ impl World {
             drives,
             memory: Map::default(),
             ports: Map::default(),
+            smm: Map::default(),
             effects: VecDeque::new(),
             requests: Vec::new(),
             orders: Vec::new(),
@@ -93,9 +98,14 @@ impl World {
     }
     fn map_of(&mut self, space: Space) -> &mut Map {
         match space {
-            Space::Memory => &mut self.memory,
+            Space::Memory | Space::Front => &mut self.memory,
             Space::Io => &mut self.ports,
+            Space::Smm => &mut self.smm,
         }
+    }
+    /// How often the maps of memory have changed.
+    pub fn map_changes(&self) -> u64 {
+        self.memory.changes() + self.smm.changes()
     }
 }
 
@@ -156,7 +166,11 @@ impl Cx for Link<'_> {
         };
         match what {
             Request::Eoi(vector) => self.world.effects.push_back(Effect::Eoi(vector)),
-            Request::Cpu { .. } | Request::A20(_) | Request::Reset => {
+            Request::Cpu { .. }
+            | Request::A20(_)
+            | Request::Reset
+            | Request::FirmwareItem
+            | Request::Smi { .. } => {
                 self.world.orders.push(what);
                 self.world.attention = true;
             }
@@ -172,8 +186,9 @@ impl Cx for Link<'_> {
     fn map(&mut self, bank: u16, place: Option<Place>) {
         let device = self.id.0;
         let writes = Window { device, bank, at: 0 };
-        for space in [Space::Memory, Space::Io] {
-            let owner = |e: &Entry| e.owner == Some((device, bank));
+        for space in [Space::Memory, Space::Front, Space::Io, Space::Smm] {
+            let priority = if space == Space::Front { FRONT } else { WINDOW };
+            let owner = |e: &Entry| e.owner == Some((device, bank)) && e.priority == priority;
             let map = self.world.map_of(space);
             let old = map.entries().iter().find(|e| owner(e)).map(|e| (e.base, e.len, e.target));
             let new = place.filter(|p| p.space == space).map(|p| {
@@ -195,7 +210,7 @@ impl Cx for Link<'_> {
                     base,
                     len,
                     target,
-                    priority: WINDOW,
+                    priority,
                     name: format!("device {device} window {bank}"),
                     owner: Some((device, bank)),
                 });

@@ -9,6 +9,7 @@ pub mod config;
 pub mod devices;
 mod drives;
 mod fabric;
+pub mod firmware;
 mod machine;
 mod parts;
 mod saved;

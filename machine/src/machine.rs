@@ -61,6 +61,8 @@ pub struct Machine {
     pub count: u64,
     /// The core whose turn it is.
     pub(crate) turn: usize,
+    /// The core that works now, or did last.
+    pub(crate) working: usize,
     pub(crate) running: bool,
     /// The address-map version that the TLBs were filled from.
     pub(crate) map_version: u64,
@@ -86,14 +88,14 @@ impl Machine {
             cpu::event::power_on(core, n == 0);
             core.phys_mask = !0;
         }
-        self.turn = 0;
+        (self.turn, self.working) = (0, 0);
         self.engine.flush();
         self.flush_tlbs();
         self.obey();
         board::start(self)
     }
     fn flush_tlbs(&mut self) {
-        self.map_version = self.world.memory.changes();
+        self.map_version = self.world.map_changes();
         self.cores.iter_mut().for_each(|c| c.tlb.flush());
     }
 
@@ -144,6 +146,7 @@ impl Machine {
 
     /// Brings guest time up to date and wakes the devices whose time has come.
     fn wake_devices(&mut self) {
+        self.working = 0;
         self.world.now = self.clock.now(self.count);
         self.parts.wake_due(&mut self.world);
         let now = self.world.now;
@@ -176,6 +179,7 @@ impl Machine {
         }
         budget = budget.min(self.until - self.count);
         self.clock.set_waiting(false);
+        self.working = n;
         let core = &mut self.cores[n];
         let before = core.retired();
         core.set_budget(budget);
@@ -191,6 +195,7 @@ impl Machine {
             lapic,
             pic: self.board.pic,
             lapic_at: window,
+            smm: core.state.smm,
         };
         if self.plain {
             interpret(&mut Interp { c: core, bus: &mut bus });
@@ -243,6 +248,13 @@ impl Machine {
                         self.signal(cpu as usize, what)
                     }
                     Request::A20(on) => self.set_a20(on),
+                    Request::FirmwareItem => {
+                        crate::firmware::make_item(self, self.board.fw_cfg);
+                    }
+                    Request::Smi { all: false } => self.signal(self.working, CpuSignal::Smi),
+                    Request::Smi { all: true } => {
+                        (0..self.cores.len()).for_each(|n| self.signal(n, CpuSignal::Smi));
+                    }
                     Request::Reset => self.world.requests.push((DeviceId(0), Request::Reset)),
                     _ => {}
                 }
@@ -255,7 +267,7 @@ impl Machine {
             }
             self.world.requests.push((DeviceId(0), Request::Reset));
         }
-        if self.map_version != self.world.memory.changes() {
+        if self.map_version != self.world.map_changes() {
             self.flush_tlbs();
         }
         called
@@ -266,7 +278,7 @@ impl Machine {
         match what {
             CpuSignal::Intr(level) => core.intr = level,
             CpuSignal::Nmi => core.state.nmi_pending = true,
-            CpuSignal::Smi => core.state.smi_pending = true,
+            CpuSignal::Smi => core.state.smi_pending = self.config.board.smm,
             CpuSignal::Init => {
                 core.state.init_pending = true;
                 if let Some(&id) = self.parts.lapic_ids().get(n) {
@@ -304,6 +316,19 @@ impl Machine {
     /// What devices asked of the world since the last call.
     pub fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
         std::mem::take(&mut self.world.requests)
+    }
+    /// What the screen shows now: of the first display adapter there is.
+    pub fn picture(&mut self) -> Option<hw::Picture> {
+        self.world.now = self.clock.now(self.count);
+        let root: &hw::Root = self.parts.get(self.board.pci)?;
+        let vga = root.functions().find_map(|n| root.function::<hw::Vga>(n))?;
+        let ram = &self.world.ram;
+        let mut read = |at: u64, into: &mut [u8]| {
+            if ram.read(at, into).is_none() {
+                into.fill(0);
+            }
+        };
+        Some(vga.picture(&mut read, self.world.now))
     }
     /// What happened to drives since the last call.
     pub fn take_drive_events(&mut self) -> Vec<DriveEvent> {
@@ -349,6 +374,7 @@ impl Machine {
     /// Lets `f` use a core with its view of the machine, as between two of its instructions.
     pub fn with_core<R>(&mut self, n: usize, f: impl FnOnce(&mut Interp<'_>) -> R) -> R {
         let n = n.min(self.cores.len() - 1);
+        self.working = n;
         let core = &mut self.cores[n];
         let lapic = self.parts.lapic_ids().get(n).copied();
         let window = lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);
@@ -360,6 +386,7 @@ impl Machine {
             lapic,
             pic: self.board.pic,
             lapic_at: window,
+            smm: core.state.smm,
         };
         let r = f(&mut Interp { c: core, bus: &mut bus });
         self.obey();

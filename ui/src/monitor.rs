@@ -1,5 +1,6 @@
 //! What users and programs say to a running machine.
 
+mod block;
 pub mod editor;
 pub mod examine;
 pub mod expression;
@@ -8,4 +9,5 @@ mod hmp_info;
 pub mod keys;
 mod pointer;
 pub mod qmp;
+mod qmp_block;
 mod qmp_commands;

@@ -22,7 +22,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use number::whole;
+pub use number::{on_off, size, whole};
 pub use table::{log_help, log_item, usage};
 
 /// All that a command line says.

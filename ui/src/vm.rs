@@ -1,7 +1,9 @@
 //! The machine with what users can do to it: run, stop, reset, leave; and what monitors are told about it.
 
+mod disks;
 mod time;
 
+use crate::blocks::Blocks;
 use crate::chardev::Ring;
 use crate::guest::{DeviceId, Guest};
 use crate::log::Target;
@@ -105,6 +107,7 @@ pub struct Vm {
     pub log: Log,
     pub log_target: Target,
     pub lines: Vec<Line>,
+    pub blocks: Blocks,
     notices: Vec<Notice>,
     /// Keys that are held down, and until when.
     held: Vec<(Instant, u8)>,
@@ -125,6 +128,7 @@ impl Vm {
             config: options.config.clone(),
             log_target,
             lines: Vec::new(),
+            blocks: Blocks::default(),
             notices: Vec::new(),
             held: Vec::new(),
             buttons: 0,
@@ -283,6 +287,8 @@ impl Vm {
             | Request::Cpu { .. }
             | Request::A20(_)
             | Request::Eoi(_)
+            | Request::FirmwareItem
+            | Request::Smi { .. }
             | Request::Disk { .. }
             | Request::DiskAbandon { .. } => {}
             Request::From(_, what) => self.request(from, *what),
@@ -387,6 +393,16 @@ impl Vm {
         let hex: String = self.config.uuid.iter().map(|b| format!("{b:02x}")).collect();
         let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
         parts.join("-")
+    }
+
+    /// `screendump`.
+    pub fn screendump(&mut self, path: &str, format: &str) -> Result<(), String> {
+        let format = format.parse()?;
+        let (width, height, rgb) = self.guest.picture().ok_or("There is no screen")?;
+        let told =
+            |e: std::io::Error| format!("cannot write '{path}': {}", crate::options::reason(&e));
+        let mut file = std::fs::File::create(path).map_err(told)?;
+        crate::picture::write(format, width, height, &rgb, &mut file).map_err(told)
     }
 
     /// The memory of a ring buffer.

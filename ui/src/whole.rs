@@ -154,6 +154,10 @@ impl Guest for Whole {
     fn finish_disks(&mut self) -> Vec<(DriveId, io::Error)> {
         self.0.world.drives.finish_all()
     }
+    fn picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
+        let p = self.0.picture()?;
+        Some((p.width, p.height, p.rgb))
+    }
     fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
         self.0.save(to)
     }

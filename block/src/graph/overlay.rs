@@ -1,7 +1,7 @@
 //! Overlays: a temporary one that goes with the process, and one that a running disk goes on in (`blockdev-snapshot-sync`).
 
+use super::Graph;
 use super::build::{Made, format};
-use super::{Entry, Graph};
 use crate::node::Kind;
 use crate::qcow2::{Create, Options, Qcow2, create};
 use crate::{
@@ -117,7 +117,7 @@ impl Graph {
 
     /// A node's name, under which it can be found.
     fn name_of(&mut self, node: &Arc<Node>) -> String {
-        let entry = self.nodes.entry(node.name.clone()).or_insert_with(Entry::default);
+        let entry = self.nodes.entry(node.name.clone()).or_default();
         entry.node = Arc::downgrade(node);
         node.name.clone()
     }

@@ -228,3 +228,59 @@ fn what_is_read_only_is() {
     force.force_share = Some(true);
     assert!(refused(&force).contains("force-share"));
 }
+
+#[test]
+fn a_disk_goes_on_in_overlays_while_it_is_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    std::fs::write(d.join("0"), vec![0; 1 << 20]).unwrap();
+    let mut g = Graph::new();
+    let mut node = g.open(&NodeSpec::disk(d.join("0"), Some("raw")).unwrap()).unwrap();
+    let device = g.attach(node.clone(), true);
+    let mut q = Queue::new(device.clone(), 4, Arc::new(|| {})).unwrap();
+    let block = |n: u64| (n * 37 % 256) * 4096;
+    for n in 0..2000u64 {
+        q.submit(
+            n,
+            Op::Write { at: block(n), data: vec![(n >> 8) as u8 + 1; 4096], fua: n % 100 == 0 },
+        );
+        if n % 256 == 255 {
+            // The blocks of one round are all different; the next round waits for them.
+            while let Some(done) = q.wait() {
+                done.result.unwrap();
+            }
+        } else if n % 300 == 150 {
+            let file = d.join(n.to_string());
+            node = g.snapshot(&node, &SnapshotSync { file, name: None, existing: false }).unwrap();
+        }
+    }
+    while let Some(done) = q.wait() {
+        done.result.unwrap();
+    }
+    assert_eq!(device.node().describe().backing_depth, 7);
+    let newest = |b: u64| (0..2000u64).rfind(|&n| block(n) == b * 4096).map(|n| (n >> 8) as u8 + 1);
+    (0..256).for_each(|b| assert_eq!(Some(byte(&*device, b * 4096)), newest(b), "block {b}"));
+}
+
+#[test]
+fn limits_of_a_group_and_of_a_device_can_be_changed() {
+    let mut g = Graph::new();
+    let null = || Child::from(Driver::Null { size: 1 << 20, zeroes: true });
+    let mut limits = throttle::Limits::default();
+    limits.operations[0].rate = 1;
+    let group = || Some("g".to_owned());
+    let a = g.open(&Driver::Throttle { file: null(), group: group(), limits }.into()).unwrap();
+    let b = Driver::Throttle { file: null(), group: group(), limits: Default::default() };
+    let b = g.open(&b.into()).unwrap();
+    assert!(b.throttle().unwrap().limiter.limits() == limits && a.throttle().is_some());
+    assert!(b.try_read(0, &mut [0; 512]).is_none());
+    let node = g.open(&Driver::Null { size: 1 << 20, zeroes: true }.into()).unwrap();
+    let device = g.attach(node, true);
+    assert!(device.try_read(0, &mut [0; 512]).is_some());
+    device.limiter.set(limits);
+    assert!(device.try_read(0, &mut [0; 512]).is_none());
+    g.unthrottle();
+    assert!(b.try_read(0, &mut [0; 512]).is_some() && device.try_read(0, &mut [0; 512]).is_some());
+    limits.bytes[0].max = 1;
+    assert!(g.open(&Driver::Throttle { file: null(), group: None, limits }.into()).is_err());
+}

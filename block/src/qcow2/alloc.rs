@@ -67,9 +67,15 @@ pub fn read_padded(file: &dyn Image, at: u64, into: &mut [u8]) -> Result<()> {
 }
 
 impl Alloc {
-    /// Reads the refcount table.
-    pub fn new(file: Arc<dyn Image>, h: &Header, cache: usize, zeroed: bool) -> Result<Alloc> {
-        let mut bytes = vec![0; (h.reftable_clusters as u64 * h.cluster()) as usize];
+    /// Reads the refcount table; `None` where nothing is going to be written.
+    pub fn new(
+        file: Arc<dyn Image>,
+        h: &Header,
+        cache: Option<usize>,
+        zeroed: bool,
+    ) -> Result<Alloc> {
+        let clusters = if cache.is_some() { h.reftable_clusters as u64 } else { 0 };
+        let mut bytes = vec![0; (clusters * h.cluster()) as usize];
         read_padded(&*file, h.reftable_at, &mut bytes)?;
         let table: Vec<u64> = (0..bytes.len() / 8).map(|n| u64_at(&bytes, n * 8) & !511).collect();
         let unused = file.info().len.next_multiple_of(h.cluster());
@@ -80,7 +86,7 @@ impl Alloc {
             table,
             table_at: h.reftable_at,
             table_dirty: BTreeSet::new(),
-            blocks: Tables::new(cache.div_ceil(h.cluster() as usize).max(4)),
+            blocks: Tables::new(cache.unwrap_or(0).div_ceil(h.cluster() as usize).max(4)),
             hint: 0,
             unused,
             zeroed,
@@ -88,8 +94,15 @@ impl Alloc {
         };
         alloc.meta.insert(0);
         alloc.note_meta(h.reftable_at, bytes.len() as u64);
-        let blocks: Vec<u64> = alloc.table.iter().copied().filter(|&b| b != 0).collect();
-        blocks.iter().for_each(|&b| alloc.note_meta(b, 1));
+        for n in 0..alloc.table.len() {
+            let at = alloc.table[n];
+            // A block that counts for several ranges would be searched for each of them.
+            if at != 0 && !alloc.meta.insert(at >> alloc.cluster_bits) {
+                return Err(corrupt(&format!(
+                    "refcount block {n} at {at:#x} is another table, too"
+                )));
+            }
+        }
         Ok(alloc)
     }
     /// These bytes hold tables.

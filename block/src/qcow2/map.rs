@@ -26,6 +26,9 @@ pub struct Map {
     cluster: u64,
 }
 
+/// References dropped that are remembered before they are written.
+const MOST_DROPPED: usize = 1 << 16;
+
 impl Map {
     pub fn new(l1: Vec<u64>, tables: usize, cluster: u64) -> Map {
         Map {
@@ -157,7 +160,7 @@ impl Qcow2 {
     pub(super) fn own_table(&self, n: usize) -> Result<(MutexGuard<'_, Map>, u64)> {
         loop {
             let map = hold(&self.map);
-            if map.l2.crowded() {
+            if map.l2.crowded() || map.dropped.len() > MOST_DROPPED {
                 drop(map);
                 self.checkpoint()?;
                 continue;

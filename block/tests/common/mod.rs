@@ -8,11 +8,19 @@ use std::sync::Arc;
 
 /// Runs qemu-img; gives its exit code and what it said.
 pub fn qemu_img_says(args: &[&str]) -> (i32, String) {
-    let out = Command::new("qemu-img").args(args).output().unwrap_or_else(|e| {
-        panic!("these tests need qemu-img (package qemu-utils), and it does not run: {e}")
-    });
-    let text = [out.stdout, out.stderr].concat();
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+    for _ in 0..100 {
+        let out = Command::new("qemu-img").args(args).output().unwrap_or_else(|e| {
+            panic!("these tests need qemu-img (package qemu-utils), and it does not run: {e}")
+        });
+        let text = [out.stdout, out.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        // A program that another test starts has our files open until it is loaded.
+        if !text.contains("Failed to get") {
+            return (out.status.code().unwrap_or(-1), text);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("qemu-img {args:?}: locked");
 }
 /// Runs qemu-img, which has to succeed.
 pub fn qemu_img(args: &[&str]) -> String {
@@ -42,7 +50,7 @@ pub fn contents(path: &Path) -> Vec<u8> {
 }
 /// A directory on a file system with direct access, where the build is.
 pub fn dir() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    tempfile::tempdir_in(option_env!("CARGO_TARGET_TMPDIR").unwrap_or(".")).unwrap()
 }
 pub fn path(dir: &tempfile::TempDir, file: &str) -> PathBuf {
     dir.path().join(file)

@@ -46,11 +46,22 @@ fn cr4_bits(s: &Interp<'_>) -> u64 {
     table.iter().filter(|&&(_, f)| s.c.model.offers(f)).fold(1 << 8, |all, &(n, _)| all | 1 << n)
 }
 
+/// Bits of CR4 and EFER that this core has.
+pub fn bits(s: &Interp<'_>) -> (u64, u64) {
+    (cr4_bits(s), super::msr::efer_bits(s))
+}
+
+/// Whether a value of CR0 goes together.
+pub fn cr0_is_sound(v: u64) -> bool {
+    use cr0::*;
+    v >> 32 == 0 && (v & PG == 0 || v & PE != 0) && (v & NW == 0 || v & CD != 0)
+}
+
 /// MOV to CR0, and LMSW.
 pub fn set_cr0(s: &mut Interp<'_>, v: u64) -> Result<(), Raised> {
     use cr0::*;
     let old = s.c.state.cr0;
-    if v >> 32 != 0 || v & PG != 0 && v & PE == 0 || v & NW != 0 && v & CD == 0 {
+    if !cr0_is_sound(v) {
         return s.raise(Exception::GP0);
     }
     let new = v & ALL | ET;

@@ -262,15 +262,17 @@ pub fn write(s: &mut Interp<'_>, n: u32, v: u64) -> Option<()> {
     Some(())
 }
 
+/// Bits of EFER that this core has.
+pub(super) fn efer_bits(s: &Interp<'_>) -> u64 {
+    use efer::*;
+    let table = [(SCE, Feature::Syscall), (LME, Feature::Lm), (NXE, Feature::Nx)];
+    table.iter().filter(|(_, f)| s.c.model.offers(*f)).fold(LMA, |all, (bit, _)| all | bit)
+}
+
 fn set_efer(s: &mut Interp<'_>, v: u64) -> Option<()> {
     use efer::*;
     let old = s.c.state.msr.efer;
-    let mut allowed = LMA;
-    for (bit, f) in [(SCE, Feature::Syscall), (LME, Feature::Lm), (NXE, Feature::Nx)] {
-        if s.c.model.offers(f) {
-            allowed |= bit;
-        }
-    }
+    let allowed = efer_bits(s);
     let paging = s.c.state.cr0 >> 31 & 1 != 0;
     if v & !allowed != 0 || paging && (v ^ old) & LME != 0 {
         return None;

@@ -78,6 +78,7 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Rdtscp    big misc::rdtscp END;
     Reservednop big misc::nop;
     Retf      big far::ret END;
+    Rsm       big smm::rsm END;
     Serialize big misc::nop END;
     Sfence    big misc::nop;
     Sgdt      big table::sgdt;

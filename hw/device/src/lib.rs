@@ -36,6 +36,10 @@ pub struct Reg {
 pub enum Space {
     Memory,
     Io,
+    /// Memory, in front of all that other devices show: for the memory controller.
+    Front,
+    /// What a CPU in system management mode sees in front of all memory.
+    Smm,
 }
 
 /// Where a register window is to be seen.
@@ -123,6 +127,10 @@ pub enum Request {
     DiskAbandon { unit: u16 },
     /// The function of this number is gone from the bus: its back ends are free, and so is its number.
     Unplugged(u16),
+    /// The firmware configuration device waits for the item that was selected.
+    FirmwareItem,
+    /// A system management interrupt: for the CPU that works now, or for all.
+    Smi { all: bool },
     /// One part of a device asks; answers go back as [`Input::To`] with the same number.
     From(u16, Box<Request>),
 }

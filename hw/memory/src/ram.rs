@@ -203,17 +203,25 @@ impl Ram {
 
     /// Gives the host memory back; the bytes read as zero afterwards.
     pub fn discard_all(&self) {
+        self.discard(self.len);
+    }
+
+    /// The same of the first `len` bytes, which are whole pages.
+    pub fn discard(&self, len: u64) {
+        let len = len.min(self.len) & !(PAGE - 1);
         // SAFETY: anonymous private memory; nobody holds references into it, and its bytes may be anything to a guest.
         #[cfg(target_os = "linux")]
-        if unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) }.is_ok() {
-            (0..self.len).step_by(PAGE as usize).for_each(|at| {
+        if let how = memmap2::UncheckedAdvice::DontNeed
+            && unsafe { self.map.unchecked_advise_range(how, 0, len as usize) }.is_ok()
+        {
+            (0..len).step_by(PAGE as usize).for_each(|at| {
                 if self.flags(at) != 0 {
                     self.note_write(at, PAGE)
                 }
             });
             return;
         }
-        let _ = self.fill(0, self.len, 0);
+        let _ = self.fill(0, len, 0);
     }
 }
 
@@ -232,6 +240,15 @@ mod test {
         assert_eq!(r.read_u64(u64::MAX - 3), None);
         assert_eq!(r.write(u64::MAX, &[1]), None);
         assert_eq!(r.copy(0, 8190, 4), None);
+    }
+
+    #[test]
+    fn what_is_behind_the_discarded_stays() {
+        let r = Ram::new(4 * PAGE).unwrap();
+        r.fill(0, 4 * PAGE, 7).unwrap();
+        r.discard(2 * PAGE + 5);
+        let at = |n: u64| r.read_u32(n).unwrap() as u8;
+        assert_eq!([at(0), at(2 * PAGE - 4), at(2 * PAGE), at(4 * PAGE - 4)], [0, 0, 7, 7]);
     }
 
     #[test]

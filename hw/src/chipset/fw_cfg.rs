@@ -1,7 +1,9 @@
 //! QEMU's firmware configuration device.  QEMU docs/specs/fw_cfg.rst.
 //!
 //! Bank 0 is twelve ports at 0x510: the selector (16 bits, little endian), the data port at 1, the DMA address at 4 (64
-//! bits, big endian). Items are added by the board before the machine starts.
+//! bits, big endian). Items are added by the board before the machine starts, or, where they say what the guest has made of
+//! the machine until then, when it selects them: then the device asks ([`Request::FirmwareItem`]) and waits for [`FwCfg::go_on`],
+//! which comes before the guest's next instruction.
 
 use device::*;
 use std::collections::BTreeMap;
@@ -60,12 +62,36 @@ state! {
         3 dma_high: u32 = 0,
         /// What the guest wrote to the items it may write.
         4 written: Vec<(u16, crate::Bytes)> = Vec::new(),
+        /// The items made on request that have been made.
+        5 made: Vec<u16> = Vec::new(),
     }
 }
 
 struct Item {
     bytes: Vec<u8>,
     writable: bool,
+    /// What it was at reset, if it is made on request.
+    live: Option<Vec<u8>>,
+}
+
+impl Item {
+    /// Whether it may differ from what the board made it.
+    fn changes(&self) -> bool {
+        self.writable || self.live.is_some()
+    }
+}
+
+/// What waits for an item to be made.
+#[derive(Clone, Copy)]
+enum Waiting {
+    Select,
+    /// The rest of a DMA operation, by its descriptor.
+    Dma {
+        at: u64,
+        control: u32,
+        length: u32,
+        address: u64,
+    },
 }
 
 pub struct FwCfg {
@@ -73,6 +99,7 @@ pub struct FwCfg {
     items: BTreeMap<u16, Item>,
     /// Names of the files, from selector [`FILES`] on.
     names: Vec<String>,
+    waiting: Option<Waiting>,
 }
 
 impl Default for FwCfg {
@@ -83,7 +110,8 @@ impl Default for FwCfg {
 
 impl FwCfg {
     pub fn new() -> Self {
-        let mut d = Self { s: State::default(), items: BTreeMap::new(), names: Vec::new() };
+        let mut d =
+            Self { s: State::default(), items: BTreeMap::new(), names: Vec::new(), waiting: None };
         d.add(SIGNATURE, *b"QEMU");
         // The traditional interface, and DMA.
         d.add(ID, 3u32.to_le_bytes());
@@ -92,7 +120,8 @@ impl FwCfg {
     }
     /// Adds, or replaces, the item of a well-known selector.
     pub fn add(&mut self, key: u16, bytes: impl Into<Vec<u8>>) {
-        self.items.insert(key & 0xBFFF, Item { bytes: bytes.into(), writable: false });
+        let item = Item { bytes: bytes.into(), writable: false, live: None };
+        self.items.insert(key & 0xBFFF, item);
     }
     pub fn add_u16(&mut self, key: u16, value: u16) {
         self.add(key, value.to_le_bytes());
@@ -105,18 +134,48 @@ impl FwCfg {
     }
     /// Adds, or replaces, a file of at most 55 bytes of name.
     pub fn add_file(&mut self, name: &str, bytes: impl Into<Vec<u8>>) {
-        self.put_file(name, bytes.into(), false);
+        self.put_file(name, Item { bytes: bytes.into(), writable: false, live: None });
+    }
+    /// A file that is made when the guest selects it; until then it is so. Its length must stay.
+    pub fn add_live_file(&mut self, name: &str, bytes: impl Into<Vec<u8>>) {
+        let bytes = bytes.into();
+        self.put_file(name, Item { live: Some(bytes.clone()), bytes, writable: false });
+    }
+    /// The file that the device waits for.
+    pub fn wanted(&self) -> Option<&str> {
+        self.waiting?;
+        let n = self.s.selector.checked_sub(FILES)?;
+        self.names.get(n as usize).map(|name| name.as_str())
+    }
+    /// Gives a live file its contents.
+    pub fn make(&mut self, name: &str, mut bytes: Vec<u8>) {
+        let Some(n) = self.names.iter().position(|have| have == name) else { return };
+        let key = FILES + n as u16;
+        if let Some(item) = self.items.get_mut(&key) {
+            bytes.resize(item.bytes.len(), 0);
+            item.bytes = bytes;
+            if !self.s.made.contains(&key) {
+                self.s.made.push(key);
+            }
+        }
+    }
+    /// What was wanted has been made, or cannot be: goes on with what waited for it.
+    pub fn go_on(&mut self, cx: &mut dyn Cx) {
+        if let Some(Waiting::Dma { at, control, length, address }) = self.waiting.take() {
+            let done = self.transfer(control & !SELECT, length, address, cx).is_some();
+            self.answer(at, done, cx);
+        }
     }
     /// A file that the guest may write by DMA.
     pub fn add_writable_file(&mut self, name: &str, bytes: impl Into<Vec<u8>>) {
-        self.put_file(name, bytes.into(), true);
+        self.put_file(name, Item { bytes: bytes.into(), writable: true, live: None });
     }
-    fn put_file(&mut self, name: &str, bytes: Vec<u8>, writable: bool) {
+    fn put_file(&mut self, name: &str, item: Item) {
         let n = self.names.iter().position(|have| have == name).unwrap_or_else(|| {
             self.names.push(name.to_string());
             self.names.len() - 1
         });
-        self.items.insert(FILES + n as u16, Item { bytes, writable });
+        self.items.insert(FILES + n as u16, item);
         self.list_files();
     }
     /// The directory: a count, then size, selector, name of each, sorted by name. Its numbers are big endian.
@@ -141,9 +200,16 @@ impl FwCfg {
         let n = self.names.iter().position(|have| have == name)?;
         self.items.get(&(FILES + n as u16)).map(|item| item.bytes.as_slice())
     }
-    fn select(&mut self, key: u16) {
+    /// Selects an item; `true` if it has to be made first.
+    fn select(&mut self, key: u16) -> bool {
         // Bit 14 once asked for writing by the data port, which is no more.
-        (self.s.selector, self.s.offset) = (key & 0xBFFF, 0);
+        let key = key & 0xBFFF;
+        (self.s.selector, self.s.offset) = (key, 0);
+        self.items.get(&key).is_some_and(|item| item.live.is_some()) && !self.s.made.contains(&key)
+    }
+    fn wait(&mut self, what: Waiting, cx: &mut dyn Cx) {
+        self.waiting = Some(what);
+        cx.ask(Request::FirmwareItem);
     }
     /// The next bytes of the selected item; zeros after its end.
     fn next(&mut self, into: &mut [u8]) {
@@ -161,17 +227,19 @@ impl FwCfg {
         let word = |i: usize| u32::from_be_bytes([0, 1, 2, 3].map(|n| descriptor[i + n]));
         let (control, length) = (word(0), word(4));
         let address = u64::from(word(8)) << 32 | u64::from(word(12));
-        let result =
-            read.and_then(|()| self.transfer(control, length, address, cx).ok_or(DmaFault));
-        let status = if result.is_ok() { 0 } else { ERROR };
+        if read.is_ok() && control & SELECT != 0 && self.select((control >> 16) as u16) {
+            return self.wait(Waiting::Dma { at, control, length, address }, cx);
+        }
+        let done = read.is_ok() && self.transfer(control, length, address, cx).is_some();
+        self.answer(at, done, cx);
+    }
+    fn answer(&mut self, at: u64, done: bool, cx: &mut dyn Cx) {
+        let status = if done { 0 } else { ERROR };
         if cx.dma().write(at, &status.to_be_bytes()).is_err() {
             cx.complain(format_args!("fw_cfg: no memory for a DMA descriptor at {at:#x}"));
         }
     }
     fn transfer(&mut self, control: u32, length: u32, address: u64, cx: &mut dyn Cx) -> Option<()> {
-        if control & SELECT != 0 {
-            self.select((control >> 16) as u16);
-        }
         if control & READ != 0 {
             self.copy_out(length, address, cx)
         } else if control & WRITE != 0 {
@@ -226,7 +294,11 @@ impl Device for FwCfg {
     }
     fn write(&mut self, at: Reg, w: Width, value: u64, cx: &mut dyn Cx) {
         match (at.at, w) {
-            (0, Width::W16) => self.select(value as u16),
+            (0, Width::W16) => {
+                if self.select(value as u16) {
+                    self.wait(Waiting::Select, cx);
+                }
+            }
             (4, Width::W32) => self.s.dma_high = (value as u32).swap_bytes(),
             (8, Width::W32) => {
                 let high = std::mem::take(&mut self.s.dma_high);
@@ -237,10 +309,18 @@ impl Device for FwCfg {
         }
     }
     fn reset(&mut self) {
-        self.s = State::default();
+        (self.s, self.waiting) = (State::default(), None);
+        for item in self.items.values_mut() {
+            if let Some(first) = &item.live {
+                item.bytes.clone_from(first);
+            }
+            if item.writable {
+                item.bytes.fill(0);
+            }
+        }
     }
     fn save(&self) -> Vec<u8> {
-        let written = self.items.iter().filter(|(_, item)| item.writable);
+        let written = self.items.iter().filter(|(_, item)| item.changes());
         let written = written.map(|(key, item)| (*key, crate::Bytes(item.bytes.clone()))).collect();
         State { written, ..self.s.clone() }.save()
     }
@@ -250,14 +330,17 @@ impl Device for FwCfg {
         let fits = |(key, bytes): &(u16, crate::Bytes)| {
             self.items
                 .get(key)
-                .is_some_and(|item| item.writable && item.bytes.len() == bytes.0.len())
+                .is_some_and(|item| item.changes() && item.bytes.len() == bytes.0.len())
         };
         if !written.iter().all(fits) {
             return Err(Misfit::Unfit("fw_cfg: another set of writable files".into()));
         }
         for (key, bytes) in written {
-            self.items.insert(key, Item { bytes: bytes.0, writable: true });
+            if let Some(item) = self.items.get_mut(&key) {
+                item.bytes = bytes.0;
+            }
         }
+        self.waiting = None;
         self.s = s;
         Ok(())
     }
@@ -326,6 +409,32 @@ mod test {
         assert_eq!(dir[68..77], [0, 0, 0, 20, 0, 0x20, 0, 0, b'e']);
         select(&mut d, &mut b, 0x20);
         assert_eq!(bytes(&mut d, &mut b, 21), [[1; 20].as_slice(), &[0]].concat());
+    }
+
+    #[test]
+    fn a_live_file_is_made_before_it_is_read() {
+        let (mut d, mut b) = world();
+        d.add_live_file("t", *b"old");
+        select(&mut d, &mut b, 0x20);
+        assert_eq!((d.wanted(), b.asked.len()), (Some("t"), 1));
+        d.go_on(&mut b);
+        assert_eq!(
+            dma(&mut d, &mut b, 0x20 << 16 | SELECT | READ, 3, 0x100),
+            0x20 << 16 | 0xA,
+            "waits"
+        );
+        d.make("t", b"new!".to_vec());
+        d.go_on(&mut b);
+        assert_eq!((&b.ram[0x100..0x103], &b.ram[0x10..0x14]), (&b"new"[..], &[0; 4][..]));
+        assert_eq!(dma(&mut d, &mut b, 0x20 << 16 | SELECT | READ, 3, 0x180), 0, "made already");
+        let mut e = FwCfg::new();
+        e.add_live_file("t", *b"old");
+        e.load(&d.save()).unwrap();
+        assert_eq!(e.file("t"), Some(&b"new"[..]));
+        d.reset();
+        assert_eq!(d.file("t"), Some(&b"old"[..]));
+        select(&mut d, &mut b, 0x20);
+        assert!(d.wanted().is_some());
     }
 
     #[test]

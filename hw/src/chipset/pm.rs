@@ -42,6 +42,10 @@ state! {
         9 apm: [u8; 2] = [0; 2],
         /// ICH9's watchdog.
         11 tco: tco::State = tco::State::default(),
+        /// What firmware and board have agreed on. Bit 0: commands interrupt all CPUs.
+        12 agreed: u64 = 0,
+        /// The global enable of SMIs stays as it is until reset.
+        13 smi_locked: bool = false,
     }
 }
 
@@ -162,7 +166,8 @@ impl Pm {
             }
             (0x30..0x34, Chip::Ich9) => {
                 let (mask, v) = wide((at - 0x30) / 2);
-                s.smi_enable = s.smi_enable & !(mask as u32) | v as u32;
+                let keep = !(mask as u32) | if s.smi_locked { GLOBAL_SMI } else { 0 };
+                s.smi_enable = s.smi_enable & keep | v as u32 & !keep;
             }
             (0x34..0x38, Chip::Ich9) => s.smi_status &= !(wide((at - 0x34) / 2).1 as u32),
             (0x60..0x80, Chip::Ich9) => s.tco.write(at - 0x60, mask, v, cx.now()),
@@ -190,18 +195,19 @@ impl Pm {
     pub fn read_apm(&self, at: u64, w: Width) -> u64 {
         join(at, w, 1, |at| self.s.apm.get(at as usize).map_or(0xFF, |v| u64::from(*v)))
     }
-    pub fn write_apm(&mut self, at: u64, w: Width, value: u64, cx: &mut dyn Cx) {
+    /// Whether commands interrupt: PIIX4 has that bit in configuration space.
+    pub fn write_apm(&mut self, at: u64, w: Width, value: u64, gate: bool, cx: &mut dyn Cx) {
         split(at, w, 1, value, |at, _, v| {
             if at < 2 {
                 self.s.apm[at as usize] = v as u8;
             }
             if at == 0 {
-                self.command(v as u8, cx);
+                self.command(v as u8, gate, cx);
             }
         });
     }
     /// Software takes over, or gives back, power management.  ACPI 6.5, 4.8.2.1 and 5.2.9.
-    fn command(&mut self, command: u8, cx: &mut dyn Cx) {
+    fn command(&mut self, command: u8, gate: bool, cx: &mut dyn Cx) {
         let (enable, disable) = self.acpi_commands();
         let sci = command == enable || command != disable && self.s.control.sci();
         self.s.control = self.s.control.with_sci(sci);
@@ -209,10 +215,22 @@ impl Pm {
             return;
         }
         let wanted = GLOBAL_SMI | APM_SMI;
-        if self.smm && (self.chip == Chip::Piix4 || self.s.smi_enable & wanted == wanted) {
+        let enabled = match self.chip {
+            Chip::Piix4 => gate,
+            Chip::Ich9 => self.s.smi_enable & wanted == wanted,
+        };
+        if self.smm && enabled {
             self.s.smi_status |= APM_SMI;
-            cx.ask(Request::Cpu { cpu: 0, what: CpuSignal::Smi });
+            cx.ask(Request::Smi { all: self.s.agreed & 1 != 0 });
         }
+    }
+    /// Firmware asked for features of system management interrupts that there are.
+    pub fn agree(&mut self, features: u64) {
+        self.s.agreed = features;
+    }
+    /// Locks the global enable of SMIs.
+    pub fn lock_smi(&mut self) {
+        self.s.smi_locked = true;
     }
     /// What the firmware tables say to write to port 0xB2 to enable and to disable ACPI.
     pub fn acpi_commands(&self) -> (u8, u8) {
@@ -285,13 +303,38 @@ mod test {
     fn the_command_port_hands_power_management_over() {
         for (chip, enable, disable) in [(Chip::Ich9, 2, 3), (Chip::Piix4, 0xF1, 0xF0)] {
             let (mut pm, mut b) = (Pm::new(chip, false), Bench::default());
-            pm.write_apm(0, W8, enable, &mut b);
+            pm.write_apm(0, W8, enable, true, &mut b);
             assert_eq!((pm.read(4, W16, 0), pm.read_apm(0, W8)), (1, enable));
-            pm.write_apm(0, W8, 0x55, &mut b);
+            pm.write_apm(0, W8, 0x55, true, &mut b);
             assert_eq!(pm.read(4, W16, 0), 1);
-            pm.write_apm(0, W8, disable, &mut b);
+            pm.write_apm(0, W8, disable, true, &mut b);
             assert_eq!((pm.read(4, W16, 0), b.asked.len()), (0, 0));
         }
+    }
+
+    #[test]
+    fn commands_interrupt_when_that_is_enabled() {
+        let smi = |all| Request::Smi { all };
+        let (mut pm, mut b) = (Pm::new(Chip::Ich9, true), Bench::default());
+        pm.write_apm(0, W8, 9, true, &mut b);
+        pm.write(0x30, W32, 0x20, &mut b);
+        pm.write_apm(0, W8, 9, true, &mut b);
+        assert!(b.asked.is_empty());
+        pm.write(0x30, W32, 0x21, &mut b);
+        pm.write_apm(0, W8, 9, true, &mut b);
+        pm.agree(1);
+        pm.write_apm(1, W8, 9, true, &mut b);
+        pm.write_apm(0, W8, 9, true, &mut b);
+        assert_eq!((&b.asked[..], pm.read(0x34, W32, 0)), (&[smi(false), smi(true)][..], 0x20));
+        pm.lock_smi();
+        pm.write(0x30, W32, 0, &mut b);
+        assert_eq!(pm.read(0x30, W32, 0), 1);
+        let (mut pm, mut b) = (Pm::new(Chip::Piix4, true), Bench::default());
+        pm.write_apm(0, W8, 9, false, &mut b);
+        pm.write_apm(0, W8, 0xF1, true, &mut b);
+        assert!(b.asked.is_empty(), "switched off; and the switch to ACPI is the chip's own");
+        pm.write_apm(0, W8, 9, true, &mut b);
+        assert_eq!(b.asked, [smi(false)]);
     }
 
     #[test]

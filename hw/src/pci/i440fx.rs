@@ -2,6 +2,7 @@
 //!
 //! Intel 82441FX, 82371SB (PIIX3) and 82371AB (PIIX4) data sheets; reset values as QEMU has them.
 
+use super::dram::{self, Around, Smram};
 use super::smbus::Host;
 use super::{Config, Function, Ids, Pam};
 use crate::chipset::pm::{self, Chip, Pm};
@@ -9,66 +10,79 @@ use device::*;
 
 const INTEL: u16 = 0x8086;
 
-/// A function that is its configuration space.
-macro_rules! plain_function {
-    ($t:ident, $name:literal) => {
-        impl Function for $t {
-            fn config(&self) -> &Config {
-                &self.config
-            }
-            fn config_mut(&mut self) -> &mut Config {
-                &mut self.config
-            }
-            fn removable(&self) -> bool {
-                false
-            }
-        }
-        impl Device for $t {
-            fn name(&self) -> &'static str {
-                $name
-            }
-            fn read(&mut self, _: Reg, w: Width, _: &mut dyn Cx) -> u64 {
-                w.mask()
-            }
-            fn write(&mut self, _: Reg, _: Width, _: u64, _: &mut dyn Cx) {}
-            fn reset(&mut self) {
-                self.config.reset();
-            }
-            fn save(&self) -> Vec<u8> {
-                super::save(&self.config, Vec::new())
-            }
-            fn load(&mut self, from: &[u8]) -> Result<(), Misfit> {
-                super::load(&mut self.config, from, |_| Ok(()))
-            }
-        }
-    };
-}
-pub(super) use plain_function;
-
-/// The host bridge, 0.0.
+/// The host bridge, 0.0. Its own banks are those of [`dram`].
 pub struct I440fx {
     config: Config,
+    around: Around,
 }
-plain_function!(I440fx, "i440FX");
 
-impl Default for I440fx {
-    fn default() -> Self {
-        let ids = Ids { vendor: INTEL, device: 0x1237, class: 0x06_0000, revision: 2 };
-        let mut config = Config::new(ids).own_registers();
-        // SMRAM control.
-        config.set(0x72, &[0x02]);
-        Self { config }
-    }
-}
+const SMRAM: usize = 0x72;
 
 impl I440fx {
+    pub fn new(around: Around) -> Self {
+        let ids = Ids { vendor: INTEL, device: 0x1237, class: 0x06_0000, revision: 2 };
+        let mut config = Config::new(ids).own_registers();
+        config.set(SMRAM, &[0x02]);
+        Self { config, around }
+    }
     /// Which parts of the BIOS area are RAM.
     pub fn pam(&self) -> [Pam; 13] {
         Pam::decode(&self.config.bytes()[0x59..0x60])
     }
-    /// The system management RAM control register.
-    pub fn smram(&self) -> u8 {
-        self.config.u8(0x72)
+    /// Once locked, system management RAM is open to nobody else until the next reset.
+    fn smram(&mut self) -> Smram {
+        let control = dram::Control(self.config.u8(SMRAM));
+        let locked = control.locked();
+        self.config.allow(SMRAM, &[if locked { dram::CONTROL_LOCKED } else { dram::CONTROL }]);
+        let control = control.with_open(control.open() && !locked);
+        self.config.put(SMRAM, control.0);
+        Smram { low: (control.open(), control.enabled() && self.around.smm), ..Smram::default() }
+    }
+}
+
+impl Default for I440fx {
+    fn default() -> Self {
+        Self::new(Around::default())
+    }
+}
+
+impl Function for I440fx {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+    fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+    fn config_written(&mut self, cx: &mut dyn Cx) {
+        self.settle(cx);
+    }
+    fn removable(&self) -> bool {
+        false
+    }
+}
+
+impl Device for I440fx {
+    fn name(&self) -> &'static str {
+        "i440FX"
+    }
+    fn read(&mut self, _: Reg, w: Width, _: &mut dyn Cx) -> u64 {
+        w.mask()
+    }
+    fn write(&mut self, at: Reg, w: Width, value: u64, cx: &mut dyn Cx) {
+        dram::write(&self.pam(), at, w, value, cx);
+    }
+    fn reset(&mut self) {
+        self.config.reset();
+    }
+    fn settle(&mut self, cx: &mut dyn Cx) {
+        let smram = self.smram();
+        dram::show(&self.around, &self.pam(), smram, cx);
+    }
+    fn save(&self) -> Vec<u8> {
+        super::save(&self.config, Vec::new())
+    }
+    fn load(&mut self, from: &[u8]) -> Result<(), Misfit> {
+        super::load(&mut self.config, from, |_| Ok(()))
     }
 }
 
@@ -76,8 +90,6 @@ impl I440fx {
 pub struct Piix3 {
     config: Config,
 }
-plain_function!(Piix3, "PIIX3");
-
 impl Default for Piix3 {
     fn default() -> Self {
         let ids = Ids { vendor: INTEL, device: 0x7000, class: 0x06_0100, revision: 0 };
@@ -95,6 +107,37 @@ impl Default for Piix3 {
         ];
         reset.into_iter().for_each(|(at, bytes)| config.set(at, bytes));
         Self { config }
+    }
+}
+
+impl Function for Piix3 {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+    fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+    fn removable(&self) -> bool {
+        false
+    }
+}
+
+impl Device for Piix3 {
+    fn name(&self) -> &'static str {
+        "PIIX3"
+    }
+    fn read(&mut self, _: Reg, w: Width, _: &mut dyn Cx) -> u64 {
+        w.mask()
+    }
+    fn write(&mut self, _: Reg, _: Width, _: u64, _: &mut dyn Cx) {}
+    fn reset(&mut self) {
+        self.config.reset();
+    }
+    fn save(&self) -> Vec<u8> {
+        super::save(&self.config, Vec::new())
+    }
+    fn load(&mut self, from: &[u8]) -> Result<(), Misfit> {
+        super::load(&mut self.config, from, |_| Ok(()))
     }
 }
 
@@ -194,7 +237,10 @@ impl Device for Piix4Pm {
         match at.bank {
             8 => self.pm.write(at.at, w, value, cx),
             9 => self.smbus.write(at.at, w, value),
-            10 => self.pm.write_apm(at.at, w, value, cx),
+            10 => {
+                let gate = self.config.u8(0x5B) & 2 != 0;
+                self.pm.write_apm(at.at, w, value, gate, cx)
+            }
             11 => self.pm.write_gpe(at.at, w, value),
             _ => {}
         }

@@ -3,6 +3,7 @@
 pub mod acpi_hotplug;
 pub mod bridge;
 mod config;
+pub mod dram;
 pub mod express;
 pub mod i440fx;
 pub mod msi;

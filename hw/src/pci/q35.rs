@@ -2,7 +2,7 @@
 //!
 //! Intel 3 Series Express Chipset (Q35) and ICH9 data sheets; reset values as QEMU has them.
 
-use super::i440fx::plain_function;
+use super::dram::{self, Around, Smram};
 use super::{Config, Function, Ids, Pam};
 use crate::Bytes;
 use crate::chipset::pm::{self, Chip, Pm};
@@ -10,32 +10,130 @@ use device::*;
 
 const INTEL: u16 = 0x8086;
 
-/// The host bridge, 0.0. The bus obeys its PCIEXBAR.
+/// The host bridge, 0.0. The bus obeys its PCIEXBAR. Its own banks are those of [`dram`].
 pub struct Mch {
     config: Config,
+    around: Around,
 }
-plain_function!(Mch, "mch");
 
-impl Default for Mch {
-    fn default() -> Self {
+/// QEMU's own: how large TSEG is when it is more than 8 MiB. All ones ask.
+const EXTENDED_TSEG: usize = 0x50;
+/// QEMU's own: whether there is system management RAM at the default SMBASE. All ones ask.
+const SMBASE: usize = 0x9C;
+const SMRAM: usize = 0x9D;
+const ESMRAM: usize = 0x9E;
+
+bits! {
+    /// Extended system management RAM control.
+    struct Extended: u8 { tseg: 0, tseg_size: 1..3, high: 7 }
+}
+
+impl Mch {
+    pub fn new(around: Around) -> Self {
         let ids = Ids { vendor: INTEL, device: 0x29C0, class: 0x06_0000, revision: 0 };
         let mut config = Config::new(ids).own_registers();
         config.set(0x60, &0xB000_0000u64.to_le_bytes());
         config.allow(0x60, &[0x07, 0, 0, 0xFC, 0xFF, 0, 0, 0]);
-        // SMRAM control and extended SMRAM control.
-        config.set(0x9D, &[0x02, 0x38]);
-        Self { config }
+        let asks = if around.smm && around.extended_tseg != 0 { 0xFF } else { 0 };
+        config.allow(EXTENDED_TSEG, &[asks; 2]);
+        config.set(SMRAM, &[0x02, 0x38]);
+        Self { config, around }
     }
-}
-
-impl Mch {
     /// Which parts of the BIOS area are RAM.
     pub fn pam(&self) -> [Pam; 13] {
         Pam::decode(&self.config.bytes()[0x90..0x97])
     }
-    /// The system management RAM control register.
-    pub fn smram(&self) -> u8 {
-        self.config.u8(0x9D)
+    /// What software finds out by writing all ones.
+    fn answer(&mut self) {
+        let c = &mut self.config;
+        if c.u16(EXTENDED_TSEG) == 0xFFFF {
+            let [low, high] = self.around.extended_tseg.to_le_bytes();
+            c.put(EXTENDED_TSEG, low);
+            c.put(EXTENDED_TSEG + 1, high);
+        }
+        if c.u8(SMBASE) == 0xFF {
+            c.put(SMBASE, 1);
+        }
+        // From "there is" it can be locked, and then it stays.
+        let mask = match c.u8(SMBASE) {
+            _ if !self.around.smm => 0,
+            0 => 0xFF,
+            1 => 2,
+            _ => 0,
+        };
+        c.allow(SMBASE, &[mask]);
+    }
+    fn smram(&mut self) -> Smram {
+        let c = &mut self.config;
+        let control = dram::Control(c.u8(SMRAM));
+        let locked = control.locked();
+        let masks = if locked { [dram::CONTROL_LOCKED, 0] } else { [dram::CONTROL, 0x87] };
+        c.allow(SMRAM, &masks);
+        let control = control.with_open(control.open() && !locked);
+        c.put(SMRAM, control.0);
+        let extended = Extended(c.u8(ESMRAM));
+        let (open, on) = (control.open(), control.enabled() && self.around.smm);
+        let high = extended.high();
+        let size = match extended.tseg_size() {
+            0 => 1,
+            1 => 2,
+            2 => 8,
+            _ => u64::from(c.u16(EXTENDED_TSEG)),
+        };
+        let tseg = if extended.tseg() && on { size << 20 } else { 0 };
+        Smram {
+            low: (open && !high, on && !high),
+            high: (open && high, on && high),
+            tseg: if tseg < self.around.ram_low { tseg } else { 0 },
+            smbase: c.u8(SMBASE) & 2 != 0,
+        }
+    }
+}
+
+impl Default for Mch {
+    fn default() -> Self {
+        Self::new(Around::default())
+    }
+}
+
+impl Function for Mch {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+    fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+    fn config_written(&mut self, cx: &mut dyn Cx) {
+        self.settle(cx);
+    }
+    fn removable(&self) -> bool {
+        false
+    }
+}
+
+impl Device for Mch {
+    fn name(&self) -> &'static str {
+        "mch"
+    }
+    fn read(&mut self, _: Reg, w: Width, _: &mut dyn Cx) -> u64 {
+        w.mask()
+    }
+    fn write(&mut self, at: Reg, w: Width, value: u64, cx: &mut dyn Cx) {
+        dram::write(&self.pam(), at, w, value, cx);
+    }
+    fn reset(&mut self) {
+        self.config.reset();
+    }
+    fn settle(&mut self, cx: &mut dyn Cx) {
+        self.answer();
+        let smram = self.smram();
+        dram::show(&self.around, &self.pam(), smram, cx);
+    }
+    fn save(&self) -> Vec<u8> {
+        super::save(&self.config, Vec::new())
+    }
+    fn load(&mut self, from: &[u8]) -> Result<(), Misfit> {
+        super::load(&mut self.config, from, |_| Ok(()))
     }
 }
 
@@ -144,6 +242,10 @@ impl Function for Ich9Lpc {
         &mut self.config
     }
     fn config_written(&mut self, cx: &mut dyn Cx) {
+        // "SMI lock" of GEN_PMCON_1 cannot be taken back.  ICH9 data sheet, 13.8.1.1.
+        if self.config.u8(0xA0) & 0x10 != 0 {
+            self.pm.lock_smi();
+        }
         self.settle(cx);
     }
     fn removable(&self) -> bool {
@@ -189,7 +291,7 @@ impl Device for Ich9Lpc {
                 }
             }),
             9 => self.pm.write(at.at, w, value, cx),
-            10 => self.pm.write_apm(at.at, w, value, cx),
+            10 => self.pm.write_apm(at.at, w, value, true, cx),
             _ => {}
         }
         self.tell(cx);
@@ -210,6 +312,8 @@ impl Device for Ich9Lpc {
         self.rcrb = rcrb();
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
+        let writable = if self.pm.s.smi_locked { 0xEF } else { 0xFF };
+        self.config.allow(0xA0, &[writable]);
         self.show(cx);
         self.tell(cx);
     }

@@ -7,10 +7,12 @@ use crate::boot::Layout;
 use crate::clock::TSC_HZ;
 use crate::config::{Chipset, Config};
 use crate::devices::{self, Driver, Home, Value};
+use crate::firmware;
 use cpu::big::cpuid::Model;
 use device::Pin;
-use hw::chipset::{dma8237, fw_cfg, hpet, ioapic, lapic, pic, pit, port92, rtc};
+use hw::chipset::{dma8237, hpet, ioapic, lapic, pic, pit, port92, rtc};
 use hw::input::i8042;
+use hw::pci::dram::Around;
 
 /// I/O APIC pins that HPET timers may be routed to.
 const HPET_ROUTES: u32 = 0xFF_0104;
@@ -42,6 +44,7 @@ pub(crate) fn wire(
     let pit = b.part("pit", pit::Pit::new(), &[ports(0x40, 4), ports(0x61, 1)]);
     let mut clock = rtc::Rtc::new(unix_time(config));
     clock.set_memory(layout.ram_low, layout.ram_high);
+    set_up_clock(&mut clock, config);
     let rtc = b.part("rtc", clock, &[ports(0x70, 2)]);
     match layout.hpet {
         Some(at) => {
@@ -78,8 +81,15 @@ pub(crate) fn wire(
     b.part("port92", port92::Port92::new(), &[ports(0x92, 1)]);
     let dma = [ports(0, 0x10), ports(0xC0, 0x20), ports(0x80, 0x10)];
     b.part("i8257", dma8237::Dma8237::new(), &dma);
-    b.part("fw_cfg", firmware_config(config, &layout), &[ports(0x510, 12)]);
-    let pci = bus::pci(b, config, &isa)?;
+    let bios = firmware::map(b, &config.boot)?;
+    let fw_cfg = b.part("fw_cfg", firmware::items(config, &layout)?, &[ports(0x510, 12)]);
+    let around = Around {
+        ram_low: layout.ram_low,
+        bios,
+        smm: config.board.smm,
+        extended_tseg: config.board.extended_tseg,
+    };
+    let pci = bus::pci(b, config, &isa, around)?;
     for spec in &config.devices {
         if let Some(Driver { home: Home::Isa(make), .. }) = Driver::named(spec.driver) {
             make(b, &isa, &spec.props).map_err(|why| refused(spec, why))?;
@@ -92,19 +102,27 @@ pub(crate) fn wire(
         rtc,
         keyboard,
         pci,
+        fw_cfg,
         backends: std::mem::take(&mut b.backends),
     })
 }
 
-/// What firmware and Linux's `qemu_fw_cfg` read of the machine.
-fn firmware_config(config: &Config, layout: &Layout) -> fw_cfg::FwCfg {
-    let mut f = fw_cfg::FwCfg::new();
-    f.add(fw_cfg::UUID, config.uuid);
-    f.add_u64(fw_cfg::RAM_SIZE, layout.ram_low + layout.ram_high);
-    f.add_u16(fw_cfg::NOGRAPHIC, 1);
-    f.add_u16(fw_cfg::NB_CPUS, config.topology.cpus as u16);
-    f.add_u16(fw_cfg::MAX_CPUS, config.topology.cpus as u16);
-    f
+/// What firmware reads in the clock's memory: equipment, CPUs, drives to boot from.
+fn set_up_clock(clock: &mut rtc::Rtc, config: &Config) {
+    let nibble = |letter: Option<u8>| match letter {
+        Some(b'a' | b'b') => 1,
+        Some(b'c') => 2,
+        Some(b'd') => 3,
+        Some(b'n') => 4,
+        _ => 0,
+    };
+    let mut order = firmware::boot_order(config).bytes();
+    let [first, second, third] = [0; 3].map(|_: u8| nibble(order.next()));
+    // A coprocessor and a mouse.
+    clock.set(0x14, 0x06);
+    clock.set(0x3D, second << 4 | first);
+    clock.set(0x38, third << 4);
+    clock.set(0x5F, (config.topology.cpus - 1) as u8);
 }
 
 /// Configuration that firmware would have done before a kernel that starts without one: `(function, register, bytes)`.
@@ -113,6 +131,8 @@ pub(crate) fn pci_setup(chipset: Chipset) -> &'static [(u8, u16, &'static [u8])]
     const LPC: u8 = 0x1F << 3;
     match chipset {
         Chipset::Q35 => &[
+            // The BIOS area is RAM.
+            (0, 0x90, &[0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33]),
             // PCIEXBAR: the window of the layout, 256 buses, enabled.
             (0, 0x64, &[0, 0, 0, 0]),
             (0, 0x60, &[1, 0, 0, 0xB0]),
@@ -124,7 +144,10 @@ pub(crate) fn pci_setup(chipset: Chipset) -> &'static [(u8, u16, &'static [u8])]
             (LPC, 0xF0, &[0x01, 0xC0, 0xD1, 0xFE]),
         ],
         Chipset::Pc => &[
+            (0, 0x59, &[0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33]),
             (1 << 3, 0x60, &[10, 10, 11, 11]),
+            // Both IDE channels are on.
+            (1 << 3 | 1, 0x40, &[0, 0x80, 0, 0x80]),
             (1 << 3 | 3, 0x40, &[0x01, 0x06, 0, 0]),
             (1 << 3 | 3, 0x80, &[0x01]),
             (1 << 3 | 3, 0x90, &[0x01, 0x07, 0, 0]),

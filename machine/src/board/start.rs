@@ -63,14 +63,14 @@ pub(crate) fn start(m: &mut Machine) -> Result<(), MachineError> {
         append: m.config.boot.append.clone().unwrap_or_default(),
         seed: Some(seed),
     };
-    m.world.ram.discard_all();
+    set_up_pci(m);
+    m.world.ram.discard(m.board.layout.ram_low + m.board.layout.ram_high);
     let mut ram = Physical { ram: &m.world.ram, map: &m.world.memory };
     let entry = boot::load_from_disk(&mut ram, &m.board.layout, &request)?;
     for core in &mut m.cores {
         core.state.msr.mtrr_def_type = entry.mtrr_def_type;
     }
     enter(&mut m.cores[0], &entry);
-    set_up_pci(m);
     if let Some(&id) = m.parts.lapic_ids().first() {
         m.parts.with_as(&mut m.world, id, |l: &mut Lapic, cx| l.virtual_wire(cx));
     }

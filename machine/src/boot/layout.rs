@@ -183,6 +183,33 @@ impl Layout {
         }
     }
 
+    /// PCI Express configuration space is here; PCI memory is around it.
+    pub fn set_ecam(&mut self, ecam: Range) {
+        let holes = [Range::new(self.ram_low, ecam.start), Range::new(ecam.end, IO_APIC)];
+        self.pci_mmio32 = holes.into_iter().filter(|r| !r.is_empty()).collect();
+        self.ecam = Some(ecam);
+    }
+
+    /// The power-management ports are here, with the general events where they are among them.
+    pub fn set_pm_base(&mut self, base: u16) {
+        if self.board == Board::Q35 {
+            self.gpe0 = base.saturating_add(0x20);
+        }
+        self.pm_base = base;
+    }
+
+    /// Where RAM ends.
+    pub fn high_end(&self) -> u64 {
+        FOUR_GB.saturating_add(self.ram_high)
+    }
+
+    /// Makes the window for PCI above 4 GiB reach from `from` to `to` at least.
+    pub fn cover_high(&mut self, from: u64, to: u64) {
+        let now = self.pci_mmio64.unwrap_or(Range::new(from, to));
+        let to = to.min(1 << 52).next_multiple_of(MB);
+        self.pci_mmio64 = Some(Range::new(now.start.min(from), now.end.max(to)));
+    }
+
     pub fn ram_text(&self) -> String {
         match self.ram_high {
             0 => format!("0-{:#x}", self.ram_low),

@@ -3,7 +3,7 @@
 use super::editor::{Editor, Step};
 use super::examine::{self, Format};
 use super::expression::{evaluate, prefix};
-use super::{hmp_info, keys, pointer};
+use super::{block, hmp_info, keys, pointer};
 use crate::options;
 use crate::vm::{Cause, Vm};
 use std::time::Duration;
@@ -54,6 +54,11 @@ pub const COMMANDS: &[Command] = commands! {
     "o"                 "/fmt addr value"   "I/O port write"                            port_write;
     "memsave"           "addr size file"    "save to disk virtual memory"               |h, vm, a| save_memory(h, vm, a, false);
     "pmemsave"          "addr size file"    "save to disk physical memory"              |h, vm, a| save_memory(h, vm, a, true);
+    "screendump"        "filename [-f format]" "save screen from head 0 as PPM or PNG image" screendump;
+    "eject"             "[-f] device"       "eject a removable medium (use -f to force it)" |_, vm, a| block::eject(vm, a);
+    "change"            "[-f] device file [format [mode]]" "change a removable medium"      |_, vm, a| block::change(vm, a);
+    "block_resize"      "device size"       "resize a block image (in MiB)"             |_, vm, a| block::resize(vm, a);
+    "snapshot_blkdev"   "[-n] device file [format]" "go on in a new overlay"            |_, vm, a| block::snapshot(vm, a);
     "savevm"            "file"              "save the machine to a file"                |_, vm, a| vm.save(file(a)?).map(|()| String::new());
     "loadvm"            "file"              "take the machine's state from a file"      |_, vm, a| vm.load(file(a)?).map(|()| String::new());
     "log"               "item1[,...]"       "activate logging of the specified items"   log;
@@ -277,6 +282,14 @@ pub fn write_memory(
         done += n as u64;
     }
     out.flush().map_err(told)
+}
+
+fn screendump(_: &mut Hmp, vm: &mut Vm, args: &str) -> Result<String, String> {
+    let (name, format) = match args.split_once(" -f ") {
+        Some((name, format)) => (name, format.trim()),
+        None => (args, "ppm"),
+    };
+    vm.screendump(file(name.trim())?, format).map(|()| String::new())
 }
 
 fn log(_: &mut Hmp, vm: &mut Vm, args: &str) -> Result<String, String> {

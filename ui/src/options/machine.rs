@@ -3,7 +3,9 @@
 use super::finish::Gathered;
 use super::words::{Words, not_a_size, split};
 use super::{Said, Stop, number};
-use ::machine::config::{Accel, Chipset, CpuModel, MAX_CPUS, MAX_RAM, MIB, Setting, Topology};
+use ::machine::config::{
+    Accel, Chipset, CpuModel, FwContent, FwFile, MAX_CPUS, MAX_RAM, MIB, Setting, Topology,
+};
 
 type Done = Result<(), Stop>;
 
@@ -52,8 +54,11 @@ pub fn board(g: &mut Gathered, said: &mut Said) -> Done {
     if let Some(on) = words.on_off("pic")? {
         board.pic = Some(on);
     }
+    if let Some(on) = words.on_off_auto("smm")? {
+        board.smm = on;
+    }
     // What is off here anyway may be said to be off.
-    for key in ["smm", "usb", "vmport", "nvdimm", "dump-guest-core", "mem-merge", "sata"] {
+    for key in ["usb", "vmport", "nvdimm", "dump-guest-core", "mem-merge", "sata"] {
         if words.on_off(key)? == Some(true) {
             return Err(said.fault(format!("{key}=on: not there yet")).into());
         }
@@ -241,25 +246,63 @@ pub fn readable(said: &Said) -> Result<std::path::PathBuf, Stop> {
     }
 }
 
-/// `-boot`: there is no firmware that it could tell, so only what asks for nothing is taken.
+/// `-boot`: what firmware is told of it.
 pub fn boot(g: &mut Gathered, said: &mut Said) -> Done {
     let mut words = Words::new(said.option, said.value, Some("order"))?;
-    words.not_yet(&["splash", "splash-time", "reboot-timeout"], "needs firmware, not there yet")?;
+    words.not_yet(&["splash"], "needs a screen, not there yet")?;
     for key in ["order", "once"] {
         let Some(letters) = words.text(key)? else { continue };
         if letters.is_empty() || !letters.bytes().all(|b| matches!(b, b'a'..=b'd' | b'n'..=b'p')) {
             let text = format!("{key}={letters}: expected drive letters a to d, n to p");
             return Err(said.fault(text).into());
         }
-        if key == "order" {
-            g.config.boot.order = Some(letters);
-        }
+        let boot = &mut g.config.boot;
+        *(if key == "order" { &mut boot.order } else { &mut boot.once }) = Some(letters);
     }
-    words.on_off("strict")?;
-    if words.on_off("menu")? == Some(true) {
-        return Err(said.fault("menu=on: needs firmware, not there yet").into());
+    let boot = &mut g.config.boot;
+    boot.strict = words.on_off("strict")?.unwrap_or(boot.strict);
+    boot.menu = words.on_off("menu")?.unwrap_or(boot.menu);
+    if let Some(time) = words.number("splash-time", 0..=0xFFFF)? {
+        boot.splash_time = Some(time as u16);
+    }
+    if let Some(text) = words.text("reboot-timeout")? {
+        boot.reboot_timeout = match text.parse() {
+            Ok(time @ -1..=0xFFFF) => Some(time),
+            _ => {
+                let text = format!("reboot-timeout={text}: expected a number from -1 to 65535");
+                return Err(said.fault(text).into());
+            }
+        };
     }
     Ok(words.none_left()?)
+}
+
+/// `-bios` and `-L`.
+pub fn firmware(g: &mut Gathered, said: &mut Said) -> Done {
+    match said.option {
+        "-L" if said.is_help() => return Err(Stop::Text(::machine::firmware::places())),
+        "-L" => g.config.boot.firmware_dirs.push(said.value.into()),
+        _ => g.config.boot.firmware = Some(said.value.into()),
+    }
+    Ok(())
+}
+
+/// `-fw_cfg`: a file for the guest, from a file or from the command line.
+pub fn fw_cfg(g: &mut Gathered, said: &mut Said) -> Done {
+    let mut words = Words::new(said.option, said.value, Some("name"))?;
+    words.not_yet(&["gen_id"], "objects that make contents are not there yet")?;
+    let name = words.needed("name")?;
+    if name.len() > 55 {
+        return Err(said.fault(format!("name={name}: at most 55 bytes")).into());
+    }
+    let content = match (words.text("file")?, words.text("string")?) {
+        (Some(path), None) => FwContent::File(path.into()),
+        (None, Some(text)) => FwContent::Text(text.into_bytes()),
+        _ => return Err(said.fault("expected either file= or string=").into()),
+    };
+    words.none_left()?;
+    g.config.fw_files.push(FwFile { name, content });
+    Ok(())
 }
 
 /// `-name`.

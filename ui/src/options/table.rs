@@ -37,7 +37,9 @@ const ROWS: &[Row] = rows! {
     "kernel"                "FILE"  "start this kernel" machine::boot_file;
     "initrd"                "FILE"  "give the kernel this initial RAM disk" machine::boot_file;
     "append"                "WORDS" "the kernel's command line" machine::boot_file;
-    "boot"                  "[order=]DRIVES[,strict=on|off]" "the order in which firmware tries drives" machine::boot;
+    "bios"                  "FILE"  "start this firmware (default: bios-256k.bin)" machine::firmware;
+    "boot"                  "[order=]DRIVES[,once=DRIVES][,menu=on|off][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]" "what firmware is to try, in which order" machine::boot;
+    "fw_cfg"                "[name=]NAME,file=FILE|string=TEXT" "give the guest a file of this name; those of users begin with opt/" machine::fw_cfg;
     "name"                  "[guest=]NAME" "a name for monitors to show" machine::name;
     "uuid"                  "UUID"  "the machine's identifier" machine::uuid;
     "device"                "NAME[,prop=value...]" "add a device; -device help lists them" device::device;
@@ -75,9 +77,8 @@ const ROWS: &[Row] = rows! {
     "pidfile"               "FILE"  "write the process id to a file" |g, said| { g.pidfile = Some(said.value.into()); Ok(()) };
     "d"                     "ITEM[,...]" "what to log; -d help lists it" log_items;
     "D"                     "FILE"  "where to log to (default: standard error)" |g, said| { g.log_file = Some(said.value.into()); Ok(()) };
-    "L"                     "DIR"   "accepted: where firmware would be looked for" |_, _| Ok(());
+    "L"                     "DIR"   "where to look for firmware first" machine::firmware;
 
-    "bios"                  "FILE"  "" firmware;
     "fda" | "fdb" | "sd" | "mtdblock" "DISK" "" not_yet;
     "netdev"                "KIND"  "" no_network;
     "gdb"                   "DEV"   "" no_gdb;
@@ -85,7 +86,7 @@ const ROWS: &[Row] = rows! {
     "incoming"              "FROM"  "" no_migration;
     "enable-kvm"            ""      "" machine::kvm;
     "daemonize" | "preconfig" | "only-migratable" | "mem-prealloc" | "full-screen" | "usb" | "nouserconfig" "" "" not_yet;
-    "dfilter" | "object" | "smbios" | "acpitable" | "fw_cfg" | "readconfig" | "numa" | "mem-path"
+    "dfilter" | "object" | "smbios" | "acpitable" | "readconfig" | "numa" | "mem-path"
         | "run-with" | "runas" | "chroot" | "k" | "g" | "spice" | "audiodev" | "usbdevice" | "virtfs" | "fsdev"
         | "tpmdev" | "trace" | "plugin" | "set" | "add-fd" | "compat" | "watchdog-action" | "iscsi" | "xen-domid" | "option-rom"
         | "dtb" | "shim" | "semihosting-config" | "device-config" "VALUE" "" not_yet;
@@ -119,10 +120,6 @@ fn version(_: &mut Gathered, _: &mut Said) -> Done {
 
 fn refuse(said: &Said, why: &str) -> Done {
     Err(said.fault(why).into())
-}
-
-fn firmware(_: &mut Gathered, said: &mut Said) -> Done {
-    refuse(said, "firmware boot is not there yet; -kernel starts a kernel without")
 }
 
 fn no_network(_: &mut Gathered, said: &mut Said) -> Done {

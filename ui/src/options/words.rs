@@ -107,6 +107,13 @@ impl Words {
         }
     }
 
+    /// The same, or `auto`, which says nothing.
+    pub fn on_off_auto(&mut self, key: &'static str) -> Result<Option<bool>, Fault> {
+        let auto = |(k, v): &(String, Option<String>)| k == key && v.as_deref() == Some("auto");
+        self.list.retain(|word| !auto(word));
+        self.on_off(key)
+    }
+
     /// A whole number within `range`.
     pub fn number(
         &mut self,

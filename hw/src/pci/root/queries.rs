@@ -14,6 +14,10 @@ impl Root {
         let n = self.at(device << 3 | function)?;
         self.with(n, cx, body)
     }
+    /// The numbers of all functions.
+    pub fn functions(&self) -> impl Iterator<Item = u16> + use<> {
+        self.at.values().copied().collect::<std::collections::BTreeSet<u16>>().into_iter()
+    }
     /// Where configuration space is seen as memory.
     pub fn ecam(&self) -> Option<Place> {
         let host = self.at(0).filter(|_| self.chipset == Chipset::Q35)?;
