@@ -7,7 +7,9 @@ use hw::chipset::lapic::{Config, Lapic};
 use hw::chipset::{debug, dma8237, fw_cfg, hpet, ioapic, pic, pit, port92, rtc};
 use hw::ide::Piix3Ide;
 use hw::input::i8042::I8042;
+use hw::pci::bridge::Bridge;
 use hw::pci::i440fx::{I440fx, Piix3, Piix4Pm};
+use hw::pci::port::{PortOptions, RootPort};
 use hw::pci::q35::{Ich9Lpc, Mch};
 use hw::pci::smbus::Ich9Smbus;
 use hw::pci::testdev::TestDev;
@@ -37,6 +39,19 @@ fn root(chipset: Chipset) -> Box<dyn Device> {
         r.add(1, 3, Piix4Pm::new(true));
     }
     r.add(5, 0, TestDev::default());
+    Box::new(r)
+}
+
+/// Bridges below bridges. Nothing can be taken out: a copy would have other functions (see `pci/hostile.rs`).
+fn tree() -> Box<dyn Device> {
+    let fixed = PortOptions { hotplug: false, ..PortOptions::default() };
+    let mut r = Root::new(Chipset::Q35);
+    r.add(0, 0, Mch::default());
+    r.add(31, 0, Ich9Lpc::new(true));
+    let port = r.add(1, 0, RootPort::new(fixed));
+    let upper = r.add_below(port, 0, 0, Bridge::express_to_pci());
+    let lower = r.add_below(upper, 0, 0, Bridge::pci(1));
+    r.add_below(lower, 1, 0, TestDev::default());
     Box::new(r)
 }
 
@@ -105,6 +120,8 @@ const CASES: &[Case] = &[
     Case { make: ahci, banks: &[(4, 32), (5, 0x300), (5, 0x180), (5, 8)], pins: 0 },
     Case { make: || root(Chipset::Q35), pins: 0,
            banks: &[(0, 8), (1, 0x100000), (0x208, 0x4000), (0x209, 128), (0x20A, 2), (0x304, 32), (0x400, 4096), (0x401, 256)] },
+    Case { make: tree, pins: 0,
+           banks: &[(0, 8), (1, 0x400000), (1, 0x10000), (0x300, 0x1000), (0x600, 4096), (0x601, 256)] },
     Case { make: || root(Chipset::I440fx), pins: 0,
            banks: &[(0, 8), (0x308, 64), (0x309, 64), (0x30A, 2), (0x30B, 4), (0x400, 4096), (0x401, 256)] },
 ];
