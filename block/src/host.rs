@@ -8,6 +8,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::{Mutex, PoisonError};
 
 /// How a file is to be opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,16 +34,30 @@ pub struct HostFile {
     /// The host has refused once: it is not asked again.
     no_punch: AtomicBool,
     no_zero: AtomicBool,
+    no_try: AtomicBool,
+    /// The host could not flush, once: what it has dropped then, nobody knows.
+    lost: AtomicBool,
+    /// Held by who writes a part of a block, which takes reading it first.
+    parts: Mutex<()>,
 }
 
 /// Bytes that go through a bounce buffer at once.
 const BOUNCE: usize = 1 << 20;
 /// Zeroes are written in pieces of this size where the host cannot make them.
 const PIECE: usize = 64 << 10;
+/// How often, and after what time, a lock is tried again.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 impl HostFile {
     pub fn open(path: &Path, how: Access) -> std::result::Result<HostFile, OpenError> {
         let file = || path.display().to_string();
+        // Whoever opens a pipe waits for its other end.
+        if let Ok(kind) = std::fs::metadata(path).map(|m| m.file_type())
+            && (kind.is_fifo() || kind.is_socket() || kind.is_char_device())
+        {
+            return Err(OpenError::Kind { file: file() });
+        }
         let mut options = OpenOptions::new();
         options.read(true).write(how.write);
         if how.cache.direct {
@@ -57,13 +72,28 @@ impl HostFile {
                 OpenError::Open { file: file(), why }
             }
         })?;
+        HostFile::of(opened, path, how)
+    }
+
+    /// A file that is open already; `path` is what messages call it.
+    pub fn of(opened: File, path: &Path, how: Access) -> std::result::Result<HostFile, OpenError> {
+        let file = || path.display().to_string();
         let fail = |why: Error| OpenError::Open { file: file(), why };
         let meta = opened.metadata().map_err(fail)?;
         if meta.is_dir() {
             return Err(OpenError::Directory { file: file() });
         }
         if !how.no_lock {
-            lock::lock(&opened, how.write, how.shared).map_err(|h| OpenError::Locked {
+            let locked = || lock::lock(&opened, how.write, how.shared);
+            // A program that is just being started has the files of the one that starts it, for a moment.
+            let again = (0..LOCK_TRIES).find_map(|_| match locked() {
+                Ok(()) => Some(()),
+                Err(_) => {
+                    std::thread::sleep(LOCK_PAUSE);
+                    None
+                }
+            });
+            again.map_or_else(locked, Ok).map_err(|h| OpenError::Locked {
                 file: file(),
                 what: h.what,
                 by: h.by,
@@ -81,6 +111,9 @@ impl HostFile {
             device: meta.file_type().is_block_device(),
             no_punch: false.into(),
             no_zero: false.into(),
+            no_try: how.cache.direct.into(),
+            lost: false.into(),
+            parts: Mutex::new(()),
         };
         if how.cache.direct {
             host.probe().map_err(|_| OpenError::NoDirect { file: file() })?;
@@ -180,7 +213,9 @@ impl HostFile {
         for p in self.pieces(at, from.len()) {
             let mut b = Buffer::new(p.len);
             let n = p.part.len();
+            let mut _alone = None;
             if n < p.len {
+                _alone = Some(self.parts.lock().unwrap_or_else(PoisonError::into_inner));
                 self.read_blocks(p.from, &mut b)?;
             }
             b[p.part].copy_from_slice(&from[given..given + n]);
@@ -238,7 +273,11 @@ impl Image for HostFile {
         if self.cache.no_flush || !self.write {
             return Ok(());
         }
-        self.file.sync_data()
+        // The host forgets what it could not write, and the next flush would go well: it must not.
+        if self.lost.load(Acquire) {
+            return Err(Error::other("an earlier flush failed, and what was written may be lost"));
+        }
+        self.file.sync_data().inspect_err(|_| self.lost.store(!self.cache.direct, Release))
     }
 
     fn discard(&self, at: u64, len: u64) -> Result<()> {
@@ -284,6 +323,28 @@ impl Image for HostFile {
         self.file.set_len(len)?;
         self.len.store(len, Release);
         Ok(())
+    }
+
+    fn try_read(&self, at: u64, into: &mut [u8]) -> Option<Result<()>> {
+        if self.no_try.load(Relaxed)
+            || within(self.len.load(Acquire), at, into.len() as u64).is_err()
+        {
+            return None;
+        }
+        let mut parts = [std::io::IoSliceMut::new(into)];
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        match rustix::io::preadv2(&self.file, &mut parts, at, flags) {
+            Ok(n) if n == into.len() => Some(Ok(())),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.no_try.store(true, Relaxed);
+                None
+            }
+            _ => None,
+        }
+    }
+    fn on_host(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        self.file.metadata().map_or(0, |m| m.blocks() * 512)
     }
 }
 

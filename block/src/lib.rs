@@ -5,16 +5,37 @@
 //! answered before a [`Image::flush`] that was answered, too, outlives the host.
 
 mod align;
+mod backend;
+mod backing;
+mod bytes;
 mod cache;
+mod faults;
+pub mod fuzz;
+mod graph;
 mod host;
 mod lock;
+mod mem;
+mod node;
+mod null;
+mod probe;
+pub mod qcow2;
 mod queue;
 mod raw;
+mod spec;
+pub mod throttle;
 
+pub use backend::Backend;
 pub use cache::Cache;
+pub use faults::{Faults, Io, Rule};
+pub use graph::{Graph, SnapshotSync};
 pub use host::{Access, HostFile};
+pub use mem::Mem;
+pub use node::{Description, Kind, Node, Qcow2Description};
+pub use null::Null;
+pub use qcow2::Qcow2;
 pub use queue::{Done, Op, Queue, perform};
 pub use raw::Raw;
+pub use spec::{Backing, Child, DetectZeroes, Driver, NodeSpec, Qcow2Spec};
 
 /// Why an image cannot be opened: one line for the user, without the program's name.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +44,8 @@ pub enum OpenError {
     Open { file: String, why: std::io::Error },
     #[error("'{file}' is a directory; an image file or a block device was expected")]
     Directory { file: String },
+    #[error("'{file}' is neither a file nor a block device")]
+    Kind { file: String },
     #[error(
         "'{file}': this file system has no direct access (cache=none, cache=directsync); try cache=writeback"
     )]
@@ -31,6 +54,8 @@ pub enum OpenError {
     Locked { file: String, what: &'static str, by: Option<String> },
     #[error("'{file}': {why}")]
     Format { file: String, why: String },
+    #[error("node '{name}': {why}")]
+    Node { name: String, why: String },
 }
 
 fn holder(by: &Option<String>) -> String {
@@ -62,6 +87,14 @@ pub trait Image: Send + Sync {
     fn zero(&self, at: u64, len: u64, unmap: bool) -> std::io::Result<()>;
     /// Makes it longer or shorter. New bytes are zero.
     fn resize(&self, len: u64) -> std::io::Result<()>;
+    /// Reads if that needs no waiting; `None`: it does, or nobody knows.
+    fn try_read(&self, _at: u64, _into: &mut [u8]) -> Option<std::io::Result<()>> {
+        None
+    }
+    /// Bytes that it takes on the host.
+    fn on_host(&self) -> u64 {
+        0
+    }
 }
 
 /// Whether an access lies within `len` bytes.

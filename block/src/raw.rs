@@ -81,7 +81,16 @@ impl Image for Raw {
         if self.len.is_some() {
             return Err(Error::new(ErrorKind::Unsupported, "it is a part of a file"));
         }
-        self.under.resize(self.from + len)
+        let end = self.from.checked_add(len).ok_or(ErrorKind::InvalidInput)?;
+        self.under.resize(end)
+    }
+    fn try_read(&self, at: u64, into: &mut [u8]) -> Option<Result<()>> {
+        let place = self.place(at, into.len() as u64).ok()?;
+        let all = at + into.len() as u64 <= self.there();
+        all.then(|| self.under.try_read(place, into)).flatten()
+    }
+    fn on_host(&self) -> u64 {
+        self.under.on_host()
     }
 }
 

@@ -15,11 +15,16 @@ macro_rules! saved {
     };
 }
 
+pub mod ahci;
+pub mod ata;
 mod bytes;
 pub mod chipset;
+pub mod display;
+pub mod ide;
 pub mod input;
 pub mod pci;
 pub mod serial;
+pub mod virtio;
 
 pub use bytes::Bytes;
 pub use chipset::debug::{DebugCon, DebugExit, PvPanic, TestDev};
@@ -27,6 +32,7 @@ pub use chipset::{
     dma8237::Dma8237, fw_cfg::FwCfg, hpet::Hpet, ioapic::IoApic, lapic::Lapic, pic::Pic, pit::Pit,
     port92::Port92, rtc::Rtc,
 };
+pub use display::{Legacy, Picture, Vga, VgaConfig};
 pub use input::i8042::I8042;
 pub use pci::{Chipset, Function, Root};
 pub use serial::uart16550::Uart;

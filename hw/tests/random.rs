@@ -1,15 +1,22 @@
 //! Any device, any calls, any jumps of time: nothing panics, nothing grows, and what is saved is all there is.
 
 use device::*;
+use hw::ahci::Ahci;
+use hw::ata::DriveConfig;
 use hw::chipset::lapic::{Config, Lapic};
 use hw::chipset::{debug, dma8237, fw_cfg, hpet, ioapic, pic, pit, port92, rtc};
+use hw::ide::Piix3Ide;
 use hw::input::i8042::I8042;
 use hw::pci::i440fx::{I440fx, Piix3, Piix4Pm};
 use hw::pci::q35::{Ich9Lpc, Mch};
 use hw::pci::smbus::Ich9Smbus;
 use hw::pci::testdev::TestDev;
-use hw::pci::{Chipset, Root};
+use hw::pci::{Chipset, Function, Root};
 use hw::serial::uart16550::Uart;
+use hw::virtio::{
+    Blk, BlkConfig, Console, ConsoleConfig, PciOptions, Port, Rng, RngConfig, VirtioPci,
+};
+use hw::{Vga, VgaConfig};
 
 /// A device, and the banks to hit with their lengths.
 struct Case {
@@ -38,10 +45,36 @@ fn lapic() -> Box<dyn Device> {
     Box::new(Lapic::new(Config { cpu: 0, id: 1, bsp: true, phys_bits: 40, x2apic: true, tsc_hz }))
 }
 
+fn vga() -> Box<dyn Device> {
+    Box::new(Vga::new(VgaConfig { vram_bytes: 1 << 20, ..VgaConfig::default() }))
+}
+
 fn items() -> Box<dyn Device> {
     let mut d = fw_cfg::FwCfg::new();
     d.add_file("a", vec![1; 100]);
     d.add_writable_file("b", vec![2; 100]);
+    Box::new(d)
+}
+
+fn virtio<D: hw::virtio::VirtioDevice>(device: D) -> Box<dyn Device> {
+    Box::new(VirtioPci::new(device, PciOptions::default()))
+}
+fn serial() -> Box<dyn Device> {
+    let port = |number, console| Port { number, console, name: "name".into() };
+    let ports = vec![port(0, true), port(3, false)];
+    virtio(Console::new(ConsoleConfig { ports, max_ports: 5, emergency_write: true }))
+}
+
+const VIRTIO: &[(u16, u64)] = &[(0, 0x50), (1, 0x40), (4, 0x40), (4, 0x3010), (4, 0x100C)];
+fn ide() -> Box<dyn Device> {
+    let (disk, cd) = (Some(DriveConfig::disk()), Some(DriveConfig::cd()));
+    Box::new(Piix3Ide::new([disk.clone(), cd.clone(), cd, None]))
+}
+
+fn ahci() -> Box<dyn Device> {
+    let (disk, cd) = (Some(DriveConfig::disk()), Some(DriveConfig::cd()));
+    let mut d = Ahci::new([disk, cd, None, None, None, None]);
+    d.config_mut().write(4, Width::W16, 7);
     Box::new(d)
 }
 
@@ -63,6 +96,13 @@ const CASES: &[Case] = &[
     Case { make: || Box::new(Uart::new(true)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(Uart::new(false)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(I8042::new()), banks: &[(0, 1), (1, 1)], pins: 0 },
+    Case { make: vga, pins: 0,
+           banks: &[(2, 0x1000), (8, 16), (9, 2), (11, 2), (12, 1), (13, 4), (14, 0x20000), (16, 0x10000)] },
+    Case { make: || virtio(Blk::new(BlkConfig { queues: 2, ..BlkConfig::default() })), pins: 0, banks: VIRTIO },
+    Case { make: || virtio(Rng::new(RngConfig { limit: Some((100, 5_000_000)) })), pins: 0, banks: VIRTIO },
+    Case { make: serial, pins: 0, banks: VIRTIO },
+    Case { make: ide, banks: &[(4, 16), (8, 8), (8, 1), (9, 1), (10, 8), (10, 1), (11, 1)], pins: 0 },
+    Case { make: ahci, banks: &[(4, 32), (5, 0x300), (5, 0x180), (5, 8)], pins: 0 },
     Case { make: || root(Chipset::Q35), pins: 0,
            banks: &[(0, 8), (1, 0x100000), (0x208, 0x4000), (0x209, 128), (0x20A, 2), (0x304, 32), (0x400, 4096), (0x401, 256)] },
     Case { make: || root(Chipset::I440fx), pins: 0,
@@ -93,12 +133,63 @@ impl Random {
     }
 }
 
+/// A world with memory for DMA and for windows.
+fn bench() -> Bench {
+    let mut b = Bench::with_ram(0x1_0000);
+    b.backing.0 = vec![0; 1 << 20];
+    b
+}
+
 /// Time stays where sums of times make sense.
 const END: Tick = 1 << 61;
 
+fn medium(r: &mut Random) -> Option<Medium> {
+    let block = 512 << r.below(4);
+    let len = if r.below(4) == 0 { r.value() } else { 1 << 20 };
+    (r.below(4) != 0).then(|| Medium {
+        len,
+        read_only: r.below(8) == 0,
+        block,
+        physical: block << r.below(4),
+        discard: r.below(2) == 0,
+        write_cache: r.below(2) == 0,
+    })
+}
+
+/// The disk's answer, mostly the right one.
+fn disk_answer(op: &DiskOp, r: &mut Random) -> Result<Vec<u8>, DiskError> {
+    let len = if let DiskOp::Read { len, .. } = op { *len as usize } else { 0 };
+    match r.below(8) {
+        0 => Err(DiskError::Io),
+        1 => Ok(vec![0; r.below(5000) as usize]),
+        _ if len > 1 << 20 => Err(DiskError::Range),
+        _ => Ok(vec![0x5A; len]),
+    }
+}
+
+/// A command header, a frame and a list of regions, all in one place, as AHCI finds them when nobody says where.
+fn command_in_memory(b: &mut Bench, r: &mut Random) {
+    let at = 32 * r.below(4) as usize;
+    let codes = [0x25, 0x35, 0x60, 0x61, 0xEC, 0xA0, 0xA1, 0x24, 0x34, 0x06, 0xE7, 0x2F, 0xEF];
+    let code = if r.below(3) == 0 { r.next() } else { codes[r.below(13) as usize] };
+    let mut bytes: Vec<u8> = (0..256).map(|_| r.value() as u8 & 0x3F).collect();
+    bytes[..3].copy_from_slice(&[
+        0x27,
+        0x80 & r.next() as u8 | 0x80 * r.below(8).min(1) as u8,
+        code as u8,
+    ]);
+    bytes[2] = code as u8;
+    // The same table for all, in the first bytes of memory.
+    bytes[8..16].fill(0);
+    b.ram[at..at + 256].copy_from_slice(&bytes);
+}
+
 fn input(r: &mut Random) -> Input {
     let number = |r: &mut Random| r.value() as i32;
-    match r.below(9) {
+    match r.below(12) {
+        9 => Input::Medium { unit: r.below(4) as u16, medium: medium(r) },
+        10 => Input::EjectRequest { unit: r.below(4) as u16 },
+        11 => Input::Disk { unit: r.below(4) as u16, tag: r.value(), result: Ok(vec![1; 512]) },
         0 => Input::Bytes((0..r.below(40)).map(|i| i as u8).collect()),
         1 => Input::Break,
         2 => Input::Carrier(r.below(2) == 0),
@@ -151,6 +242,16 @@ fn step(case: &Case, d: &mut dyn Device, b: &mut Bench, r: &mut Random) {
         }
         _ => {}
     }
+    if r.below(16) == 0 {
+        command_in_memory(b, r);
+    }
+    for what in std::mem::take(&mut b.asked) {
+        if let Request::Disk { unit, tag, op } = what
+            && r.below(8) != 0
+        {
+            d.input(Input::Disk { unit, tag, result: disk_answer(&op, r) }, b);
+        }
+    }
     b.asked.clear();
     b.messages.clear();
     b.complaints.clear();
@@ -176,7 +277,7 @@ fn check_copy(case: &Case, d: &mut dyn Device, now: Tick, seed: u64) {
 fn any_device_stands_any_calls() {
     for (n, case) in CASES.iter().enumerate() {
         let seed = 0x9E37_79B9_7F4A_7C15 ^ n as u64;
-        let (mut r, mut b, mut d) = (Random(seed), Bench::with_ram(0x1_0000), (case.make)());
+        let (mut r, mut b, mut d) = (Random(seed), bench(), (case.make)());
         d.settle(&mut b);
         for i in 0..200_000 {
             step(case, &mut *d, &mut b, &mut r);
@@ -186,7 +287,7 @@ fn any_device_stands_any_calls() {
                 let _ = d.describe();
                 // Another life, at an early time.
                 if i % 40_000 == 0 {
-                    (d, b) = ((case.make)(), Bench::with_ram(0x1_0000));
+                    (d, b) = ((case.make)(), bench());
                     d.settle(&mut b);
                 }
             }
@@ -197,8 +298,7 @@ fn any_device_stands_any_calls() {
 #[test]
 fn a_damaged_state_is_refused_or_lived_with() {
     for (n, case) in CASES.iter().enumerate() {
-        let (mut r, mut b, mut d) =
-            (Random(77 + n as u64), Bench::with_ram(0x1_0000), (case.make)());
+        let (mut r, mut b, mut d) = (Random(77 + n as u64), bench(), (case.make)());
         for _ in 0..500 {
             step(case, &mut *d, &mut b, &mut r);
         }
@@ -213,7 +313,7 @@ fn a_damaged_state_is_refused_or_lived_with() {
             if r.below(8) == 0 {
                 bad.truncate(r.below(bad.len() as u64 + 1) as usize);
             }
-            let (mut e, mut b) = ((case.make)(), Bench::with_ram(0x1_0000));
+            let (mut e, mut b) = ((case.make)(), bench());
             let before = e.save();
             match e.load(&bad) {
                 Err(_) => assert!(e.save() == before, "{} changed by a refused state", e.name()),

@@ -1,5 +1,7 @@
 //! Which parts a board has, where they are, and how they are joined.
 
+mod behind;
+mod bus;
 pub(crate) mod pc;
 mod start;
 

@@ -47,6 +47,8 @@ pub enum OnError {
 pub struct Drive {
     /// What monitors call it.
     pub name: String,
+    /// Its medium can be changed.
+    pub removable: bool,
     /// `rerror=`, `werror=`.
     pub read_error: OnError,
     pub write_error: OnError,
@@ -72,6 +74,8 @@ pub struct Config {
     pub serial: [Option<Backend>; SERIAL_PORTS],
     /// The drives, to which devices are joined.
     pub drives: Vec<Drive>,
+    /// The drives behind the flash chips, from the lowest unit on.
+    pub flash: Vec<DriveId>,
     /// What `-global isa-serial` says of these.
     pub serial_props: Props,
     /// `-device`, in order. `-debugcon` adds one, too.
@@ -101,6 +105,7 @@ impl Default for Config {
             fw_files: Vec::new(),
             serial: [None; SERIAL_PORTS],
             drives: Vec::new(),
+            flash: Vec::new(),
             serial_props: Props::default(),
             devices: Vec::new(),
             globals: Vec::new(),

@@ -5,6 +5,7 @@
 mod isa;
 mod pci;
 mod props;
+mod virtio;
 
 pub(crate) use isa::{pvpanic_port, serial};
 pub use props::{Prop, PropKind, Props, Value};
@@ -18,8 +19,10 @@ pub struct Driver {
     pub name: &'static str,
     pub about: &'static str,
     pub(crate) home: Home,
+    /// The kind of bus that it has for others, how many of them, and how many places on each.
+    pub(crate) carries: Option<(&'static str, u16, u16)>,
     /// What can be said of it, beside what its bus asks.
-    pub props: &'static [Prop],
+    pub props: &'static [&'static [Prop]],
 }
 
 /// Where a device stands, and how it is made.
@@ -28,9 +31,16 @@ pub(crate) enum Home {
     /// On the ISA bus.
     Isa(fn(&mut Builder, &IsaLines, &Props) -> Result<(), String>),
     /// A function on a PCI bus.
-    Pci(fn(&Props, &[Child<'_>]) -> Result<Made, String>),
+    Pci(fn(&Props, &Env<'_>) -> Result<Made, String>),
     /// Behind a controller that has this kind of bus.
     Behind(&'static str),
+}
+
+/// What a function is told of its machine.
+pub(crate) struct Env<'a> {
+    pub cpus: u32,
+    /// What stands behind it.
+    pub children: &'a [Child<'a>],
 }
 
 /// A device behind a controller: its driver, what was said of it, and its number on that bus.
@@ -69,15 +79,15 @@ impl Driver {
     /// Everything that can be said of it.
     pub fn all_props(&self) -> impl Iterator<Item = &'static Prop> {
         let of_bus = match self.home {
-            Home::Isa(_) => &[],
+            Home::Isa(_) => &[][..],
             Home::Pci(_) => pci::PROPS,
             Home::Behind(_) => props::BEHIND,
         };
-        self.props.iter().chain(of_bus)
+        self.props.iter().copied().flatten().chain(of_bus)
     }
 }
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Driver> {
-    isa::DRIVERS.iter().chain(pci::DRIVERS)
+    isa::DRIVERS.iter().chain(pci::DRIVERS).chain(virtio::DRIVERS)
 }

@@ -17,7 +17,7 @@ pub mod smbios;
 pub mod text;
 
 pub use board::{End, check_cpu};
-pub use drives::{Counts, Disk, DriveEvent, KINDS as COUNTED};
+pub use drives::{Counts, Disk, Drive, DriveEvent, KINDS as COUNTED};
 pub use fabric::World;
 pub use machine::{Machine, MachineError, Slice};
 pub use parts::{DeviceId, Parts};

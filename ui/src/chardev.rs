@@ -33,6 +33,8 @@ pub enum Event {
     Opened { chardev: usize },
     /// The other end is gone.
     Closed { chardev: usize },
+    /// A disk has answered: the machine has the answer.
+    Disk,
     /// The process got a signal that ends it.
     Signal { number: i32, pid: i32 },
 }

@@ -3,7 +3,8 @@
 //! All calls come from one thread, between slices. Nothing here may block: waiting is the front end's business.
 
 use device::{Input, Request};
-use machine::config::Backend;
+use machine::config::{Backend, DriveId};
+use machine::{COUNTED, Counts, Disk, DriveEvent};
 use std::io;
 use std::time::Duration;
 
@@ -36,6 +37,19 @@ pub enum CodeWidth {
     Bits64,
 }
 
+/// A drive as monitors know it.
+#[derive(Clone)]
+pub struct DriveState {
+    pub id: DriveId,
+    pub name: String,
+    pub disk: Option<Disk>,
+    /// Media can be changed, and the tray can be locked.
+    pub removable: bool,
+    pub tray_open: bool,
+    pub locked: bool,
+    pub counts: [Counts; COUNTED.len()],
+}
+
 /// A machine, as seen from the front end.
 pub trait Guest {
     /// Runs for a short while (some milliseconds at most), or until there are requests.
@@ -60,6 +74,9 @@ pub trait Guest {
     /// A key of the keyboard; see [`Input::Key`].
     fn key(&mut self, code: u8, down: bool);
 
+    /// The mouse moved, or its buttons changed; see [`Input::Pointer`].
+    fn pointer(&mut self, _dx: i32, _dy: i32, _dz: i32, _buttons: u8) {}
+
     /// How many CPUs there are.
     fn cpus(&self) -> u32;
     /// Whether a CPU waits for an interrupt.
@@ -78,6 +95,31 @@ pub trait Guest {
     /// The text of `info what` for what only the machine knows (`mtree`, `pic`, `lapic`, `qtree`, `tlb`, `jit`, `irq`);
     /// `cpu` is the monitor's current one.
     fn describe(&mut self, cpu: u32, what: &str) -> Option<String>;
+
+    /// What wakes the front end when a disk has answered: called from another thread. Only the first one counts.
+    fn set_waker(&mut self, _waker: Box<dyn Fn() + Send + Sync>) {}
+    /// Puts a disk into a drive, or takes it out.
+    fn insert(&mut self, _drive: DriveId, _disk: Option<Disk>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// What is in the drives.
+    fn drives(&self) -> Vec<DriveState> {
+        Vec::new()
+    }
+    /// What happened to drives since the last call.
+    fn take_drive_events(&mut self) -> Vec<DriveEvent> {
+        Vec::new()
+    }
+    /// A disk's length has changed.
+    fn resized(&mut self, _drive: DriveId) {}
+    /// The user opens or closes a tray.
+    fn set_tray(&mut self, _drive: DriveId, _open: bool) {}
+    /// The guest is asked to let go of a medium.
+    fn ask_to_eject(&mut self, _drive: DriveId) {}
+    /// All that was asked of disks is done when this returns, and is safe. Gives what went wrong.
+    fn finish_disks(&mut self) -> Vec<(DriveId, io::Error)> {
+        Vec::new()
+    }
 
     /// Writes all of the machine's state.
     fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()>;

@@ -1,11 +1,13 @@
 //! The programs around a machine: the command line, character devices, monitors and the log.
 
+pub mod blocks;
 pub mod chardev;
 pub mod guest;
 pub mod log;
 pub mod monitor;
 pub mod mux;
 pub mod options;
+pub mod picture;
 pub mod program;
 pub mod session;
 mod signals;

@@ -5,21 +5,24 @@
 
 mod clock;
 mod device;
+mod disk;
 mod finish;
 mod machine;
 mod number;
 mod outside;
+mod place;
 mod table;
 #[cfg(test)]
 mod test;
 mod words;
 
 use ::machine::config::{Config, CpuModel, Item};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use number::whole;
+pub use number::{on_off, size, whole};
 pub use table::{log_help, log_item, usage};
 
 /// All that a command line says.
@@ -29,6 +32,10 @@ pub struct Options {
     /// The character back ends; `machine::config::Backend(n)` is the n-th.
     pub chardevs: Vec<Chardev>,
     pub monitors: Vec<Monitor>,
+    /// `-blockdev`, in order.
+    pub nodes: Vec<Map<String, Value>>,
+    /// What is in the drives of `config.drives` at first.
+    pub disks: Vec<Disk>,
     pub actions: Actions,
     /// `-S`: wait for `cont`.
     pub paused: bool,
@@ -41,6 +48,28 @@ pub struct Options {
     pub escape: u8,
     /// Things worth a warning.
     pub warnings: Vec<String>,
+}
+
+/// What is in a drive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Disk {
+    /// The option that it came from, for messages.
+    pub option: String,
+    pub content: Content,
+    /// Writes go to a temporary overlay.
+    pub snapshot: bool,
+    /// The guest is told of a write cache.
+    pub write_cache: bool,
+}
+
+/// Where a drive's bytes are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Empty,
+    /// A node of its own, as `-blockdev` would describe it.
+    Own(Map<String, Value>),
+    /// A `-blockdev` by its node name.
+    Node(String),
 }
 
 /// A character back end.
@@ -200,8 +229,9 @@ pub fn parse(args: &[String], catalog: &Catalog) -> Result<Options, Stop> {
     let mut args = args.iter();
     while let Some(word) = args.next() {
         let Some(name) = word.strip_prefix('-').map(|w| w.strip_prefix('-').unwrap_or(w)) else {
-            let text = "is taken for a disk image, and there are no disks yet";
-            return Err(Fault::new(word, text).into());
+            let mut at = Said { option: "disk image", value: word, catalog };
+            disk::short(&mut gathered, &mut at)?;
+            continue;
         };
         let option = format!("-{name}");
         let Some(row) = table::find(name) else {

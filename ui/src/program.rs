@@ -1,6 +1,7 @@
 //! From the command line to the exit status.
 
-use crate::chardev::{Chardev, Outbox, terminal};
+use crate::blocks::Blocks;
+use crate::chardev::{Chardev, Event, Outbox, terminal};
 use crate::guest::Guest;
 use crate::log::Target;
 use crate::options::{self, Catalog, Fault, Options, Stop};
@@ -93,12 +94,23 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     for warning in &options.warnings {
         crate::log::tell(format_args!("warning: {warning}"));
     }
-    let guest = build(&options.config).map_err(|text| Fault::new("machine", text))?;
+    let mut blocks = Blocks::open(&options.nodes, &options.disks)?;
+    for warning in blocks.graph.take_warnings() {
+        crate::log::tell(format_args!("warning: {warning}"));
+    }
+    let mut guest = build(&options.config).map_err(|text| Fault::new("machine", text))?;
+    let waker = inbox.clone();
+    guest.set_waker(Box::new(move || drop(waker.send(Event::Disk))));
+    for (id, disk) in blocks.disks() {
+        let put = guest.insert(id, Some(disk));
+        put.map_err(|e| Fault::new("disks", format!("no thread for them: {e}")))?;
+    }
     let chardevs = open_chardevs(options, &inbox)?;
     let outboxes: Vec<_> = chardevs.iter().filter_map(Chardev::outbox).collect();
     signals.running(outboxes.clone());
     let _last_words = LastWords(outboxes);
-    let vm = Vm::new(guest, options, target);
+    let mut vm = Vm::new(guest, options, target);
+    vm.blocks = blocks;
     let mut session = Session::new(vm, options, chardevs, events);
     if let Some(path) = &options.load {
         let loaded = session.vm.load(&path.to_string_lossy());

@@ -153,10 +153,11 @@ impl Session {
     fn slice(&mut self) -> Option<Option<Instant>> {
         if self.vm.status != Status::Running {
             // A monitor may have made devices say something.
-            return if self.requests() { None } else { Some(None) };
+            let any = self.vm.drive_events() | self.requests();
+            return if any { None } else { Some(None) };
         }
         let ended = self.vm.guest.run_slice();
-        let asked = self.requests();
+        let asked = self.vm.drive_events() | self.requests();
         match ended {
             _ if asked => None,
             Slice::Ran => None,
@@ -300,6 +301,7 @@ impl Session {
                 }
                 self.let_on(chardev);
             }
+            Event::Disk => {}
             Event::Break { chardev } => self.send_break(chardev),
             Event::Opened { chardev } => self.opened(chardev),
             Event::Closed { chardev } => self.closed(chardev),

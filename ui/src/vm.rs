@@ -1,13 +1,16 @@
 //! The machine with what users can do to it: run, stop, reset, leave; and what monitors are told about it.
 
+mod disks;
 mod time;
 
+use crate::blocks::Blocks;
 use crate::chardev::Ring;
 use crate::guest::{DeviceId, Guest};
 use crate::log::Target;
 use crate::options::{Actions, OnPanic, OnReboot, OnShutdown, Options};
 use device::{Input, Request};
-use machine::config::{Config, Log, Timebase};
+use machine::DriveEvent;
+use machine::config::{Config, DriveId, Log, OnError, Timebase};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,6 +25,7 @@ pub enum Status {
     GuestPanicked,
     Suspended,
     InternalError,
+    IoError,
 }
 
 impl Status {
@@ -34,6 +38,7 @@ impl Status {
             Status::GuestPanicked => "guest-panicked",
             Status::Suspended => "suspended",
             Status::InternalError => "internal-error",
+            Status::IoError => "io-error",
         }
     }
 
@@ -102,9 +107,12 @@ pub struct Vm {
     pub log: Log,
     pub log_target: Target,
     pub lines: Vec<Line>,
+    pub blocks: Blocks,
     notices: Vec<Notice>,
     /// Keys that are held down, and until when.
     held: Vec<(Instant, u8)>,
+    /// The mouse's buttons that are held down.
+    pub buttons: u8,
     clock: time::Clock,
 }
 
@@ -120,8 +128,10 @@ impl Vm {
             config: options.config.clone(),
             log_target,
             lines: Vec::new(),
+            blocks: Blocks::default(),
             notices: Vec::new(),
             held: Vec::new(),
+            buttons: 0,
         }
     }
 
@@ -176,6 +186,8 @@ impl Vm {
 
     /// The end, or a stop if that is what was asked for.
     pub fn shut_down(&mut self, cause: Cause) {
+        // Whoever hears of the end may count on it that nothing is under way any more.
+        self.guest.finish_disks();
         self.notify("SHUTDOWN", Some(cause.data()));
         let ours = matches!(cause, Cause::HostQuit | Cause::HostSignal | Cause::HostKeys);
         if self.actions.shutdown == OnShutdown::Pause && !ours {
@@ -185,8 +197,53 @@ impl Vm {
         self.leave(i32::from(failed));
     }
 
+    /// Goes, once all that was asked of disks is done and safe.
     fn leave(&mut self, status: i32) {
-        self.leaving.get_or_insert(status);
+        let lost = self.guest.finish_disks();
+        for (drive, why) in &lost {
+            let name = self.drive_name(*drive);
+            crate::log::tell(format_args!("drive {name}: not all that was written is safe: {why}"));
+        }
+        self.leaving.get_or_insert(if lost.is_empty() { status } else { status.max(1) });
+    }
+
+    fn drive_name(&self, id: DriveId) -> String {
+        let drive = self.config.drives.get(id.0 as usize);
+        drive.map_or_else(|| format!("{}", id.0), |d| d.name.clone())
+    }
+
+    /// Tells what happened to drives, and stops where that was asked for. Says whether there was anything.
+    pub fn drive_events(&mut self) -> bool {
+        let events = self.guest.take_drive_events();
+        let any = !events.is_empty();
+        for event in events {
+            match event {
+                DriveEvent::Tray { drive, open } => {
+                    let data =
+                        json!({"device": self.drive_name(drive), "id": "", "tray-open": open});
+                    self.notify("DEVICE_TRAY_MOVED", Some(data));
+                }
+                DriveEvent::Error { drive, write, no_space, done, why } => {
+                    let action = match done {
+                        OnError::Report => "report",
+                        OnError::Ignore => "ignore",
+                        OnError::Stop | OnError::Enospc => "stop",
+                    };
+                    let data = json!({
+                        "device": self.drive_name(drive),
+                        "operation": if write { "write" } else { "read" },
+                        "action": action,
+                        "nospace": no_space,
+                        "reason": why,
+                    });
+                    self.notify("BLOCK_IO_ERROR", Some(data));
+                    if action == "stop" && self.status == Status::Running {
+                        self.halt(Status::IoError);
+                    }
+                }
+            }
+        }
+        any
     }
 
     pub fn power_button(&mut self) {
@@ -260,6 +317,12 @@ impl Vm {
             self.notify("GUEST_PVSHUTDOWN", None);
             self.shut_down(Cause::GuestShutdown);
         }
+    }
+
+    /// The mouse moves, or its buttons change.
+    pub fn pointer(&mut self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        self.buttons = buttons;
+        self.guest.pointer(dx, dy, dz, buttons);
     }
 
     /// Presses keys together and lets them go after a while.

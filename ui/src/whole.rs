@@ -1,9 +1,9 @@
 //! A [`machine::Machine`] as the front end's [`Guest`].
 
-use crate::guest::{CodeWidth, DeviceId, Guest, Slice, Unmapped};
+use crate::guest::{CodeWidth, DeviceId, DriveState, Guest, Slice, Unmapped};
 use device::{Input, Request, Width};
-use machine::config::{Backend, Config};
-use machine::{Machine, text};
+use machine::config::{Backend, Config, DriveId};
+use machine::{Disk, DriveEvent, Machine, text};
 use std::io;
 
 /// The machine, and why it cannot go on if it cannot.
@@ -80,6 +80,11 @@ impl Guest for Whole {
             self.0.input(id, Input::Key { code, down })
         }
     }
+    fn pointer(&mut self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        if let Some(id) = self.0.board.keyboard {
+            self.0.input(id, Input::Pointer { dx, dy, dz, buttons })
+        }
+    }
     fn cpus(&self) -> u32 {
         self.0.cores.len() as u32
     }
@@ -113,6 +118,41 @@ impl Guest for Whole {
     }
     fn describe(&mut self, cpu: u32, what: &str) -> Option<String> {
         self.0.describe(cpu as usize, what)
+    }
+    fn set_waker(&mut self, waker: Box<dyn Fn() + Send + Sync>) {
+        self.0.set_waker(waker)
+    }
+    fn insert(&mut self, drive: DriveId, disk: Option<Disk>) -> io::Result<()> {
+        self.0.insert(drive, disk)
+    }
+    fn drives(&self) -> Vec<DriveState> {
+        let one = |(id, d): (DriveId, &machine::Drive)| DriveState {
+            id,
+            name: d.config.name.clone(),
+            disk: d.disk().cloned(),
+            removable: d.config.removable,
+            tray_open: d.tray_open,
+            locked: d.locked,
+            counts: d.counts,
+        };
+        self.0.world.drives.iter().map(one).collect()
+    }
+    fn take_drive_events(&mut self) -> Vec<DriveEvent> {
+        self.0.take_drive_events()
+    }
+    fn resized(&mut self, drive: DriveId) {
+        self.0.tell_medium(drive)
+    }
+    fn set_tray(&mut self, drive: DriveId, open: bool) {
+        if let Some(d) = self.0.world.drives.get_mut(drive) {
+            d.tray_open = open;
+        }
+    }
+    fn ask_to_eject(&mut self, drive: DriveId) {
+        self.0.ask_to_eject(drive)
+    }
+    fn finish_disks(&mut self) -> Vec<(DriveId, io::Error)> {
+        self.0.world.drives.finish_all()
     }
     fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
         self.0.save(to)

@@ -33,7 +33,7 @@ fn places(
     for (k, place) in (0u64..).zip(&mut all).take(mask.len() / n as usize) {
         // The sign bit of the lane.
         if mask[((k + 1) * n - 1) as usize] & 0x80 != 0 {
-            *place = Some(s.linear(i.seg, base.wrapping_add(k * n) & i.aw.mask(), n, a)?);
+            *place = Some(s.linear(i.seg, base.wrapping_add(k * n), n, a)?);
         }
     }
     let first = all.iter().flatten().next().copied();
@@ -85,7 +85,7 @@ pub fn maskmov_bytes(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         // Even if the store then faults.
         (s.c.state.fpu.top, s.c.state.fpu.empty) = (0, 0);
     }
-    let at = |s: &Interp<'_>, n: u64| s.c.state.gpr[7].wrapping_add(n) & i.aw.mask();
+    let at = |s: &Interp<'_>, n: u64| (s.c.state.gpr[7] & i.aw.mask()).wrapping_add(n);
     let (from, mask) = (bytes(s, i.op[1]), bytes(s, i.op[2]));
     // All bytes must be writable, whatever the mask says; the upper ones are looked at first. SDM 2, MASKMOVDQU leaves
     // that to the processor, and this is what Intel's do.

@@ -67,6 +67,8 @@ pub struct Config {
     shown: [Option<Place>; 7],
     last_capability: usize,
     next_capability: usize,
+    /// What software wrote last.
+    written: std::ops::Range<usize>,
 }
 
 impl Config {
@@ -81,6 +83,7 @@ impl Config {
             shown: [None; 7],
             last_capability: CAPABILITIES,
             next_capability: 0x40,
+            written: 0..0,
         };
         c.set(0, &ids.vendor.to_le_bytes());
         c.set(2, &ids.device.to_le_bytes());
@@ -212,7 +215,12 @@ impl Config {
     pub fn read(&self, at: u64, w: Width) -> u64 {
         join(at, w, 1, |i| self.bytes.get(i as usize).map_or(0, |b| u64::from(*b)))
     }
+    /// The bytes that the last write covered: for `config_written`.
+    pub fn written(&self) -> std::ops::Range<usize> {
+        self.written.clone()
+    }
     pub fn write(&mut self, at: u64, w: Width, value: u64) {
+        self.written = at as usize..at as usize + w.bytes() as usize;
         split(at, w, 1, value, |i, _, v| {
             let (i, v) = (i as usize, v as u8);
             if i < self.bytes.len() {

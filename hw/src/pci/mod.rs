@@ -12,7 +12,7 @@ pub mod testdev;
 pub use config::{Bar, Config, Ids, Pam, ROM};
 pub use root::{Chipset, ECAM, Root};
 
-use device::{Cx, Device, Misfit, state};
+use device::{Cx, Device, Misfit, Width, state};
 
 /// A function on the bus.
 ///
@@ -23,6 +23,10 @@ pub trait Function: Device {
     fn config_mut(&mut self) -> &mut Config;
     /// Software wrote to configuration space, and `config` has taken it. Not for BARs.
     fn config_written(&mut self, _cx: &mut dyn Cx) {}
+    /// Software is about to read configuration space from `at`. Whether that does anything to the function.
+    fn config_reading(&mut self, _at: u64, _w: Width, _cx: &mut dyn Cx) -> bool {
+        false
+    }
 }
 
 state! {

@@ -227,11 +227,12 @@ impl Root {
     fn find(&self, bus: u8, devfn: u8) -> Option<usize> {
         self.at(devfn).filter(|_| bus == 0)
     }
-    fn config_read(&self, bus: u8, devfn: u8, at: u64, w: Width) -> u64 {
-        match self.find(bus, devfn) {
-            Some(n) => self.slots[n].function.config().read(at, w),
-            None => w.mask(),
+    fn config_read(&mut self, bus: u8, devfn: u8, at: u64, w: Width, cx: &mut dyn Cx) -> u64 {
+        let Some(n) = self.find(bus, devfn) else { return w.mask() };
+        if self.child(n, cx, |f, cx| f.config_reading(at, w, cx)) == Some(true) {
+            self.tell(cx);
         }
+        self.slots[n].function.config().read(at, w)
     }
     fn config_write(&mut self, bus: u8, devfn: u8, at: u64, w: Width, value: u64, cx: &mut dyn Cx) {
         let Some(n) = self.find(bus, devfn) else { return };
@@ -247,12 +248,12 @@ impl Root {
         let a = self.s.address;
         (a >> 31 != 0).then_some(((a >> 16) as u8, (a >> 8) as u8, u64::from(a & 0xFC)))
     }
-    fn read_port(&mut self, at: u64, w: Width) -> u64 {
+    fn read_port(&mut self, at: u64, w: Width, cx: &mut dyn Cx) -> u64 {
         match (at, w) {
             (0, Width::W32) => self.s.address.into(),
             (1, Width::W8) => self.s.reset.into(),
             (4..8, _) => match self.selected() {
-                Some((bus, devfn, reg)) => self.config_read(bus, devfn, reg + at - 4, w),
+                Some((bus, devfn, reg)) => self.config_read(bus, devfn, reg + at - 4, w, cx),
                 None => w.mask(),
             },
             _ => w.mask(),
@@ -337,8 +338,11 @@ impl Device for Root {
     }
     fn read(&mut self, at: Reg, w: Width, cx: &mut dyn Cx) -> u64 {
         match at.bank {
-            0 => self.read_port(at.at, w),
-            ECAM => self.config_read((at.at >> 20) as u8, (at.at >> 12) as u8, at.at & 0xFFF, w),
+            0 => self.read_port(at.at, w, cx),
+            ECAM => {
+                let (bus, devfn) = ((at.at >> 20) as u8, (at.at >> 12) as u8);
+                self.config_read(bus, devfn, at.at & 0xFFF, w, cx)
+            }
             bank => {
                 let (n, bank) = ((bank >> 8).wrapping_sub(1).into(), bank & 0xFF);
                 let value = self.child(n, cx, |f, cx| f.read(Reg { bank, at: at.at }, w, cx));

@@ -1,18 +1,18 @@
 //! The parts that both boards have, and the chipset of each.
 
-use super::{Board, Builder, End, IsaLines, mmio, ports, unix_time};
+use super::bus::{self, refused};
+use super::{Board, Builder, IsaLines, mmio, ports, unix_time};
 use crate::MachineError;
 use crate::boot::Layout;
 use crate::clock::TSC_HZ;
-use crate::config::{Chipset, Config, DeviceSpec};
+use crate::config::{Chipset, Config};
 use crate::devices::{self, Driver, Home, Value};
 use crate::firmware;
-use crate::parts::DeviceId;
 use cpu::big::cpuid::Model;
 use device::Pin;
 use hw::chipset::{dma8237, hpet, ioapic, lapic, pic, pit, port92, rtc};
 use hw::input::i8042;
-use hw::pci;
+use hw::pci::dram::Around;
 
 /// I/O APIC pins that HPET timers may be routed to.
 const HPET_ROUTES: u32 = 0xFF_0104;
@@ -83,13 +83,13 @@ pub(crate) fn wire(
     b.part("i8257", dma8237::Dma8237::new(), &dma);
     let bios = firmware::map(b, &config.boot)?;
     let fw_cfg = b.part("fw_cfg", firmware::items(config, &layout)?, &[ports(0x510, 12)]);
-    let around = pci::dram::Around {
+    let around = Around {
         ram_low: layout.ram_low,
         bios,
         smm: config.board.smm,
         extended_tseg: config.board.extended_tseg,
     };
-    let pci = pci_bus(b, config, &isa, around)?;
+    let pci = bus::pci(b, config, &isa, around)?;
     for spec in &config.devices {
         if let Some(Driver { home: Home::Isa(make), .. }) = Driver::named(spec.driver) {
             make(b, &isa, &spec.props).map_err(|why| refused(spec, why))?;
@@ -123,65 +123,6 @@ fn set_up_clock(clock: &mut rtc::Rtc, config: &Config) {
     clock.set(0x3D, second << 4 | first);
     clock.set(0x38, third << 4);
     clock.set(0x5F, (config.topology.cpus - 1) as u8);
-}
-
-/// The host bridge with the chipset's functions and those asked for.
-fn pci_bus(
-    b: &mut Builder,
-    config: &Config,
-    isa: &IsaLines,
-    around: pci::dram::Around,
-) -> Result<DeviceId, MachineError> {
-    let smm = around.smm;
-    let q35 = config.board.chipset == Chipset::Q35;
-    let mut root = pci::Root::new(if q35 { pci::Chipset::Q35 } else { pci::Chipset::I440fx });
-    if q35 {
-        root.add(0, 0, pci::q35::Mch::new(around));
-        root.add(0x1F, 0, pci::q35::Ich9Lpc::new(smm));
-        root.add(0x1F, 3, pci::smbus::Ich9Smbus::default());
-    } else {
-        root.add(0, 0, pci::i440fx::I440fx::new(around));
-        root.add(1, 0, pci::i440fx::Piix3::default());
-        root.add(1, 3, pci::i440fx::Piix4Pm::new(smm));
-    }
-    let mut joined = Vec::new();
-    for spec in &config.devices {
-        let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) else {
-            continue;
-        };
-        let made = make(&spec.props, &[]).map_err(|why| refused(spec, why))?;
-        let (slot, function) = match spec.props.addr() {
-            Some(a) => (a.slot, a.function),
-            None => (root.free_device().unwrap_or(0), 0),
-        };
-        if !root.is_free(slot, function) {
-            return Err(refused(spec, format!("PCI slot {slot:02x}.{function} is taken")));
-        }
-        let number = root.add_boxed(slot, function, made.function);
-        joined.push((number, made.drives, made.backends));
-    }
-    let id = b.part("pci", root, &[ports(0xCF8, 8)]);
-    for n in 0..24 {
-        match n {
-            0..16 => isa.join(b, id, Pin(n), n),
-            _ => b.parts.join((id, Pin(n)), (isa.ioapic, Pin(n))),
-        }
-    }
-    for (number, drives, backends) in joined {
-        for (drive, unit) in drives {
-            b.drives.push((drive, End { device: id, path: vec![number] }, unit));
-        }
-        for (backend, port) in backends {
-            let path = std::iter::once(number).chain(port).collect();
-            b.backend(Some(backend), id, path);
-        }
-    }
-    Ok(id)
-}
-
-/// A `-device` that cannot be made.
-fn refused(spec: &DeviceSpec, why: String) -> MachineError {
-    MachineError::Option(format!("-device {}: {why}", spec.driver))
 }
 
 /// Configuration that firmware would have done before a kernel that starts without one: `(function, register, bytes)`.

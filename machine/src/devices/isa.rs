@@ -1,48 +1,45 @@
 //! Devices on the ISA bus.
 
 use super::PropKind::{Chardev, Number, OnOff};
-use super::{Driver, Home, Prop, Props};
+use super::props::prop;
+use super::{Driver, Home, Props};
 use crate::board::{Builder, IsaLines, mmio, ports};
 use device::Pin;
 use hw::chipset::debug;
 use hw::serial::uart16550;
 
-const fn prop(name: &'static str, kind: super::PropKind, about: &'static str) -> Prop {
-    Prop { name, kind, about }
-}
-
 #[rustfmt::skip]
 pub(super) const DRIVERS: &[Driver] = &[
     Driver {
-        name: "isa-debug-exit", home: Home::Isa(debug_exit),
+        name: "isa-debug-exit", home: Home::Isa(debug_exit), carries: None,
         about: "a write of n ends the emulator with status n * 2 + 1",
-        props: &[prop("iobase", Number(0, 0xFFFF), "default: 0x501"), prop("iosize", Number(1, 4), "default: 2")],
+        props: &[&[prop("iobase", Number(0, 0xFFFF), "default: 0x501"), prop("iosize", Number(1, 4), "default: 2")]],
     },
     Driver {
-        name: "isa-debugcon", home: Home::Isa(debugcon),
+        name: "isa-debugcon", home: Home::Isa(debugcon), carries: None,
         about: "each byte written goes to a character device",
-        props: &[
+        props: &[&[
             prop("chardev", Chardev, ""),
             prop("iobase", Number(0, 0xFFFF), "default: 0xe9"),
             prop("readback", Number(0, 0xFF), "default: 0xe9"),
-        ],
+        ]],
     },
     Driver {
-        name: "isa-serial", home: Home::Isa(serial),
+        name: "isa-serial", home: Home::Isa(serial), carries: None,
         about: "serial port, 16550A",
-        props: &[
+        props: &[&[
             prop("chardev", Chardev, ""),
             prop("index", Number(0, 3), "default: 0"),
             prop("iobase", Number(0, 0xFFF8), "default: by index"),
             prop("irq", Number(0, 15), "default: by index"),
             prop("paced", OnOff, "default: off; on: characters take their time, by the baud rate"),
-        ],
+        ]],
     },
-    Driver { name: "pc-testdev", home: Home::Isa(testdev), about: "test device of kvm-unit-tests", props: &[] },
+    Driver { name: "pc-testdev", home: Home::Isa(testdev), carries: None, about: "test device of kvm-unit-tests", props: &[] },
     Driver {
-        name: "pvpanic", home: Home::Isa(pvpanic),
+        name: "pvpanic", home: Home::Isa(pvpanic), carries: None,
         about: "lets the guest say that it panicked",
-        props: &[prop("ioport", Number(0, 0xFFFF), "default: 0x505"), prop("events", Number(0, 7), "default: 7")],
+        props: &[&[prop("ioport", Number(0, 0xFFFF), "default: 0x505"), prop("events", Number(0, 7), "default: 7")]],
     },
 ];
 

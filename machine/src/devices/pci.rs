@@ -1,12 +1,9 @@
 //! Functions on a PCI bus.
 
 use super::PropKind::{OnOff, PciAddr, Size, Text};
-use super::{Child, Driver, Home, Made, Prop, Props};
+use super::props::prop;
+use super::{Driver, Env, Home, Made, Prop, Props};
 use hw::pci::testdev;
-
-const fn prop(name: &'static str, kind: super::PropKind, about: &'static str) -> Prop {
-    Prop { name, kind, about }
-}
 
 /// What can be said of any function.
 pub(super) const PROPS: &[Prop] = &[
@@ -18,13 +15,13 @@ pub(super) const PROPS: &[Prop] = &[
 #[rustfmt::skip]
 pub(super) const DRIVERS: &[Driver] = &[
     Driver {
-        name: "pci-testdev", home: Home::Pci(testdev),
+        name: "pci-testdev", home: Home::Pci(testdev), carries: None,
         about: "PCI test device",
-        props: &[prop("membar", Size, "default: 0")],
+        props: &[&[prop("membar", Size, "default: 0")]],
     },
 ];
 
-fn testdev(p: &Props, _: &[Child<'_>]) -> Result<Made, String> {
+fn testdev(p: &Props, _: &Env<'_>) -> Result<Made, String> {
     let membar = p.number("membar").unwrap_or(0);
     if membar != 0 && !(membar.is_power_of_two() && membar <= 1 << 40) {
         return Err(format!("membar={membar}: expected a power of two up to 1T"));

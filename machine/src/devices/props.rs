@@ -113,7 +113,7 @@ impl Props {
     }
 }
 
-const fn prop(name: &'static str, kind: PropKind, about: &'static str) -> Prop {
+pub(super) const fn prop(name: &'static str, kind: PropKind, about: &'static str) -> Prop {
     Prop { name, kind, about }
 }
 

@@ -58,7 +58,12 @@ const ID: DriveId = DriveId(0);
 const WHO: DeviceId = DeviceId(3);
 
 fn drives(timed: bool, policy: OnError, image: &Arc<Mock>) -> Drives {
-    let config = config::Drive { name: "disk0".into(), read_error: policy, write_error: policy };
+    let config = config::Drive {
+        name: "disk0".into(),
+        removable: false,
+        read_error: policy,
+        write_error: policy,
+    };
     let mut d = Drives::new(&[config], timed);
     d.join(ID, WHO, vec![5], 1);
     d.insert(ID, Some(Disk { image: image.clone(), write_cache: true })).unwrap();

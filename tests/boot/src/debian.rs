@@ -41,16 +41,37 @@ pub fn kernel(package: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
 
 /// Busybox and a shell.
 pub fn initrd(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
-    let (busybox, initrd) = (cached("busybox")?, cached("initrd.cpio")?);
+    let initrd = cached("initrd.cpio")?;
+    replace(&initrd, &initramfs(&busybox(say)?, &[]))?;
+    Ok(initrd)
+}
+
+/// The program.
+pub fn busybox(say: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
+    let busybox = cached("busybox")?;
     if !busybox.is_file() {
         say(&format!("downloading {BUSYBOX} from Debian"));
         download(&cached("")?, BUSYBOX, "bin", "busybox", &busybox)?;
     }
-    replace(&initrd, &initramfs(&fs::read(&busybox)?, &[]))?;
-    Ok(initrd)
+    Ok(fs::read(&busybox)?)
 }
 
-fn cached(name: &str) -> Result<PathBuf> {
+/// A folder of a package, unpacked.
+pub fn tree(package: &str, folder: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let to = cached(&format!("{package}-{}", folder.replace('/', "-")))?;
+    if !to.is_dir() {
+        say(&format!("downloading {package} from Debian"));
+        unpacked(&cached("")?, package, |work| {
+            let there = [work.join(folder), work.join("usr").join(folder)];
+            let from = there.iter().find(|d| d.is_dir());
+            let from = from.with_context(|| format!("{package} has no folder {folder}"))?;
+            fs::rename(from, &to).with_context(|| format!("writing {}", to.display()))
+        })?;
+    }
+    Ok(to)
+}
+
+pub fn cached(name: &str) -> Result<PathBuf> {
     let dir = place::cache()?.join("debian");
     fs::create_dir_all(&dir)?;
     Ok(dir.join(name))
@@ -58,19 +79,43 @@ fn cached(name: &str) -> Result<PathBuf> {
 
 /// A file system with busybox, a shell on the console, and `more` programs in /bin.
 pub fn initramfs(busybox: &[u8], more: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    initramfs_with(busybox, more, &[])
+}
+
+/// The same with files anywhere.
+pub fn initramfs_with(
+    busybox: &[u8],
+    more: &[(&str, Vec<u8>)],
+    files: &[(String, Vec<u8>)],
+) -> Vec<u8> {
     let mut archive = Archive::default();
-    for dir in ["bin", "dev", "etc", "proc", "root", "sys", "tmp"] {
+    for dir in ["bin", "dev", "etc", "lib", "mnt", "proc", "root", "sys", "tmp"] {
         archive = archive.directory(dir);
     }
     archive = archive.character_device("dev/console", 5, 1).program("bin/busybox", busybox);
     for (name, content) in more {
         archive = archive.program(&format!("bin/{name}"), content);
     }
+    for (name, content) in files {
+        archive = archive.file(name, content);
+    }
     archive.program("init", include_bytes!("init.sh")).finish()
 }
 
 /// Downloads `package`, or the one it stands for, and puts the file `prefix*` of its folder `from` at `to`.
 fn download(dir: &Path, package: &str, from: &str, prefix: &str, to: &Path) -> Result<()> {
+    unpacked(dir, package, |work| {
+        let folder = [work.join(from), work.join("usr").join(from)];
+        let files = folder.iter().filter_map(|f| fs::read_dir(f).ok()).flatten().flatten();
+        let starts = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with(prefix);
+        let file = files.into_iter().find(starts);
+        let file = file.with_context(|| format!("{package} has no {from}/{prefix}*"))?;
+        replace(to, &fs::read(file.path())?)
+    })
+}
+
+/// Downloads `package`, or the one it stands for, unpacks it and lets `take` have what it wants of it.
+fn unpacked(dir: &Path, package: &str, take: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if place::program("apt-get").is_none() || place::program("dpkg-deb").is_none() {
         bail!("this is not a Debian system: apt-get and dpkg-deb are needed to get {package}");
     }
@@ -79,12 +124,7 @@ fn download(dir: &Path, package: &str, from: &str, prefix: &str, to: &Path) -> R
     fs::create_dir_all(&work)?;
     let done = fetch(dir, package, &work).and_then(|deb| {
         run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&work))?;
-        let folder = [work.join(from), work.join("usr").join(from)];
-        let files = folder.iter().filter_map(|f| fs::read_dir(f).ok()).flatten().flatten();
-        let starts = |e: &fs::DirEntry| e.file_name().to_string_lossy().starts_with(prefix);
-        let file = files.into_iter().find(starts);
-        let file = file.with_context(|| format!("no {from}/{prefix}* in {}", deb.display()))?;
-        replace(to, &fs::read(file.path())?)
+        take(&work)
     });
     let _ = fs::remove_dir_all(&work);
     done

@@ -16,6 +16,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 hostname guest
+for m in $(cat /etc/modules 2>/dev/null); do insmod /lib/$m.ko; done
 for word in $(cat /proc/cmdline); do
     case $word in run=*) sh -c "$(echo "${word#run=}" | tr , ' ')" ;; esac
 done

@@ -5,6 +5,7 @@
 
 pub mod cpio;
 pub mod debian;
+pub mod drivers;
 pub mod guest;
 pub mod kernel_log;
 pub mod machine;

@@ -64,15 +64,21 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     Ok(status(table(&names, &native, &columns)))
 }
 
-/// The workloads' program, for x86-64 Linux, static.
+/// The workloads' program.
 fn build() -> Result<PathBuf> {
+    static_program("workloads")
+}
+
+/// A program of tests/bench, for x86-64 Linux, static.
+pub fn static_program(name: &str) -> Result<PathBuf> {
     let dir = place::target().join("bench");
     std::fs::create_dir_all(&dir)?;
-    let file = dir.join("workloads");
+    let file = dir.join(name);
+    let source = place::root().join("tests/bench").join(name).with_extension("rs");
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition", "2024", "-C", "opt-level=3", "-C", "target-feature=+crt-static"]);
     rustc.args(["--target", "x86_64-unknown-linux-gnu", "-C", "strip=symbols", "-o"]);
-    output(rustc.arg(&file).arg(place::root().join("tests/bench/workloads.rs")))?;
+    output(rustc.arg(&file).arg(source))?;
     Ok(file)
 }
 

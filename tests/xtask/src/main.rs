@@ -4,8 +4,10 @@ mod aarch64;
 mod bench;
 mod check;
 mod demo;
+mod disks;
 mod fuzz;
 mod grid;
+mod image;
 mod kut;
 mod rows;
 mod shell;
@@ -27,8 +29,10 @@ const ROWS: &[Row] = &[
     Row { name: "check",   run: check::run,   about: "format, lints and the rules of the tree  [--fast: without the compiler]" },
     Row { name: "rows",    run: rows::run,    about: "which instructions have a meaning, by CPUID feature  [--missing]" },
     Row { name: "bench",   run: bench::run,   about: "side by side with a peer  [--reps N] [--only A,B] [--peer CMD] [--ours CMD]" },
+    Row { name: "disks",   run: disks::run,   about: "the speed of disks, side by side with a peer  [--reps N] [--only BUS] [--dir DIR] [--peer CMD] [--ours CMD]" },
     Row { name: "fuzz",    run: fuzz::run,    about: "random instructions and device accesses  [--seconds N] [--seed N] [NAME...]" },
     Row { name: "grid",    run: grid::run,    about: "boot Debian's kernels on all boards, and compare their logs with a peer's  [--only A,B] [--peer CMD] [--no-peer] [--ours CMD] [--kernels FILE,FILE] [--initrd FILE] [--keep DIR]" },
+    Row { name: "image",   run: image::run,   about: "make a Debian disk, or CDs, to boot  debian|cds|try  [--programs] [--size GIB] [--format raw|qcow2] [--fresh] [--ours CMD] [--only A,B]" },
     Row { name: "aarch64", run: aarch64::run, about: "build for aarch64 and compare it with x86-64  [--linux: Debian's boot, too]" },
     Row { name: "kut",     run: kut::run,     about: "run a built kvm-unit-tests tree  DIR [TEST...]" },
 ];

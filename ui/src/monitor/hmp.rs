@@ -3,7 +3,7 @@
 use super::editor::{Editor, Step};
 use super::examine::{self, Format};
 use super::expression::{evaluate, prefix};
-use super::{hmp_info, keys};
+use super::{block, hmp_info, keys, pointer};
 use crate::options;
 use crate::vm::{Cause, Vm};
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub const COMMANDS: &[Command] = commands! {
     "system_powerdown"  ""                  "send system power down event"              |_, vm, _| { vm.power_button(); quiet() };
     "nmi"               ""                  "inject an NMI on all CPUs"                 |_, vm, _| { vm.guest.nmi(); quiet() };
     "sendkey"           "keys [hold_ms]"    "send keys to the guest, as in ctrl-alt-f1" sendkey;
+    "mouse_move"        "dx dy [dz]"        "send mouse move events"                    |_, vm, a| pointer::mouse_move(vm, a);
+    "mouse_button"      "state"             "change mouse button state (1=L, 2=R, 4=M)" |_, vm, a| pointer::mouse_button(vm, a);
     "cpu"               "index"             "set the default CPU"                       cpu;
     "x"                 "/fmt addr"         "virtual memory dump starting at 'addr'"    |h, vm, a| examine::dump(&mut *vm.guest, h.cpu, a, false, &mut h.format);
     "xp"                "/fmt addr"         "physical memory dump starting at 'addr'"   |h, vm, a| examine::dump(&mut *vm.guest, h.cpu, a, true, &mut h.format);
@@ -52,6 +54,10 @@ pub const COMMANDS: &[Command] = commands! {
     "o"                 "/fmt addr value"   "I/O port write"                            port_write;
     "memsave"           "addr size file"    "save to disk virtual memory"               |h, vm, a| save_memory(h, vm, a, false);
     "pmemsave"          "addr size file"    "save to disk physical memory"              |h, vm, a| save_memory(h, vm, a, true);
+    "eject"             "[-f] device"       "eject a removable medium (use -f to force it)" |_, vm, a| block::eject(vm, a);
+    "change"            "[-f] device file [format [mode]]" "change a removable medium"      |_, vm, a| block::change(vm, a);
+    "block_resize"      "device size"       "resize a block image (in MiB)"             |_, vm, a| block::resize(vm, a);
+    "snapshot_blkdev"   "[-n] device file [format]" "go on in a new overlay"            |_, vm, a| block::snapshot(vm, a);
     "savevm"            "file"              "save the machine to a file"                |_, vm, a| vm.save(file(a)?).map(|()| String::new());
     "loadvm"            "file"              "take the machine's state from a file"      |_, vm, a| vm.load(file(a)?).map(|()| String::new());
     "log"               "item1[,...]"       "activate logging of the specified items"   log;

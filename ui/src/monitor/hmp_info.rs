@@ -1,5 +1,6 @@
 //! `info`: what there is to know about the machine.
 
+use super::block;
 use super::hmp::Hmp;
 use crate::vm::Vm;
 
@@ -8,6 +9,8 @@ type Answer = fn(&mut Hmp, &mut Vm, &str) -> Result<String, String>;
 /// Topics, with what they show. Those without an answer of ours are the machine's.
 #[rustfmt::skip]
 pub const TOPICS: &[(&str, &str, Option<Answer>)] = &[
+    ("block",     "show info of one block device or all block devices", Some(|_, vm, a| block::info(vm, a))),
+    ("blockstats", "show block device statistics", Some(|_, vm, a| block::stats(vm, a))),
     ("chardev",   "show the character devices", Some(chardev)),
     ("cpus",      "show infos for each CPU", Some(cpus)),
     ("history",   "show the command line history", Some(|h, _, _| Ok(h.history()))),

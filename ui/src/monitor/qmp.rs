@@ -22,7 +22,9 @@ impl Fault {
 
 impl From<String> for Fault {
     fn from(desc: String) -> Fault {
-        Fault::generic(desc)
+        let missing = desc.starts_with("Device '") && desc.ends_with("' not found");
+        let class = if missing { "DeviceNotFound" } else { "GenericError" };
+        Fault { class, desc }
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::hmp::{Hmp, write_memory};
 use super::keys;
+use super::pointer;
 use super::qmp::Fault;
+use super::qmp_block;
 use crate::vm::{Cause, Status, Vm};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-type Answer = Result<Value, Fault>;
+pub type Answer = Result<Value, Fault>;
 
 /// A command.
 pub struct Command {
@@ -34,7 +36,6 @@ pub const COMMANDS: &[Command] = commands! {
     "query-current-machine" |_, a| { a.none()?; Ok(json!({"wakeup-suspend-support": false})) };
     "query-target"          |_, a| { a.none()?; Ok(json!({"arch": "x86_64"})) };
     "query-memory-size-summary" |vm, a| { a.none()?; Ok(json!({"base-memory": vm.config.ram, "plugged-memory": 0})) };
-    "query-block"           |_, a| { a.none()?; Ok(json!([])) };
     "query-events"          |_, a| { a.none()?; Ok(EVENTS.iter().map(|n| json!({"name": n})).collect()) };
     "stop"                  |vm, a| { a.none()?; vm.stop(); nothing() };
     "cont"                  |vm, a| { a.none()?; vm.cont()?; nothing() };
@@ -44,6 +45,7 @@ pub const COMMANDS: &[Command] = commands! {
     "inject-nmi"            |vm, a| { a.none()?; vm.guest.nmi(); nothing() };
     "set-action"            set_action;
     "send-key"              send_key;
+    "input-send-event"      |vm, a| { a.text("device")?; a.number("head")?; let l = a.list("events")?; a.finish()?; pointer::send(vm, &l)?; nothing() };
     "memsave"               |vm, a| save_memory(vm, a, false);
     "pmemsave"              |vm, a| save_memory(vm, a, true);
     "human-monitor-command" human;
@@ -61,13 +63,20 @@ const EVENTS: &[&str] = &[
     "GUEST_PANICKED",
     "GUEST_CRASHLOADED",
     "GUEST_PVSHUTDOWN",
+    "BLOCK_IO_ERROR",
+    "DEVICE_TRAY_MOVED",
 ];
 
-pub fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|c| c.name == name)
+/// All commands.
+fn all() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().chain(qmp_block::COMMANDS)
 }
 
-fn nothing() -> Answer {
+pub fn find(name: &str) -> Option<&'static Command> {
+    all().find(|c| c.name == name)
+}
+
+pub fn nothing() -> Answer {
     Ok(json!({}))
 }
 
@@ -99,7 +108,7 @@ impl Args {
         read(&value).map(Some).ok_or_else(wrong)
     }
 
-    fn must<T>(found: Option<T>, key: &str) -> Result<T, Fault> {
+    pub fn must<T>(found: Option<T>, key: &str) -> Result<T, Fault> {
         found.ok_or_else(|| Fault::generic(format!("Parameter '{key}' is missing")))
     }
 
@@ -109,6 +118,15 @@ impl Args {
 
     pub fn number(&mut self, key: &str) -> Result<Option<u64>, Fault> {
         self.get(key, "integer", Value::as_u64)
+    }
+
+    pub fn flag(&mut self, key: &str) -> Result<Option<bool>, Fault> {
+        self.get(key, "boolean", Value::as_bool)
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.0)
     }
 
     pub fn list(&mut self, key: &str) -> Result<Vec<Value>, Fault> {
@@ -124,14 +142,14 @@ impl Args {
         }
     }
 
-    fn none(&mut self) -> Result<(), Fault> {
+    pub fn none(&mut self) -> Result<(), Fault> {
         self.finish()
     }
 }
 
 fn query_commands(_: &mut Vm, a: &mut Args) -> Answer {
     a.none()?;
-    let names = ["qmp_capabilities"].into_iter().chain(COMMANDS.iter().map(|c| c.name));
+    let names = ["qmp_capabilities"].into_iter().chain(all().map(|c| c.name));
     Ok(names.map(|n| json!({"name": n})).collect())
 }
 

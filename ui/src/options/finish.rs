@@ -1,10 +1,13 @@
 //! From what was said to what it means: defaults, and names joined to what they name.
 
 use super::device;
+use super::disk::WantedDrive;
+use super::place::Drives;
 use super::words::Words;
 use super::{Actions, Chardev, ChardevKind, Fault, Mode, Monitor, Options};
 use ::machine::config::{Backend, Config, DeviceSpec, Item};
-use ::machine::devices::{Props, Value};
+use ::machine::devices::{self, Props};
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 
 /// What the options said so far.
@@ -15,6 +18,10 @@ pub struct Gathered {
     /// An accelerator that is not ours: the option and the name.
     pub other_accel: Option<(String, String)>,
     pub devices: Vec<Words>,
+    pub drives: Vec<WantedDrive>,
+    pub nodes: Vec<Map<String, Value>>,
+    /// `-snapshot`.
+    pub snapshot: bool,
     pub chardevs: Vec<Chardev>,
     pub serials: Vec<Front>,
     pub debugcons: Vec<Front>,
@@ -64,28 +71,32 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
         return Err(Fault::new(option, text));
     }
     let bootable = check_boot(&g);
+    let mut disks = Vec::new();
     choose_firmware(&mut g);
     let mut warnings = Vec::new();
     if !g.config.no_defaults {
         add_defaults(&mut g, &mut warnings);
     }
     let mut joiner = Joiner::new(std::mem::take(&mut g.chardevs))?;
-    for w in g.monitors {
+    for w in std::mem::take(&mut g.monitors) {
         if let Some(chardev) = joiner.join(&w.option, w.front)? {
             joiner.monitors.push(Monitor { chardev, mode: w.mode });
         }
     }
-    for (n, front) in g.serials.into_iter().enumerate() {
+    for (n, front) in std::mem::take(&mut g.serials).into_iter().enumerate() {
         let backend = joiner.join("-serial", front)?;
         g.config.serial[n] = backend.map(|b| Backend(b as u32));
     }
-    for words in g.devices {
+    let mut drives = Drives::new(std::mem::take(&mut g.drives), g.snapshot);
+    drives.defaults(&mut g)?;
+    for words in std::mem::take(&mut g.devices) {
         let mut wanted = device::make(words, &g.config.globals)?;
-        if let Some(front) = wanted.front
+        if let Some(front) = wanted.front.take()
             && let Some(b) = joiner.join("-device", front)?
         {
-            wanted.props.set("chardev", Value::Chardev(Backend(b as u32)));
+            wanted.props.set("chardev", devices::Value::Chardev(Backend(b as u32)));
         }
+        drives.join(&mut wanted, &g.nodes)?;
         let taken = |d: &DeviceSpec| d.id.is_some() && d.id == wanted.id;
         if g.config.devices.iter().any(taken) {
             let id = wanted.id.unwrap_or_default();
@@ -97,16 +108,17 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
         let (driver, props) = (wanted.driver, wanted.props);
         g.config.devices.push(DeviceSpec { id: wanted.id, driver, props });
     }
-    for front in g.debugcons {
+    for front in std::mem::take(&mut g.debugcons) {
         let words = Words::new("-debugcon", "isa-debugcon", Some("driver"))?;
         let mut wanted = device::make(words, &g.config.globals)?;
         if let Some(b) = joiner.join("-debugcon", front)? {
-            wanted.props.set("chardev", Value::Chardev(Backend(b as u32)));
+            wanted.props.set("chardev", devices::Value::Chardev(Backend(b as u32)));
         }
         g.config.devices.push(DeviceSpec::new(wanted.driver, wanted.props));
     }
     let words = Words::new("-serial", "isa-serial", Some("driver"))?;
     g.config.serial_props = device::make(words, &g.config.globals)?.props;
+    (g.config.drives, g.config.flash) = drives.finish(&mut disks)?;
     g.config.globals.retain(|global| !device::knows(&global.driver));
     for global in &g.config.globals {
         // QEMU only warns, too: such lines are often meant for several kinds of machine.
@@ -118,6 +130,8 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
         config: g.config,
         chardevs: joiner.chardevs,
         monitors: joiner.monitors,
+        nodes: g.nodes,
+        disks,
         actions: g.actions,
         paused: g.paused,
         log_items: g.log_items,

@@ -4,7 +4,7 @@
 
 use super::finish::Gathered;
 use super::words::split;
-use super::{OnPanic, OnReboot, OnShutdown, Said, Stop, clock, device, machine, outside};
+use super::{OnPanic, OnReboot, OnShutdown, Said, Stop, clock, device, disk, machine, outside};
 use ::machine::config::{ITEMS, Item};
 
 type Done = Result<(), Stop>;
@@ -47,6 +47,12 @@ const ROWS: &[Row] = rows! {
     "nodefaults"            ""      "leave out the devices that nobody asked for" |g, _| { g.config.no_defaults = true; Ok(()) };
     "no-user-config"        ""      "accepted: there are no such files" |_, _| Ok(());
     "no-acpi" | "no-hpet"   ""      "as -M acpi=off, -M hpet=off" machine::without;
+    "drive"                 "file=FILE[,if=ide|virtio|pflash|none][,format=F][,cache=C][,...]" "add a drive with a disk image" disk::drive;
+    "hda" | "hdb" | "hdc" | "hdd" "FILE" "a disk image for one of the first four drives" disk::short;
+    "cdrom"                 "FILE"  "a CD image" disk::short;
+    "pflash"                "FILE"  "the contents of a flash chip with firmware" disk::short;
+    "blockdev"              "[driver=]KIND,node-name=NAME[,...]" "make a block node for a drive" disk::blockdev;
+    "snapshot"              ""      "writes to all drives are thrown away at the end" |g, _| { g.snapshot = true; Ok(()) };
     "serial"                "DEV"   "join a serial port to a character device (up to 4)" outside::serial;
     "parallel"              "none"  "parallel ports" outside::parallel;
     "debugcon"              "DEV"   "join port 0xe9 to a character device" outside::debugcon;
@@ -73,9 +79,7 @@ const ROWS: &[Row] = rows! {
     "D"                     "FILE"  "where to log to (default: standard error)" |g, said| { g.log_file = Some(said.value.into()); Ok(()) };
     "L"                     "DIR"   "where to look for firmware first" machine::firmware;
 
-    "pflash"                "FILE"  "" no_disks;
-    "drive" | "blockdev" | "hda" | "hdb" | "hdc" | "hdd" | "cdrom" | "fda" | "fdb" | "sd" | "mtdblock" "DISK" "" no_disks;
-    "snapshot"              ""      "" no_disks;
+    "fda" | "fdb" | "sd" | "mtdblock" "DISK" "" not_yet;
     "netdev"                "KIND"  "" no_network;
     "gdb"                   "DEV"   "" no_gdb;
     "s"                     ""      "" no_gdb;
@@ -116,10 +120,6 @@ fn version(_: &mut Gathered, _: &mut Said) -> Done {
 
 fn refuse(said: &Said, why: &str) -> Done {
     Err(said.fault(why).into())
-}
-
-fn no_disks(_: &mut Gathered, said: &mut Said) -> Done {
-    refuse(said, "disks are not there yet; -initrd can carry a root file system")
 }
 
 fn no_network(_: &mut Gathered, said: &mut Said) -> Done {

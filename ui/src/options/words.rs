@@ -169,6 +169,11 @@ impl Words {
         }
     }
 
+    /// What was not taken, for who knows more words.
+    pub fn take_rest(&mut self) -> Vec<(String, Option<String>)> {
+        std::mem::take(&mut self.list)
+    }
+
     /// Refuses whatever was not taken.
     pub fn none_left(self) -> Result<(), Fault> {
         let Some((key, _)) = self.list.first() else { return Ok(()) };

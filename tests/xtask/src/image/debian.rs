@@ -1,0 +1,91 @@
+//! `cargo xtask image debian`: a small Debian 12 that boots from its own disk by BIOS or UEFI, with both kinds of
+//! console and root without a password.
+//!
+//! Debian's packages make an archive of the root file system, which is kept; from it follow images of any size.
+//! The same packages give the same image, byte by byte.
+
+use super::{EPOCH, Scratch, TOOLS, disk, make, mirror, place, quiet, room};
+use crate::shell::install;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What every image has.
+#[rustfmt::skip]
+const BASE: &[&str] = &[
+    "systemd-sysv", "udev", "kmod", "dbus", "procps", "iproute2",
+    "linux-image-amd64", "initramfs-tools", "zstd", "e2fsprogs",
+    "grub-common", "grub-pc-bin", "grub-efi-amd64-bin",
+    "util-linux", "pciutils", "hdparm", "smartmontools", "dmidecode", "acpica-tools",
+    "python3-minimal",
+];
+
+/// What people work with, for `--programs`.
+#[rustfmt::skip]
+const PROGRAMS: &[&str] = &[
+    "python3", "gcc", "libc6-dev", "make", "xz-utils", "openssl", "sqlite3", "perl", "git",
+];
+
+/// Nobody reads them there.
+const LEFT_OUT: [&str; 4] = [
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/locale/*",
+];
+
+/// The files that the maker needs beside it.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("early.sh", include_str!("early.sh")),
+    ("system.sh", include_str!("system.sh")),
+    ("disk.cfg", include_str!("disk.cfg")),
+];
+
+/// The raw image, from the cache or made.
+pub fn get(programs: bool, gib: u64, fresh: bool) -> Result<PathBuf> {
+    let name = if programs { "debian-12-programs" } else { "debian-12" };
+    let size = if gib == 4 { String::new() } else { format!("-{gib}g") };
+    let image = place()?.join(format!("{name}{size}.img"));
+    make(&image, fresh, |part| {
+        install(TOOLS)?;
+        room(if programs { 4000 } else { 3000 })?;
+        let archive = place()?.join(format!("{name}.tar.zst"));
+        make(&archive, fresh, |part| archive_of(programs, part))?;
+        let work = Scratch::new("root")?;
+        disk::write(part, gib, &archive, &work.0)
+    })?;
+    Ok(image)
+}
+
+/// An archive of the installed system.
+fn archive_of(programs: bool, file: &Path) -> Result<()> {
+    let mirror = mirror::find()?;
+    println!("installing Debian 12 from {mirror} (some minutes)");
+    let scripts = Scratch::new("scripts")?;
+    for (name, text) in SCRIPTS {
+        std::fs::write(scripts.0.join(name), text.replace("@ROOT@", disk::ROOT_UUID))?;
+    }
+    let script = |name| format!("sh '{}' \"$1\"", scripts.0.join(name).display());
+    let more = if programs { PROGRAMS } else { &[] };
+    let packages = [BASE, more].concat().join(",");
+    let mut command = Command::new("mmdebstrap");
+    command.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("LC_ALL", "C.UTF-8");
+    command.env("ROOT_UUID", disk::ROOT_UUID).env("MENU", scripts.0.join("disk.cfg"));
+    command.args(["--variant=minbase", "--architectures=amd64", "--format=tar"]);
+    // It would empty /etc/machine-id, and every start be the first one. The rest of that our script does.
+    command.arg("--skip=cleanup/reproducible");
+    command.arg(format!("--include={packages}"));
+    command.args(mirror::options()?.iter().map(|o| format!("--aptopt={o}")));
+    command.args(LEFT_OUT.iter().map(|o| format!("--dpkgopt={o}")));
+    command.arg(format!("--essential-hook={}", script("early.sh")));
+    command.arg(format!("--customize-hook={}", script("system.sh")));
+    // Its own program for compression is chosen by the name, which is not yet the last one.
+    let tar = file.with_extension("tar");
+    let made = quiet(command.arg(mirror::SUITE).arg(&tar).arg(mirror)).map(drop);
+    let made = made.context("installing Debian").and_then(|()| {
+        let mut zstd = Command::new("zstd");
+        quiet(zstd.args(["-q", "-f", "-6", "--rm"]).arg(&tar).arg("-o").arg(file)).map(drop)
+    });
+    let _ = std::fs::remove_file(&tar);
+    made
+}
