@@ -152,7 +152,9 @@ impl Guest for Whole {
         self.0.ask_to_eject(drive)
     }
     fn finish_disks(&mut self) -> Vec<(DriveId, io::Error)> {
-        self.0.world.drives.finish_all()
+        let first = self.0.world.drives.finish_all();
+        machine::firmware::keep_flash(&mut self.0);
+        first.into_iter().chain(self.0.world.drives.finish_all()).collect()
     }
     fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
         self.0.save(to)
