@@ -2,6 +2,8 @@
 //!
 //! `-device`, `-global` and `device_add` read these rows; the board makes what they describe.
 
+mod ata;
+mod display;
 mod isa;
 mod pci;
 mod props;
@@ -13,6 +15,7 @@ pub use props::{Prop, PropKind, Props, Value};
 use crate::board::{Builder, IsaLines};
 use crate::config::{Backend, DriveId};
 use hw::pci::Function;
+use std::path::PathBuf;
 
 /// A device that can be asked for.
 pub struct Driver {
@@ -31,7 +34,7 @@ pub(crate) enum Home {
     /// On the ISA bus.
     Isa(fn(&mut Builder, &IsaLines, &Props) -> Result<(), String>),
     /// A function on a PCI bus.
-    Pci(fn(&Props, &Env<'_>) -> Result<Made, String>),
+    Pci(fn(&Props, &mut Env<'_>) -> Result<Made, String>),
     /// Behind a controller that has this kind of bus.
     Behind(&'static str),
 }
@@ -39,6 +42,12 @@ pub(crate) enum Home {
 /// What a function is told of its machine.
 pub(crate) struct Env<'a> {
     pub cpus: u32,
+    /// For memory of its own, and images to put there.
+    pub builder: &'a mut Builder,
+    /// A kernel starts without firmware.
+    pub without_firmware: bool,
+    /// Where firmware is looked for.
+    pub dirs: &'a [PathBuf],
     /// What stands behind it.
     pub children: &'a [Child<'a>],
 }
@@ -89,5 +98,10 @@ impl Driver {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Driver> {
-    isa::DRIVERS.iter().chain(pci::DRIVERS).chain(virtio::DRIVERS)
+    isa::DRIVERS
+        .iter()
+        .chain(pci::DRIVERS)
+        .chain(ata::DRIVERS)
+        .chain(display::DRIVERS)
+        .chain(virtio::DRIVERS)
 }

@@ -317,6 +317,19 @@ impl Machine {
     pub fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
         std::mem::take(&mut self.world.requests)
     }
+    /// What the screen shows now: of the first display adapter there is.
+    pub fn picture(&mut self) -> Option<hw::Picture> {
+        self.world.now = self.clock.now(self.count);
+        let root: &hw::Root = self.parts.get(self.board.pci)?;
+        let vga = root.functions().find_map(|n| root.function::<hw::Vga>(n))?;
+        let ram = &self.world.ram;
+        let mut read = |at: u64, into: &mut [u8]| {
+            if ram.read(at, into).is_none() {
+                into.fill(0);
+            }
+        };
+        Some(vga.picture(&mut read, self.world.now))
+    }
     /// What happened to drives since the last call.
     pub fn take_drive_events(&mut self) -> Vec<DriveEvent> {
         std::mem::take(&mut self.world.drives.events)

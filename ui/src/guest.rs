@@ -121,6 +121,11 @@ pub trait Guest {
         Vec::new()
     }
 
+    /// What the screen shows: width, height, and three bytes for each point.
+    fn picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
+        None
+    }
+
     /// Writes all of the machine's state.
     fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()>;
     /// Takes a saved state. On an error, says why, and the machine is as it was.

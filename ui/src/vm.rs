@@ -395,6 +395,16 @@ impl Vm {
         parts.join("-")
     }
 
+    /// `screendump`.
+    pub fn screendump(&mut self, path: &str, format: &str) -> Result<(), String> {
+        let format = format.parse()?;
+        let (width, height, rgb) = self.guest.picture().ok_or("There is no screen")?;
+        let told =
+            |e: std::io::Error| format!("cannot write '{path}': {}", crate::options::reason(&e));
+        let mut file = std::fs::File::create(path).map_err(told)?;
+        crate::picture::write(format, width, height, &rgb, &mut file).map_err(told)
+    }
+
     /// The memory of a ring buffer.
     fn ring(&self, label: &str) -> Result<Arc<Mutex<Ring>>, String> {
         let line = self.lines.iter().find(|l| l.label == label);

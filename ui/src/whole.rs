@@ -156,6 +156,10 @@ impl Guest for Whole {
         machine::firmware::keep_flash(&mut self.0);
         first.into_iter().chain(self.0.world.drives.finish_all()).collect()
     }
+    fn picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
+        let p = self.0.picture()?;
+        Some((p.width, p.height, p.rgb))
+    }
     fn save(&mut self, to: &mut dyn io::Write) -> io::Result<()> {
         self.0.save(to)
     }

@@ -152,6 +152,10 @@ impl Root {
     pub fn is_free(&self, device: u8, function: u8) -> bool {
         device < 32 && function < 8 && self.at(device << 3 | function).is_none()
     }
+    /// The numbers of all functions.
+    pub fn functions(&self) -> impl Iterator<Item = u16> + use<> {
+        0..self.slots.len() as u16
+    }
     /// The function of this number, as what it is.
     pub fn function<T: Function>(&self, number: u16) -> Option<&T> {
         let f: &dyn std::any::Any = &*self.slots.get(number as usize)?.function;

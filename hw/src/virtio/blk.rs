@@ -178,10 +178,7 @@ impl Blk {
         if len == 0 {
             return Plan::Done(OK);
         }
-        let mut data = vec![0; len as usize];
-        if !io.gather(&chain.out, HEADER, &mut data) {
-            return Plan::Failed;
-        }
+        let Some(data) = io.collect(&chain.out, HEADER) else { return Plan::Failed };
         Plan::Ask(DiskOp::Write { at, data, fua: !self.s.cache })
     }
     /// Discards and zeroes: 5.2.6, one range a request.

@@ -38,6 +38,8 @@ state! {
         10 queues: Vec<Queue> = Vec::new(),
         11 msix: MsixState = MsixState::default(),
         12 device: Bytes = Bytes::default(),
+        /// INTx is pulled, until the ISR is read or MSI-X turned on.
+        13 intx: bool = false,
     }
 }
 
@@ -174,15 +176,18 @@ impl<D: VirtioDevice> VirtioPci<D> {
                     msix.notify(vector, &self.config, cx);
                 }
             }
-            _ => self.set_intx(),
+            _ => {
+                self.s.intx = true;
+                self.set_intx();
+            }
         }
     }
     fn msix_enabled(&self) -> bool {
         self.msix.as_ref().is_some_and(|m| m.enabled(&self.config))
     }
     fn set_intx(&mut self) {
-        let on = self.s.isr & 1 != 0 && !self.msix_enabled();
-        self.config.set_intx(on);
+        self.s.intx &= !self.msix_enabled();
+        self.config.set_intx(self.s.intx);
     }
     fn kick(&mut self, queue: usize, cx: &mut dyn Cx) {
         let ready = self.s.queues.get(queue).is_some_and(|q| q.enabled);
@@ -230,6 +235,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
     /// The ISR: reading it clears it, and takes the interrupt back.
     fn take_isr(&mut self) -> u8 {
         let isr = std::mem::take(&mut self.s.isr);
+        self.s.intx = false;
         self.set_intx();
         isr
     }

@@ -4,7 +4,7 @@ use super::behind::{Behind, Own, controller_name};
 use super::{Builder, End, IsaLines, ports};
 use crate::MachineError;
 use crate::config::{Backend, Chipset, Config, DeviceSpec, DriveId};
-use crate::devices::{Driver, Env, Home, Made};
+use crate::devices::{Child, Driver, Env, Home, Made, Props};
 use crate::parts::DeviceId;
 use device::Pin;
 use hw::pci::dram::Around;
@@ -39,10 +39,11 @@ pub(super) fn pci(
         root.add(1, 0, pci::i440fx::Piix3::default());
         root.add(1, 3, pci::i440fx::Piix4Pm::new(smm));
     }
+    joined.push(disks(&mut root, b, config, &behind)?);
     for (n, spec) in config.devices.iter().enumerate() {
         if let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) {
             let children = behind.of(&controller_name(spec, n));
-            let made = make(&spec.props, &Env { cpus: config.topology.cpus, children: &children })
+            let made = make(&spec.props, &mut env(b, config, &children))
                 .map_err(|why| refused(spec, why))?;
             joined.push(put(&mut root, spec, made).map_err(|why| refused(spec, why))?);
         }
@@ -59,8 +60,42 @@ pub(super) fn pci(
 }
 
 /// The buses of the board's own controllers.
-fn own(_q35: bool) -> &'static [Own] {
-    &[]
+fn own(q35: bool) -> &'static [Own] {
+    if q35 { &[(DISKS, "IDE", 6, 1)] } else { &[(DISKS, "IDE", 2, 2)] }
+}
+/// What the buses of the board's disk controller are called: `ide.0` and so on.
+const DISKS: &str = "ide";
+
+fn env<'a>(b: &'a mut Builder, config: &'a Config, children: &'a [Child<'a>]) -> Env<'a> {
+    Env {
+        cpus: config.topology.cpus,
+        builder: b,
+        without_firmware: config.boot.firmware.is_none(),
+        dirs: &config.boot.firmware_dirs,
+        children,
+    }
+}
+
+/// Adds the board's own disk controller.
+fn disks(
+    root: &mut Root,
+    b: &mut Builder,
+    config: &Config,
+    behind: &Behind<'_>,
+) -> Result<Joined, MachineError> {
+    let (driver, slot, function) = match config.board.chipset {
+        Chipset::Q35 => ("ich9-ahci", 0x1F, 2),
+        Chipset::Pc => ("piix3-ide", 1, 1),
+    };
+    let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(driver) else {
+        return Err(MachineError::Option(format!("no device '{driver}'")));
+    };
+    let children = behind.of(DISKS);
+    let made = make(&Props::default(), &mut env(b, config, &children))
+        .map_err(|why| MachineError::Option(format!("{driver}: {why}")))?;
+    let Made { function: part, drives, backends } = made;
+    let number = root.add_boxed(slot, function, part);
+    Ok((number, Joins { drives, backends }))
 }
 
 /// Puts a function that was asked for into its slot, or the first free one.

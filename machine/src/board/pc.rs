@@ -147,6 +147,8 @@ pub(crate) fn pci_setup(chipset: Chipset) -> &'static [(u8, u16, &'static [u8])]
         Chipset::Pc => &[
             (0, 0x59, &[0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33]),
             (1 << 3, 0x60, &[10, 10, 11, 11]),
+            // Both IDE channels are on.
+            (1 << 3 | 1, 0x40, &[0, 0x80, 0, 0x80]),
             (1 << 3 | 3, 0x40, &[0x01, 0x06, 0, 0]),
             (1 << 3 | 3, 0x80, &[0x01]),
             (1 << 3 | 3, 0x90, &[0x01, 0x07, 0, 0]),

@@ -21,7 +21,7 @@ pub(super) const DRIVERS: &[Driver] = &[
     },
 ];
 
-fn testdev(p: &Props, _: &Env<'_>) -> Result<Made, String> {
+fn testdev(p: &Props, _: &mut Env<'_>) -> Result<Made, String> {
     let membar = p.number("membar").unwrap_or(0);
     if membar != 0 && !(membar.is_power_of_two() && membar <= 1 << 40) {
         return Err(format!("membar={membar}: expected a power of two up to 1T"));

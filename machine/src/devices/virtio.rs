@@ -100,7 +100,7 @@ pub(super) fn block_size(p: &Props, name: &str) -> Result<u32, String> {
     }
 }
 
-fn blk(p: &Props, env: &Env<'_>) -> Result<Made, String> {
+fn blk(p: &Props, env: &mut Env<'_>) -> Result<Made, String> {
     let default = virtio::BlkConfig::default();
     let drive = p.drive().ok_or("drive= is missing")?;
     let config = virtio::BlkConfig {
@@ -121,13 +121,13 @@ fn blk(p: &Props, env: &Env<'_>) -> Result<Made, String> {
     Ok(Made { drives: vec![(drive, 0)], ..made(virtio::Blk::new(config), p)? })
 }
 
-fn rng(p: &Props, _: &Env<'_>) -> Result<Made, String> {
+fn rng(p: &Props, _: &mut Env<'_>) -> Result<Made, String> {
     let period = p.number("period").unwrap_or(1 << 16) * 1_000_000;
     let limit = p.number("max-bytes").map(|n| (n, period));
     made(virtio::Rng::new(virtio::RngConfig { limit }), p)
 }
 
-fn serial(p: &Props, env: &Env<'_>) -> Result<Made, String> {
+fn serial(p: &Props, env: &mut Env<'_>) -> Result<Made, String> {
     let max_ports = p.number("max_ports").unwrap_or(31) as u32;
     let mut ports = Vec::new();
     let mut backends = Vec::new();

@@ -54,6 +54,7 @@ pub const COMMANDS: &[Command] = commands! {
     "o"                 "/fmt addr value"   "I/O port write"                            port_write;
     "memsave"           "addr size file"    "save to disk virtual memory"               |h, vm, a| save_memory(h, vm, a, false);
     "pmemsave"          "addr size file"    "save to disk physical memory"              |h, vm, a| save_memory(h, vm, a, true);
+    "screendump"        "filename [-f format]" "save screen from head 0 as PPM or PNG image" screendump;
     "eject"             "[-f] device"       "eject a removable medium (use -f to force it)" |_, vm, a| block::eject(vm, a);
     "change"            "[-f] device file [format [mode]]" "change a removable medium"      |_, vm, a| block::change(vm, a);
     "block_resize"      "device size"       "resize a block image (in MiB)"             |_, vm, a| block::resize(vm, a);
@@ -281,6 +282,14 @@ pub fn write_memory(
         done += n as u64;
     }
     out.flush().map_err(told)
+}
+
+fn screendump(_: &mut Hmp, vm: &mut Vm, args: &str) -> Result<String, String> {
+    let (name, format) = match args.split_once(" -f ") {
+        Some((name, format)) => (name, format.trim()),
+        None => (args, "ppm"),
+    };
+    vm.screendump(file(name.trim())?, format).map(|()| String::new())
 }
 
 fn log(_: &mut Hmp, vm: &mut Vm, args: &str) -> Result<String, String> {

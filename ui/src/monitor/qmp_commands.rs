@@ -46,6 +46,15 @@ pub const COMMANDS: &[Command] = commands! {
     "set-action"            set_action;
     "send-key"              send_key;
     "input-send-event"      |vm, a| { a.text("device")?; a.number("head")?; let l = a.list("events")?; a.finish()?; pointer::send(vm, &l)?; nothing() };
+    "screendump"            |vm, a| {
+        let file = Args::must(a.text("filename")?, "filename")?;
+        let format = a.text("format")?.unwrap_or("ppm".into());
+        a.text("device")?;
+        a.number("head")?;
+        a.finish()?;
+        vm.screendump(&file, &format)?;
+        nothing()
+    };
     "memsave"               |vm, a| save_memory(vm, a, false);
     "pmemsave"              |vm, a| save_memory(vm, a, true);
     "human-monitor-command" human;

@@ -5,7 +5,7 @@ use super::disk::WantedDrive;
 use super::place::Drives;
 use super::words::Words;
 use super::{Actions, Chardev, ChardevKind, Fault, Mode, Monitor, Options};
-use ::machine::config::{Backend, Config, DeviceSpec, Item};
+use ::machine::config::{Backend, Chipset, Config, DeviceSpec, Item, PciAddr};
 use ::machine::devices::{self, Props};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ pub struct Gathered {
     pub monitors: Vec<WantedMonitor>,
     pub said_monitor: bool,
     pub said_display: bool,
+    /// `-vga`: whether there is one.
+    pub vga: Option<bool>,
     pub nographic: bool,
     pub actions: Actions,
     pub paused: bool,
@@ -88,6 +90,7 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
         g.config.serial[n] = backend.map(|b| Backend(b as u32));
     }
     let mut drives = Drives::new(std::mem::take(&mut g.drives), g.snapshot);
+    add_display(&mut g)?;
     drives.defaults(&mut g)?;
     for words in std::mem::take(&mut g.devices) {
         let mut wanted = device::make(words, &g.config.globals)?;
@@ -160,6 +163,21 @@ fn check_boot(g: &Gathered) -> Result<(), Fault> {
 }
 
 /// What starts without a kernel is firmware.
+/// The display adapter that boards have unless another is asked for, or none.
+fn add_display(g: &mut Gathered) -> Result<(), Fault> {
+    let asked = g.devices.iter().any(|d| d.names("VGA"));
+    let wanted = g.vga.unwrap_or(!g.config.no_defaults && !asked);
+    if wanted {
+        let words = Words::new("-vga", "VGA", Some("driver"))?;
+        let mut made = device::make(words, &g.config.globals)?;
+        let slot = if g.config.board.chipset == Chipset::Pc { 2 } else { 1 };
+        let addr = devices::Value::PciAddr(PciAddr { slot, function: 0 });
+        made.props.set("addr", addr);
+        g.config.devices.push(DeviceSpec::new(made.driver, made.props));
+    }
+    Ok(())
+}
+
 fn choose_firmware(g: &mut Gathered) {
     let config = &mut g.config;
     if config.boot.kernel.is_none() && config.boot.firmware.is_none() {

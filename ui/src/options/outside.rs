@@ -257,8 +257,18 @@ pub fn screen(g: &mut Gathered, said: &mut Said) -> Done {
         "-display" if said.is_help() => {
             Err(Stop::Text("Available display backend types:\nnone\n".into()))
         }
-        "-vga" if said.is_help() => {
-            Err(Stop::Text("none                 no graphic card\n".into()))
+        "-vga" if said.is_help() => Err(Stop::Text(
+            "none                 no graphic card\nstd                  standard VGA\n".into(),
+        )),
+        "-vga" => {
+            g.vga = Some(match said.value {
+                "none" => false,
+                "std" => true,
+                other => {
+                    return Err(said.fault(format!("'{other}': expected std or none")).into());
+                }
+            });
+            Ok(())
         }
         _ => {
             g.said_display |= matches!(said.option, "-display" | "-vnc");

@@ -180,6 +180,9 @@ fn a_masked_vector_waits() {
     assert_eq!(g.message(1), 0);
     g.config_write(msix + 2, W16, 0x8000);
     assert_eq!(g.message(1), 2);
+    g.config_write(msix + 2, W16, 0);
+    assert!(g.d.config.intx().is_none(), "what was told is not told again");
+    g.config_write(msix + 2, W16, 0x8000);
     g.write(4, 0x16, W16, 0);
     g.write(4, 0x1A, W16, 0xFFFF);
     g.send(0, &[(at, 8, true)]);
