@@ -239,8 +239,7 @@ impl Interp<'_> {
         self.watch(la, w.bytes(), true);
         let within = la & (PAGE - 1);
         match info.ram {
-            Some(_) if info.rom => {}
-            Some(at) => {
+            Some(at) if !info.rom => {
                 let ram = self.c.tlb.ram();
                 let _ = ram.write(at | within, &v.to_le_bytes()[..w.bytes() as usize]);
                 if ram.code_was_written() {
@@ -251,7 +250,8 @@ impl Interp<'_> {
                     self.c.tlb.insert(set, la, info);
                 }
             }
-            None => {
+            // A device; or one behind a ROM that wants its writes.
+            _ => {
                 self.bus.write(self.c.retired(), info.phys | within, w, v & w.mask());
                 self.after_bus();
             }

@@ -20,6 +20,7 @@ pub mod ata;
 mod bytes;
 pub mod chipset;
 pub mod display;
+pub mod flash;
 pub mod ide;
 pub mod input;
 pub mod pci;

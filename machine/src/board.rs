@@ -31,6 +31,8 @@ pub struct Board {
     /// The host bridge, with the chipset's power management.
     pub pci: DeviceId,
     pub fw_cfg: DeviceId,
+    /// The flash chips, by their number among them.
+    pub flash: Vec<(DeviceId, usize)>,
     /// What each character back end is joined to.
     pub backends: Vec<(Backend, End)>,
 }
@@ -66,6 +68,7 @@ pub(crate) struct Builder {
     pub backends: Vec<(Backend, End)>,
     /// Which unit of what each drive is joined to.
     pub drives: Vec<(DriveId, End, u16)>,
+    pub flash: Vec<(DeviceId, usize)>,
     /// Bytes of the one block behind all memory: RAM, then what was given out of it.
     bytes: u64,
     /// What to put into it: offset and contents.

@@ -54,6 +54,19 @@ pub struct Drive {
     pub write_error: OnError,
 }
 
+/// The contents of a flash chip.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FlashContents {
+    pub bytes: Vec<u8>,
+    pub read_only: bool,
+}
+
+impl std::fmt::Debug for FlashContents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes, read_only: {}", self.bytes.len(), self.read_only)
+    }
+}
+
 /// Everything that can be said about a machine before it is built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -76,6 +89,8 @@ pub struct Config {
     pub drives: Vec<Drive>,
     /// The drives behind the flash chips, from the lowest unit on.
     pub flash: Vec<DriveId>,
+    /// What those drives hold when the machine is built.
+    pub flash_contents: Vec<FlashContents>,
     /// What `-global isa-serial` says of these.
     pub serial_props: Props,
     /// `-device`, in order. `-debugcon` adds one, too.
@@ -106,6 +121,7 @@ impl Default for Config {
             serial: [None; SERIAL_PORTS],
             drives: Vec::new(),
             flash: Vec::new(),
+            flash_contents: Vec::new(),
             serial_props: Props::default(),
             devices: Vec::new(),
             globals: Vec::new(),

@@ -198,4 +198,16 @@ mod test {
         m.load(&mut &off[..]).unwrap();
         assert_eq!(m.cores[0].phys_mask, !(1 << 20));
     }
+
+    #[test]
+    fn firmware_reads_the_boot_order_in_the_clock() {
+        let mut m = machine();
+        let cells = m.with_core(0, |s| {
+            [0x3D, 0x38, 0x14, 0x5F].map(|at| {
+                s.bus.port_write(0, 0x70, Width::W8, at | 0x80);
+                s.bus.port_read(0, 0x71, Width::W8)
+            })
+        });
+        assert_eq!(cells, [0x12, 0x30, 6, 0]);
+    }
 }

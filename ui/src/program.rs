@@ -9,7 +9,7 @@ use crate::session::{Session, open_chardevs};
 use crate::signals::Signals;
 use crate::vm::Vm;
 use crossbeam_channel::unbounded;
-use machine::config::Config;
+use machine::config::{Config, DriveId, FlashContents};
 use std::sync::Arc;
 
 /// Makes the machine of a configuration, or says why it cannot.
@@ -74,6 +74,26 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// What is in the drives of flash chips now.
+fn flash(drives: &[DriveId], blocks: &Blocks) -> Result<Vec<FlashContents>, Fault> {
+    const MOST: u64 = 8 << 20;
+    let disks = blocks.disks();
+    let read = |id: &DriveId| {
+        let disk = disks.iter().find(|(have, _)| have == id);
+        let (_, disk) = disk.ok_or_else(|| Fault::new("-drive", "a flash chip without a file"))?;
+        let info = disk.image.info();
+        if info.len > MOST {
+            let text = format!("{} bytes for a flash chip: at most {MOST}", info.len);
+            return Err(Fault::new("-drive", text));
+        }
+        let mut bytes = vec![0; info.len as usize];
+        let told = |e| Fault::new("-drive", format!("cannot read flash: {}", options::reason(&e)));
+        disk.image.read(0, &mut bytes).map_err(told)?;
+        Ok(FlashContents { bytes, read_only: info.read_only })
+    };
+    drives.iter().map(read).collect()
+}
+
 fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     let target = Target::default();
     if let Some(path) = &options.log_file {
@@ -98,6 +118,7 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     for warning in blocks.graph.take_warnings() {
         crate::log::tell(format_args!("warning: {warning}"));
     }
+    options.config.flash_contents = flash(&options.config.flash, &blocks)?;
     let mut guest = build(&options.config).map_err(|text| Fault::new("machine", text))?;
     let waker = inbox.clone();
     guest.set_waker(Box::new(move || drop(waker.send(Event::Disk))));

@@ -152,7 +152,9 @@ impl Guest for Whole {
         self.0.ask_to_eject(drive)
     }
     fn finish_disks(&mut self) -> Vec<(DriveId, io::Error)> {
-        self.0.world.drives.finish_all()
+        let first = self.0.world.drives.finish_all();
+        machine::firmware::keep_flash(&mut self.0);
+        first.into_iter().chain(self.0.world.drives.finish_all()).collect()
     }
     fn picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
         let p = self.0.picture()?;

@@ -225,3 +225,6 @@ pub fn rsm(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
     s.c.stop = true;
     Ok(())
 }
+
+#[cfg(test)]
+mod test;

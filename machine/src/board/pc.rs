@@ -81,7 +81,7 @@ pub(crate) fn wire(
     b.part("port92", port92::Port92::new(), &[ports(0x92, 1)]);
     let dma = [ports(0, 0x10), ports(0xC0, 0x20), ports(0x80, 0x10)];
     b.part("i8257", dma8237::Dma8237::new(), &dma);
-    let bios = firmware::map(b, &config.boot)?;
+    let bios = firmware::map(b, config)?;
     let fw_cfg = b.part("fw_cfg", firmware::items(config, &layout)?, &[ports(0x510, 12)]);
     let around = Around {
         ram_low: layout.ram_low,
@@ -103,6 +103,7 @@ pub(crate) fn wire(
         keyboard,
         pci,
         fw_cfg,
+        flash: std::mem::take(&mut b.flash),
         backends: std::mem::take(&mut b.backends),
     })
 }

@@ -34,7 +34,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// A peer has no `info statehash`.
-fn ours() -> Result<()> {
+pub fn ours() -> Result<()> {
     if place::is_ours() {
         Ok(())
     } else {
@@ -66,7 +66,7 @@ fn end_of(mut running: Running) -> Result<(StateHash, String)> {
     Ok((hash, running.text()))
 }
 
-fn twice(machine: Result<Machine>) -> Result<()> {
+pub fn twice(machine: Result<Machine>) -> Result<()> {
     let machine = counted(machine?);
     let (first, log) = end_of(machine.clone().boot_with_monitor()?)?;
     ensure!(!log.is_empty(), "the guest said nothing");
@@ -81,7 +81,7 @@ fn twice(machine: Result<Machine>) -> Result<()> {
 }
 
 /// Whole run; run stopped at some moment and saved; the rest in a new process.
-fn saved(machine: Result<Machine>) -> Result<()> {
+pub fn saved(machine: Result<Machine>) -> Result<()> {
     let machine = counted(machine?);
     let (whole, _) = end_of(machine.clone().boot_with_monitor()?)?;
     let dir = place::scratch("saved")?;

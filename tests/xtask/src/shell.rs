@@ -32,10 +32,16 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
-/// Installs Debian packages that bring the missing ones of these programs. As root, or by sudo if it asks nothing.
+fn is_there(name: &str) -> bool {
+    match name.starts_with('/') {
+        true => std::path::Path::new(name).is_file(),
+        false => place::program(name).is_some(),
+    }
+}
+
+/// Installs Debian packages that bring the missing ones of these programs (or files, by their paths). As root, or by sudo if it asks nothing.
 pub fn install(needs: &[(&str, &str)]) -> Result<()> {
-    let missing: Vec<_> =
-        needs.iter().filter(|(program, _)| place::program(program).is_none()).collect();
+    let missing: Vec<_> = needs.iter().filter(|(name, _)| !is_there(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
