@@ -39,6 +39,7 @@ pub struct HostFile {
     lost: AtomicBool,
     /// Held by who writes a part of a block, which takes reading it first.
     parts: Mutex<()>,
+    buffers: align::Pool,
 }
 
 /// Bytes that go through a bounce buffer at once.
@@ -114,6 +115,7 @@ impl HostFile {
             no_try: how.cache.direct.into(),
             lost: false.into(),
             parts: Mutex::new(()),
+            buffers: align::Pool::default(),
         };
         if how.cache.direct {
             host.probe().map_err(|_| OpenError::NoDirect { file: file() })?;
@@ -211,7 +213,7 @@ impl HostFile {
         }
         let mut given = 0;
         for p in self.pieces(at, from.len()) {
-            let mut b = Buffer::new(p.len);
+            let mut b = self.buffers.take(p.len);
             let n = p.part.len();
             let mut _alone = None;
             if n < p.len {
@@ -254,7 +256,7 @@ impl Image for HostFile {
         }
         let mut given = 0;
         for p in self.pieces(at, into.len()) {
-            let mut b = Buffer::new(p.len);
+            let mut b = self.buffers.take(p.len);
             self.read_blocks(p.from, &mut b)?;
             let n = p.part.len();
             into[given..given + n].copy_from_slice(&b[p.part]);

@@ -129,7 +129,11 @@ impl Qcow2 {
             file,
             backing,
             size: header.size.into(),
-            flusher: Mutex::new(flush::Flusher { l1_at: header.l1_at }),
+            flusher: Mutex::new(flush::Flusher {
+                l1_at: header.l1_at,
+                l1_size: header.l1_size,
+                unsure: false,
+            }),
             alloc: Mutex::new(alloc),
             map: Mutex::new(Map::new(l1, tables as usize, header.cluster())),
             pins: Mutex::default(),
@@ -164,7 +168,7 @@ impl Qcow2 {
 
     /// New clusters.
     fn allocate(&self, want: u64) -> Result<Got> {
-        self.reclaim()?;
+        self.reclaim();
         loop {
             let stuck = match hold(&self.alloc).allocate(want) {
                 Ok(got) => return Ok(got),

@@ -8,7 +8,8 @@
 use crate::Image;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::collections::VecDeque;
-use std::io::Result;
+use std::io::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -97,7 +98,10 @@ impl Queue {
                 (image.clone(), jobs.clone(), done.clone(), woken.clone());
             let work = move || {
                 for (tag, op) in jobs {
-                    let result = perform(&*image, &op);
+                    // A mistake of ours is an error of this request, not a request that is never answered.
+                    let caught = catch_unwind(AssertUnwindSafe(|| perform(&*image, &op)));
+                    let result =
+                        caught.unwrap_or_else(|_| Err(Error::other("a disk thread failed")));
                     if done.send(Done { tag, op, result }).is_err() {
                         return;
                     }

@@ -119,6 +119,8 @@ fn images(dir: &Path) -> Vec<(String, Vec<u8>)> {
         "cluster_size=4096,refcount_bits=1",
         "cluster_size=16384",
         "compat=0.10,cluster_size=1024",
+        // Its refcount table has to grow.
+        "cluster_size=512,refcount_bits=64",
     ];
     let mut all = Vec::new();
     for options in rows {
@@ -153,7 +155,7 @@ fn after_a_power_cut_the_image_is_good_and_has_what_was_flushed() {
     let dir = dir();
     let images = images(dir.path());
     let (file, zero) = (path(&dir, "found.qcow2"), vec![0; SIZE]);
-    for seed in 0..90u64 {
+    for seed in 0..110u64 {
         let (which, bytes) = &images[seed as usize % images.len()];
         println!("seed {seed}: {which}");
         let mut rng = Rng(seed);
@@ -198,7 +200,7 @@ fn whatever_fails_the_image_stays_good_and_trying_again_goes_well() {
     let images = images(dir.path());
     let file = path(&dir, "after.qcow2");
     let kinds = [Io::Read, Io::Write, Io::Flush, Io::Discard];
-    for seed in 0..60u64 {
+    for seed in 0..66u64 {
         let (which, bytes) = &images[seed as usize % images.len()];
         println!("seed {seed}: {which}");
         let mut rng = Rng(1000 + seed);
@@ -259,4 +261,82 @@ fn a_full_host_is_told_and_space_makes_it_go_on() {
     faults.set(Vec::new());
     image.write(1 << 20, &[2; 65536]).unwrap();
     image.flush().unwrap();
+}
+
+#[test]
+fn a_disk_that_grows_is_good_whenever_the_power_fails() {
+    let dir = dir();
+    let file = path(&dir, "found.qcow2");
+    let made = Mem::new(0, 1 << 30);
+    let what = block::qcow2::Create { cluster_bits: 9, ..block::qcow2::Create::new(1 << 20) };
+    block::qcow2::create(&made, &what).unwrap();
+    let start = made.bytes();
+    let (mut sizes, under) = (std::collections::BTreeSet::new(), vec![5; 8 << 20]);
+    for seed in 0..60u64 {
+        let lossy = Arc::new(Lossy::new(start.clone(), seed * 2, seed));
+        let backing: Option<Arc<dyn Image>> =
+            (seed % 2 == 0).then(|| Arc::new(Mem::of(&under, 0)) as Arc<dyn Image>);
+        let image = Qcow2::open(lossy.clone(), backing.clone(), Options::default()).unwrap();
+        let written = image.write(0, &[1; 4096]).and_then(|()| image.flush()).is_ok();
+        let grown = image.resize(3 << 20).and_then(|()| image.resize(12 << 20)).is_ok();
+        drop(image);
+        std::fs::write(&file, lossy.found()).unwrap();
+        check_but_leaks(&file);
+        let bytes = read_all(&open(&file, backing.clone(), "unsafe"));
+        sizes.insert(bytes.len() >> 20);
+        assert!(!written || bytes[..4096] == [1; 4096]);
+        assert!(!grown || bytes.len() == 12 << 20);
+        // The backing file is longer than the disk was: it must not show.
+        assert!(bytes[1 << 20..].iter().all(|&b| b == 0), "seed {seed}");
+    }
+    assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [1, 3, 12]);
+}
+
+/// Fails one operation while tables grow, goes on as if nothing had happened or tries again, and looks at what is there.
+#[test]
+fn tables_that_cannot_move_stay_where_they_are_known_to_be() {
+    let dir = dir();
+    let file = path(&dir, "after.qcow2");
+    let what = block::qcow2::Create {
+        cluster_bits: 9,
+        refcount_order: 6,
+        ..block::qcow2::Create::new(1 << 20)
+    };
+    let mut failed = 0;
+    for seed in 0..90u64 {
+        let mem = Arc::new(Mem::new(0, 1 << 30));
+        block::qcow2::create(&*mem, &what).unwrap();
+        let faults = Arc::new(Faults::new(mem.clone(), Vec::new()));
+        let image = Qcow2::open(faults.clone(), None, Options::default()).unwrap();
+        image.write(0, &vec![1; 1 << 20]).unwrap();
+        let io = if seed % 2 == 0 { Io::Flush } else { Io::Write };
+        let grown = if seed % 3 == 0 {
+            // Behind what the refcount table covers at first.
+            image.resize(4 << 20).unwrap();
+            faults.set(vec![Rule {
+                after: seed / 6 * if seed % 2 == 0 { 1 } else { 150 },
+                ..Rule::new(Some(io), 5).once()
+            }]);
+            image.write(1 << 20, &vec![2; 3 << 20])
+        } else {
+            faults.set(vec![Rule { after: seed / 6, ..Rule::new(Some(io), 5).once() }]);
+            image.resize(3 << 20)
+        };
+        failed += grown.is_err() as u32;
+        faults.set(Vec::new());
+        if seed % 4 < 2 && grown.is_err() {
+            image.resize(4 << 20).unwrap();
+        }
+        let len = image.info().len;
+        image.write(0, &vec![3; len as usize]).unwrap();
+        image.flush().unwrap();
+        std::fs::write(&file, mem.bytes()).unwrap();
+        check_but_leaks(&file);
+        let bytes = read_all(&open(&file, None, "unsafe"));
+        assert!(bytes[..len as usize].iter().all(|&b| b == 3), "seed {seed}");
+        drop(image);
+        std::fs::write(&file, mem.bytes()).unwrap();
+        check_but_leaks(&file);
+    }
+    assert!(failed > 20, "{failed}");
 }

@@ -261,3 +261,89 @@ fn small_caches_do_as_well_as_large_ones() {
     check(&file);
     assert!(contents(&file) == model);
 }
+
+/// What opening an image for writing, and then for reading alone, says.
+fn refusals(file: &std::path::Path) -> [Option<String>; 2] {
+    [false, true].map(|read_only| {
+        let before = std::fs::read(file).unwrap();
+        let options = block::qcow2::Options { read_only, ..Default::default() };
+        let said = block::Qcow2::open(host(file, true, "writeback"), None, options).err();
+        assert!(std::fs::read(file).unwrap() == before, "it was written to");
+        said
+    })
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name_and_never_written() {
+    let dir = dir();
+    let file = path(&dir, "x.qcow2");
+    let secret = ["--object", "secret,id=s,data=abc"];
+    let luks = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+    let aes = "encrypt.format=aes,encrypt.key-secret=s";
+    for (options, word) in [
+        (luks, "encrypted (LUKS)"),
+        (aes, "encrypted (AES)"),
+        (&format!("data_file={}", name(&path(&dir, "data"))), "external file"),
+        ("extended_l2=on", "extended L2"),
+    ] {
+        let mut args = vec!["create", "-q", "-f", "qcow2"];
+        if options.starts_with("encrypt") {
+            args.extend(secret);
+        }
+        args.extend(["-o", options, name(&file), "1M"]);
+        qemu_img(&args);
+        for said in refusals(&file) {
+            assert!(said.as_ref().is_some_and(|s| s.contains(word)), "{options}: {said:?}");
+        }
+    }
+    // Bits of the incompatible features: dirty, corrupt, unknown; and what may still be read.
+    for (bit, word, read) in
+        [(0, "lazy_refcounts", true), (1, "corrupt", true), (9, "bit 9", false)]
+    {
+        create(&file, "", MB);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[79 - bit / 8] |= 1 << (bit % 8);
+        std::fs::write(&file, bytes).unwrap();
+        let [write, only] = refusals(&file);
+        assert!(write.as_ref().is_some_and(|s| s.contains(word)), "{bit}: {write:?}");
+        assert_eq!(only.is_none(), read, "{only:?}");
+    }
+}
+
+#[test]
+fn bitmaps_are_out_of_date_once_we_write() {
+    let dir = dir();
+    let file = path(&dir, "x.qcow2");
+    create(&file, "", MB);
+    qemu_img(&["bitmap", "--add", name(&file), "b"]);
+    let autoclear = |f: &std::path::Path| std::fs::read(f).unwrap()[88..96].to_vec();
+    assert_ne!(autoclear(&file), [0; 8]);
+    let image = open(&file, None, "writeback");
+    image.read(0, &mut [0; 512]).unwrap();
+    image.flush().unwrap();
+    assert_ne!(autoclear(&file), [0; 8]);
+    image.write(0, &[1; 512]).unwrap();
+    assert_eq!(autoclear(&file), [0; 8]);
+    drop(image);
+    check_but_leaks(&file);
+}
+
+#[test]
+fn nonsense_in_the_tables_ends_writing_and_is_noted() {
+    let dir = dir();
+    let file = path(&dir, "x.qcow2");
+    create(&file, "preallocation=metadata", MB);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let word = |b: &[u8], at: usize| u64::from_be_bytes(b[at..at + 8].try_into().unwrap());
+    let l2 = (word(&bytes, word(&bytes, 40) as usize) & 0x00FF_FFFF_FFFF_FE00) as usize;
+    bytes[l2 + 6] |= 2;
+    std::fs::write(&file, bytes).unwrap();
+    let image = open(&file, None, "writeback");
+    assert!(image.read(0, &mut [0; 512]).is_err() && image.read(65536, &mut [0; 512]).is_ok());
+    let e = image.write(0, &[1; 512]).unwrap_err();
+    assert!(e.to_string().contains("corrupt"), "{e}");
+    assert!(image.is_corrupt() && image.write(65536, &[1; 512]).is_err());
+    drop(image);
+    assert_eq!(std::fs::read(&file).unwrap()[79], 2);
+    assert!(refusals(&file)[1].is_none());
+}

@@ -4,7 +4,6 @@ mod common;
 
 use block::{Image, Qcow2};
 use common::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 
 const SIZE: u64 = 6 << 20;
@@ -50,6 +49,37 @@ fn work(image: &Qcow2, me: u64, steps: u32, mut mine: Vec<u8>) -> Vec<u8> {
     mine
 }
 
+/// Lets all threads work, and one that flushes; gives what the disk holds then.
+fn all_work(image: &Qcow2, start: &[u8], steps: u32) -> Vec<u8> {
+    let done = AtomicBool::new(false);
+    let own = |me: u64| -> Vec<u8> {
+        let mine = start.chunks(OWN as usize).skip(me as usize).step_by(THREADS as usize);
+        mine.flatten().copied().collect()
+    };
+    let ends: Vec<Vec<u8>> = std::thread::scope(|s| {
+        let one = |me: u64| {
+            let mine = own(me);
+            s.spawn(move || work(image, me, steps, mine))
+        };
+        let all: Vec<_> = (0..THREADS).map(one).collect();
+        s.spawn(|| {
+            while !done.load(Relaxed) {
+                image.flush().unwrap();
+                std::thread::sleep(std::time::Duration::from_micros(300));
+            }
+        });
+        let ends = all.into_iter().map(|t| t.join().unwrap()).collect();
+        done.store(true, Relaxed);
+        ends
+    });
+    let mut model = vec![0; SIZE as usize];
+    for (n, piece) in model.chunks_mut(OWN as usize).enumerate() {
+        let from = n / THREADS as usize * OWN as usize;
+        piece.copy_from_slice(&ends[n % THREADS as usize][from..from + OWN as usize]);
+    }
+    model
+}
+
 #[test]
 fn threads_do_not_see_each_others_work() {
     let rows = [
@@ -69,36 +99,9 @@ fn threads_do_not_see_each_others_work() {
         let packed = if n % 2 == 0 { "-c" } else { "-p" };
         qemu_img(&["convert", packed, "-O", "qcow2", "-o", options, name(&raw), name(&file)]);
         qemu_img(&["snapshot", "-c", "s", name(&file)]);
-        let image = Arc::new(open(&file, None, cache));
-        let done = AtomicBool::new(false);
-        let steps = if cache == "none" { 300 } else { 1500 };
-        let ends: Vec<Vec<u8>> = std::thread::scope(|s| {
-            let own = |me: u64| -> Vec<u8> {
-                let mine = start.chunks(OWN as usize).skip(me as usize).step_by(THREADS as usize);
-                mine.flatten().copied().collect()
-            };
-            let all: Vec<_> = (0..THREADS)
-                .map(|me| {
-                    let (image, mine) = (&image, own(me));
-                    s.spawn(move || work(image, me, steps, mine))
-                })
-                .collect();
-            s.spawn(|| {
-                while !done.load(Relaxed) {
-                    image.flush().unwrap();
-                    std::thread::sleep(std::time::Duration::from_micros(300));
-                }
-            });
-            let ends = all.into_iter().map(|t| t.join().unwrap()).collect();
-            done.store(true, Relaxed);
-            ends
-        });
-        let mut model = vec![0; SIZE as usize];
-        for (n, piece) in model.chunks_mut(OWN as usize).enumerate() {
-            let from = n / THREADS as usize * OWN as usize;
-            piece.copy_from_slice(&ends[n % THREADS as usize][from..from + OWN as usize]);
-        }
-        assert!(read_all(&*image) == model);
+        let image = open(&file, None, cache);
+        let model = all_work(&image, &start, if cache == "none" { 300 } else { 1500 });
+        assert!(read_all(&image) == model);
         drop(image);
         check(&file);
         assert!(contents(&file) == model);

@@ -5,9 +5,12 @@ use hw::ahci::Ahci;
 use hw::ata::DriveConfig;
 use hw::chipset::lapic::{Config, Lapic};
 use hw::chipset::{debug, dma8237, fw_cfg, hpet, ioapic, pic, pit, port92, rtc};
+use hw::flash::{self, Cfi};
 use hw::ide::Piix3Ide;
 use hw::input::i8042::I8042;
+use hw::pci::bridge::Bridge;
 use hw::pci::i440fx::{I440fx, Piix3, Piix4Pm};
+use hw::pci::port::{PortOptions, RootPort};
 use hw::pci::q35::{Ich9Lpc, Mch};
 use hw::pci::smbus::Ich9Smbus;
 use hw::pci::testdev::TestDev;
@@ -40,6 +43,19 @@ fn root(chipset: Chipset) -> Box<dyn Device> {
     Box::new(r)
 }
 
+/// Bridges below bridges. Nothing can be taken out: a copy would have other functions (see `pci/hostile.rs`).
+fn tree() -> Box<dyn Device> {
+    let fixed = PortOptions { hotplug: false, ..PortOptions::default() };
+    let mut r = Root::new(Chipset::Q35);
+    r.add(0, 0, Mch::default());
+    r.add(31, 0, Ich9Lpc::new(true));
+    let port = r.add(1, 0, RootPort::new(fixed));
+    let upper = r.add_below(port, 0, 0, Bridge::express_to_pci());
+    let lower = r.add_below(upper, 0, 0, Bridge::pci(1));
+    r.add_below(lower, 1, 0, TestDev::default());
+    Box::new(r)
+}
+
 fn lapic() -> Box<dyn Device> {
     let tsc_hz = 2_000_000_001;
     Box::new(Lapic::new(Config { cpu: 0, id: 1, bsp: true, phys_bits: 40, x2apic: true, tsc_hz }))
@@ -47,6 +63,10 @@ fn lapic() -> Box<dyn Device> {
 
 fn vga() -> Box<dyn Device> {
     Box::new(Vga::new(VgaConfig { vram_bytes: 1 << 20, ..VgaConfig::default() }))
+}
+
+fn flash() -> Box<dyn Device> {
+    Box::new(Cfi::new(flash::Config { base: 0, len: 0x4000, backing: 0, read_only: false }))
 }
 
 fn items() -> Box<dyn Device> {
@@ -93,6 +113,7 @@ const CASES: &[Case] = &[
     Case { make: || Box::new(debug::DebugExit), banks: &[(0, 4)], pins: 0 },
     Case { make: || Box::<debug::PvPanic>::default(), banks: &[(0, 1)], pins: 0 },
     Case { make: items, banks: &[(0, 12)], pins: 0 },
+    Case { make: flash, banks: &[(0, 0x4000)], pins: 0 },
     Case { make: || Box::new(Uart::new(true)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(Uart::new(false)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(I8042::new()), banks: &[(0, 1), (1, 1)], pins: 0 },
@@ -105,6 +126,8 @@ const CASES: &[Case] = &[
     Case { make: ahci, banks: &[(4, 32), (5, 0x300), (5, 0x180), (5, 8)], pins: 0 },
     Case { make: || root(Chipset::Q35), pins: 0,
            banks: &[(0, 8), (1, 0x100000), (0x208, 0x4000), (0x209, 128), (0x20A, 2), (0x304, 32), (0x400, 4096), (0x401, 256)] },
+    Case { make: tree, pins: 0,
+           banks: &[(0, 8), (1, 0x400000), (1, 0x10000), (0x300, 0x1000), (0x600, 4096), (0x601, 256)] },
     Case { make: || root(Chipset::I440fx), pins: 0,
            banks: &[(0, 8), (0x308, 64), (0x309, 64), (0x30A, 2), (0x30B, 4), (0x400, 4096), (0x401, 256)] },
 ];

@@ -13,25 +13,25 @@ pub struct Sample {
     pub cluster: u64,
 }
 
-/// Version, cluster bits, refcount order, backing file.
-type Row = (u32, u32, u32, Option<(&'static str, &'static str)>);
+/// Version, cluster bits, refcount order, backing file, whether compressed with zstd.
+type Row = (u32, u32, u32, Option<(&'static str, &'static str)>, bool);
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    (3, 16, 4, None),
-    (3, 9,  4, None),
-    (3, 9,  6, Some(("base/raw", "raw"))),
-    (3, 12, 0, None),
-    (2, 16, 4, Some(("raw", "raw"))),
-    (2, 10, 4, None),
-    (3, 14, 3, Some(("raw", "raw"))),
+    (3, 16, 4, None, false),
+    (3, 9,  4, None, false),
+    (3, 9,  6, Some(("base/raw", "raw")), false),
+    (3, 12, 0, None, true),
+    (2, 16, 4, Some(("raw", "raw")), false),
+    (2, 10, 4, None, false),
+    (3, 14, 3, Some(("raw", "raw")), true),
 ];
 
 pub fn all() -> Result<Vec<Sample>> {
     ROWS.iter().map(one).collect()
 }
 
-fn one(&(version, cluster_bits, refcount_order, backing): &Row) -> Result<Sample> {
+fn one(&(version, cluster_bits, refcount_order, backing, zstd): &Row) -> Result<Sample> {
     let file = Arc::new(Mem::new(0, 8 << 20));
     let backing = backing.map(|(name, format)| (name.to_owned(), format.to_owned()));
     let what = Create { version, cluster_bits, refcount_order, backing, ..Create::new(1 << 20) };
@@ -46,7 +46,7 @@ fn one(&(version, cluster_bits, refcount_order, backing): &Row) -> Result<Sample
     drop(image);
     let mut bytes = file.bytes();
     let cluster = 1 << cluster_bits;
-    pack(&mut bytes, cluster)?;
+    pack(&mut bytes, cluster, zstd)?;
     if refcount_order > 0 {
         snapshot(&mut bytes, cluster);
     }
@@ -56,15 +56,26 @@ fn one(&(version, cluster_bits, refcount_order, backing): &Row) -> Result<Sample
     for n in 0..u32_at(&bytes, 36) as usize {
         tables.push(u64_at(&bytes, l1 as usize + n * 8) & 0x00FF_FFFF_FFFF_FE00);
     }
+    // The compressed cluster, too.
+    tables.push((file.bytes().len() as u64) & !7);
     tables.retain(|&t| t != 0);
     Ok(Sample { bytes, tables, cluster })
 }
 
 /// Makes the first cluster a compressed one, at the file's end.
-fn pack(bytes: &mut Vec<u8>, cluster: u64) -> Result<()> {
-    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-    deflate.write_all(&vec![3; cluster as usize])?;
-    let packed = deflate.finish()?;
+fn pack(bytes: &mut Vec<u8>, cluster: u64, zstd: bool) -> Result<()> {
+    let plain = vec![3; cluster as usize];
+    let packed = if zstd {
+        // The feature, and the type of compression.
+        bytes[79] |= 1 << 3;
+        bytes[104] = 1;
+        ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest)
+    } else {
+        let mut deflate =
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        deflate.write_all(&plain)?;
+        deflate.finish()?
+    };
     let at = bytes.len() as u64;
     bytes.extend(&packed);
     bytes.resize((bytes.len() as u64).next_multiple_of(cluster) as usize, 0);

@@ -218,7 +218,7 @@ impl Alloc {
         }
         self.file.resize(end).map_err(|e| match e.kind() {
             ErrorKind::Unsupported | ErrorKind::FileTooLarge => {
-                Error::new(ErrorKind::StorageFull, e)
+                Error::new(ErrorKind::StorageFull, "the file cannot grow any more")
             }
             _ => e,
         })
@@ -293,13 +293,17 @@ impl Alloc {
         self.file.flush()?;
         Ok(Larger { at, clusters, table, first, end: first + blocks + clusters })
     }
-    /// The header names the larger table: the old one's clusters are free.
-    pub fn moved(&mut self, to: Larger) -> Result<()> {
-        let old = self.clusters(self.table_at, self.table.len() as u64 * 8);
+    /// The header names the larger table. Gives what the old one leaves, which is still counted.
+    pub fn moved(&mut self, to: Larger) -> Range<u64> {
+        let old = self.table_at..self.table_at + self.table.len() as u64 * 8;
         self.table = to.table;
         self.table_at = to.at;
         self.meta.extend(to.first..to.end);
-        self.release(old)
+        old
+    }
+    /// Where the refcount table is, and how many clusters it has.
+    pub fn table_place(&self) -> (u64, u64) {
+        (self.table_at, (self.table.len() as u64 * 8).div_ceil(self.cluster()))
     }
 }
 

@@ -31,8 +31,8 @@ impl Create {
     }
 }
 
-/// Makes an image of an empty file.
-pub fn create(file: &dyn Image, what: &Create) -> Result<()> {
+/// The header of a new image, but for the places of its tables.
+fn header(what: &Create) -> Result<Header> {
     let no = |text: &str| Err(Error::new(ErrorKind::InvalidInput, text.to_owned()));
     let bits = what.cluster_bits;
     if !(9..=21).contains(&bits) || !(2..=3).contains(&what.version) || what.refcount_order > 6 {
@@ -44,7 +44,12 @@ pub fn create(file: &dyn Image, what: &Create) -> Result<()> {
     if what.size > 1 << 61 {
         return no("so long a disk cannot be");
     }
-    let mut h = Header {
+    let (backing, backing_format) = what.backing.clone().unzip();
+    let names = [&backing, &backing_format].map(|n| n.as_ref().map_or(0, |n| n.len()));
+    if names[0] > 1023 || names[1] > 15 || 160 + names[0] + names[1] > 1 << bits {
+        return no("the name of the backing file is too long");
+    }
+    Ok(Header {
         version: what.version,
         cluster_bits: bits,
         size: what.size.next_multiple_of(512),
@@ -59,23 +64,25 @@ pub fn create(file: &dyn Image, what: &Create) -> Result<()> {
         autoclear: 0,
         refcount_order: what.refcount_order,
         compression: Compression::Zlib,
-        backing: what.backing.as_ref().map(|b| b.0.clone()),
-        backing_format: what.backing.as_ref().map(|b| b.1.clone()),
-    };
-    let name = h.backing.as_ref().map_or(0, |b| b.len());
-    let format = h.backing_format.as_ref().map_or(0, |b| b.len());
-    if name > 1023 || format > 15 || 160 + name + format > 1 << bits {
-        return no("the name of the backing file is too long");
-    }
+        backing,
+        backing_format,
+    })
+}
+
+/// Makes an image of an empty file.
+pub fn create(file: &dyn Image, what: &Create) -> Result<()> {
+    let mut h = header(what)?;
+    let bits = h.cluster_bits;
+    let long = || Error::new(ErrorKind::InvalidInput, "so long a disk needs larger clusters");
     let l1 = h.l1_needed(h.size).max(1);
     if l1 * 8 > MOST_L1 {
-        return no("so long a disk needs larger clusters");
+        return Err(long());
     }
     h.l1_size = l1 as u32;
     let l1_clusters = (l1 * 8).div_ceil(h.cluster());
     let (blocks, total) = place_tables(&mut h, l1_clusters);
     if h.reftable_clusters as u64 * h.cluster() > MOST_REFTABLE {
-        return no("so long a disk needs larger clusters");
+        return Err(long());
     }
     // The header comes last: before, it is no image.
     file.resize(total * h.cluster())?;

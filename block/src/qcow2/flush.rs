@@ -10,7 +10,7 @@
 //! Only then is counted down what lost a reference in 3: before, the file may still refer to it. If a step fails, what was
 //! to be written is dirty again, and the next checkpoint does all of it.
 
-use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, AT_REFTABLE, CORRUPT};
+use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, AT_L1, AT_REFTABLE, CORRUPT};
 use super::tables::Write;
 use super::{Qcow2, hold};
 use crate::bytes::put;
@@ -21,6 +21,9 @@ use std::sync::atomic::Ordering::*;
 /// What only whoever flushes changes.
 pub struct Flusher {
     pub l1_at: u64,
+    pub l1_size: u32,
+    /// The host failed when the header was to name another place: nobody knows which one it names.
+    pub unsure: bool,
 }
 
 /// What has to be written, as it was at one moment.
@@ -40,10 +43,16 @@ impl Qcow2 {
         let mut flusher = hold(&self.flusher);
         self.checkpoint_with(&mut flusher)?;
         drop(flusher);
-        self.reclaim()
+        self.reclaim();
+        Ok(())
     }
 
     pub(super) fn checkpoint_with(&self, flusher: &mut Flusher) -> Result<()> {
+        if flusher.unsure {
+            self.write_places(flusher)?;
+            self.file.flush()?;
+            flusher.unsure = false;
+        }
         let dirty = self.take_dirty();
         let result = self.write_out(&dirty, flusher.l1_at);
         let well = result.is_ok();
@@ -130,34 +139,59 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Counts down what nothing refers to any more, neither in the file nor among those who look at it.
-    pub(super) fn reclaim(&self) -> Result<()> {
-        let ready: Vec<Range<u64>> = {
+    /// Lets the header name the places of the L1 table and of the refcount table.
+    fn write_places(&self, flusher: &Flusher) -> Result<()> {
+        let (at, clusters) = hold(&self.alloc).table_place();
+        self.write_reftable_place(at, clusters)?;
+        self.write_l1_place(flusher.l1_at, flusher.l1_size)
+    }
+    fn write_reftable_place(&self, at: u64, clusters: u64) -> Result<()> {
+        let mut bytes = [0; 12];
+        put(&mut bytes, 0, &at.to_be_bytes());
+        put(&mut bytes, 8, &(clusters as u32).to_be_bytes());
+        self.file.write(AT_REFTABLE, &bytes)
+    }
+    pub(super) fn write_l1_place(&self, at: u64, size: u32) -> Result<()> {
+        let mut bytes = [0; 12];
+        put(&mut bytes, 0, &size.to_be_bytes());
+        put(&mut bytes, 4, &at.to_be_bytes());
+        self.file.write(AT_L1, &bytes)
+    }
+
+    /// Counts down what nothing refers to any more, neither in the file nor among those who look at it. What fails is lost
+    /// space, no more, so nobody has to hear of it.
+    pub(super) fn reclaim(&self) {
+        let (ready, time) = {
             let mut limbo = hold(&self.limbo);
             if limbo.is_empty() {
-                return Ok(());
+                return;
             }
             let oldest = hold(&self.pins).oldest();
             let n = limbo.iter().take_while(|(time, _)| *time < oldest).count();
-            limbo.drain(..n).flat_map(|(_, ranges)| ranges).collect()
+            let time = limbo[0].0;
+            (limbo.drain(..n).flat_map(|(_, ranges)| ranges).collect::<Vec<_>>(), time)
         };
         if ready.is_empty() {
-            return Ok(());
+            return;
         }
         hold(&self.unpacked).clear();
         if self.options.discard {
-            self.punch(&ready)?;
+            self.punch(&ready);
         }
         let mut alloc = hold(&self.alloc);
-        for range in ready {
+        for (n, range) in ready.iter().enumerate() {
             let clusters = alloc.clusters(range.start, range.end - range.start);
-            alloc.release(clusters)?;
+            if let Err(e) = alloc.release(clusters) {
+                drop(alloc);
+                self.note(e);
+                hold(&self.limbo).insert(0, (time, ready[n + 1..].to_vec()));
+                return;
+            }
         }
-        Ok(())
     }
 
     /// Gives the space of clusters back whose last reference this was. Nobody can get them meanwhile: they are still counted.
-    fn punch(&self, ready: &[Range<u64>]) -> Result<()> {
+    fn punch(&self, ready: &[Range<u64>]) {
         let cluster = self.cluster();
         for range in ready.iter().filter(|r| (r.start | r.end) % cluster == 0) {
             let mut alloc = hold(&self.alloc);
@@ -165,7 +199,7 @@ impl Qcow2 {
             let end = clusters.end;
             let mut last = Vec::new();
             for c in clusters {
-                last.push(alloc.count(c)? == 1);
+                last.push(alloc.count(c).is_ok_and(|n| n == 1));
             }
             drop(alloc);
             let first = end - last.len() as u64;
@@ -181,7 +215,6 @@ impl Qcow2 {
                 at += n;
             }
         }
-        Ok(())
     }
 
     /// The header says from the first change on that what others keep beside the data is out of date.
@@ -210,11 +243,14 @@ impl Qcow2 {
         self.checkpoint_with(&mut flusher)?;
         let mut alloc = hold(&self.alloc);
         let larger = alloc.larger_table()?;
-        let mut bytes = [0; 12];
-        put(&mut bytes, 0, &larger.at.to_be_bytes());
-        put(&mut bytes, 8, &(larger.clusters as u32).to_be_bytes());
-        self.file.write(AT_REFTABLE, &bytes)?;
+        // From here on the header may name either; what is in memory decides, and the next checkpoint makes sure.
+        flusher.unsure = true;
+        self.write_reftable_place(larger.at, larger.clusters)?;
+        let old = alloc.moved(larger);
+        // The old one is free when the header is known not to name it.
+        hold(&self.map).drop_ref(old);
         self.file.flush()?;
-        alloc.moved(larger)
+        flusher.unsure = false;
+        Ok(())
     }
 }

@@ -1,8 +1,7 @@
 //! A longer disk. What was behind the old end is zero, whatever a backing file has there.
 
-use super::header::{AT_L1, AT_SIZE, MOST_L1};
+use super::header::{AT_SIZE, MOST_L1};
 use super::{Qcow2, hold};
-use crate::bytes::put;
 use std::io::{Error, ErrorKind, Result};
 use std::sync::atomic::Ordering::*;
 
@@ -66,50 +65,45 @@ impl Qcow2 {
         let bytes = needed as u64 * 8;
         let clusters = bytes.div_ceil(self.cluster());
         let at = self.allocate_row(clusters)?;
-        let mut flusher = hold(&self.flusher);
-        let moved = (|| {
-            self.checkpoint_with(&mut flusher)?;
-            let mut map = hold(&self.map);
-            // Tables that came meanwhile are written with the next checkpoint, to the new place.
-            let entry = |n: usize| match map.l1.get(n) {
-                Some(&e) if !map.l1_dirty.contains(&n) => e,
-                _ => 0,
-            };
-            if !map.l1_dirty.is_empty() {
-                return Ok(None);
-            }
-            let table: Vec<u8> = (0..needed).flat_map(|n| entry(n).to_be_bytes()).collect();
-            self.file.write(at, &table)?;
-            self.file.flush()?;
-            let mut fields = [0; 12];
-            put(&mut fields, 0, &(needed as u32).to_be_bytes());
-            put(&mut fields, 4, &at.to_be_bytes());
-            self.file.write(AT_L1, &fields)?;
-            self.file.flush()?;
-            let old = (flusher.l1_at, map.l1.len() as u64 * 8);
-            flusher.l1_at = at;
-            map.l1.resize(needed, 0);
-            Ok(Some(old))
-        })();
-        drop(flusher);
-        let mut alloc = hold(&self.alloc);
+        let moved = self.move_l1(at, needed);
         match moved {
-            Ok(Some((old, len))) => {
-                alloc.note_meta(at, bytes);
-                if len > 0 {
-                    let clusters = alloc.clusters(old, len);
-                    alloc.release(clusters)?;
-                }
+            Ok(true) => {
+                hold(&self.alloc).note_meta(at, bytes);
                 Ok(())
             }
             other => {
-                let first = at >> self.header.cluster_bits;
-                alloc.release(first..first + clusters)?;
-                drop(alloc);
+                // The header may name it, so it is free when it is known not to.
+                hold(&self.map).drop_ref(at..at + clusters * self.cluster());
                 // Somebody wrote meanwhile: once more.
                 other.and_then(|_| self.grow_l1(needed))
             }
         }
+    }
+
+    /// Lets the L1 table go on at a new place. `false`: it has changed meanwhile.
+    fn move_l1(&self, at: u64, needed: usize) -> Result<bool> {
+        let mut flusher = hold(&self.flusher);
+        self.checkpoint_with(&mut flusher)?;
+        let mut map = hold(&self.map);
+        if !map.l1_dirty.is_empty() {
+            return Ok(false);
+        }
+        let entry = |n: usize| map.l1.get(n).copied().unwrap_or(0);
+        let table: Vec<u8> = (0..needed).flat_map(|n| entry(n).to_be_bytes()).collect();
+        self.file.write(at, &table)?;
+        self.file.flush()?;
+        // From here on the header may name either; what is in memory decides, and the next checkpoint makes sure.
+        flusher.unsure = true;
+        self.write_l1_place(at, needed as u32)?;
+        let old = flusher.l1_at..flusher.l1_at + map.l1.len() as u64 * 8;
+        (flusher.l1_at, flusher.l1_size) = (at, needed as u32);
+        map.l1.resize(needed, 0);
+        if !old.is_empty() {
+            map.drop_ref(old);
+        }
+        // If this fails, the next checkpoint does it.
+        flusher.unsure = self.file.flush().is_err();
+        Ok(true)
     }
 
     /// So many clusters in a row.

@@ -2,7 +2,7 @@
 
 use super::alloc::{Got, corrupt};
 use super::entry::{COPIED, Place, place};
-use super::map::Busy;
+use super::map::{Busy, Map};
 use super::{Qcow2, hold};
 use crate::bytes::{put, u64_at};
 use std::io::Result;
@@ -75,40 +75,48 @@ impl Qcow2 {
                     place(u64_at(t, n as usize * 8), bits, self.header.version)
                 }
             };
-            // The first cluster says what is done; as many as go the same way go with it.
-            let first = kind(idle.start);
-            let start = idle.start;
-            let (kind, end_of) = (&kind, |row: &dyn Fn(u64) -> bool| {
-                idle.clone().find(|&c| !row(c)).unwrap_or(idle.end)
-            });
-            return Ok(match first {
-                Place::Bad => {
-                    return Err(corrupt(&format!(
-                        "where the cluster at {at:#x} is, makes no sense"
-                    )));
-                }
-                Place::Data { host, own: true } => {
-                    let at_host = |c: u64| host + (c - start << bits);
-                    let stop = end_of(&|c| kind(c) == Place::Data { host: at_host(c), own: true });
-                    let len = (end.min(stop << bits) - at) as usize;
-                    Plan::InPlace { host: host + at % self.cluster(), len }
-                }
-                Place::Zero { host: Some(host), own: true } => {
-                    let at_host = |c: u64| Some(host + (c - start << bits));
-                    let stop = end_of(&|c| kind(c) == Place::Zero { host: at_host(c), own: true });
-                    let busy = Busy::new(self, &mut map, start..stop);
-                    Plan::Fill { busy, clusters: start..stop, host: Some(host) }
-                }
-                _ => {
-                    let stop = end_of(&|c| match kind(c) {
-                        Place::Data { own, .. } | Place::Zero { host: Some(_), own } => !own,
-                        other => other != Place::Bad,
-                    });
-                    let busy = Busy::new(self, &mut map, start..stop);
-                    Plan::Fill { busy, clusters: start..stop, host: None }
-                }
-            });
+            return self.plan_for(&mut map, idle, &kind, at, end);
         }
+    }
+
+    /// What to do with a row of clusters, of which nobody is busy with any: the first one says what is done, and as many as
+    /// go the same way go with it.
+    fn plan_for(
+        &self,
+        map: &mut Map,
+        idle: Range<u64>,
+        kind: &dyn Fn(u64) -> Place,
+        at: u64,
+        end: u64,
+    ) -> Result<Plan<'_>> {
+        let (bits, start) = (self.header.cluster_bits, idle.start);
+        let end_of =
+            |row: &dyn Fn(u64) -> bool| idle.clone().find(|&c| !row(c)).unwrap_or(idle.end);
+        Ok(match kind(start) {
+            Place::Bad => {
+                return Err(corrupt(&format!("where the cluster at {at:#x} is, makes no sense")));
+            }
+            Place::Data { host, own: true } => {
+                let at_host = |c: u64| host + (c - start << bits);
+                let stop = end_of(&|c| kind(c) == Place::Data { host: at_host(c), own: true });
+                let len = (end.min(stop << bits) - at) as usize;
+                Plan::InPlace { host: host + at % self.cluster(), len }
+            }
+            Place::Zero { host: Some(host), own: true } => {
+                let at_host = |c: u64| Some(host + (c - start << bits));
+                let stop = end_of(&|c| kind(c) == Place::Zero { host: at_host(c), own: true });
+                let busy = Busy::new(self, map, start..stop);
+                Plan::Fill { busy, clusters: start..stop, host: Some(host) }
+            }
+            _ => {
+                let stop = end_of(&|c| match kind(c) {
+                    Place::Data { own, .. } | Place::Zero { host: Some(_), own } => !own,
+                    other => other != Place::Bad,
+                });
+                let busy = Busy::new(self, map, start..stop);
+                Plan::Fill { busy, clusters: start..stop, host: None }
+            }
+        })
     }
 
     /// Writes into clusters that nothing refers to yet, with what was there around the request; then makes the table refer
@@ -189,7 +197,7 @@ impl Qcow2 {
     }
 
     /// Nothing refers to a place any more, once the tables are in the file.
-    pub(super) fn unlink(&self, map: &mut super::map::Map, old: Place) {
+    pub(super) fn unlink(&self, map: &mut Map, old: Place) {
         match old {
             Place::Data { host, .. } | Place::Zero { host: Some(host), .. } => {
                 map.drop_ref(host..host + self.cluster());

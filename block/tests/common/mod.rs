@@ -48,9 +48,10 @@ pub fn contents(path: &Path) -> Vec<u8> {
     std::fs::remove_file(&raw).unwrap();
     bytes
 }
-/// A directory on a file system with direct access, where the build is.
+/// A directory on a file system with direct access: where the program is that was built.
 pub fn dir() -> tempfile::TempDir {
-    tempfile::tempdir_in(option_env!("CARGO_TARGET_TMPDIR").unwrap_or(".")).unwrap()
+    let program = std::env::current_exe().unwrap();
+    tempfile::tempdir_in(program.parent().unwrap()).unwrap()
 }
 pub fn path(dir: &tempfile::TempDir, file: &str) -> PathBuf {
     dir.path().join(file)

@@ -125,6 +125,8 @@ pub enum Request {
     Disk { unit: u16, tag: u64, op: DiskOp },
     /// Everything asked of this unit so far is over when this returns, done or not, and no answer comes any more.
     DiskAbandon { unit: u16 },
+    /// The function of this number is gone from the bus: its back ends are free, and so is its number.
+    Unplugged(u16),
     /// The firmware configuration device waits for the item that was selected.
     FirmwareItem,
     /// A system management interrupt: for the CPU that works now, or for all.

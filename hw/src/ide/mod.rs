@@ -77,6 +77,9 @@ impl Function for Piix3Ide {
     fn config_mut(&mut self) -> &mut Config {
         &mut self.config
     }
+    fn removable(&self) -> bool {
+        false
+    }
 }
 
 impl Device for Piix3Ide {

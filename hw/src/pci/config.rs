@@ -67,8 +67,15 @@ pub struct Config {
     shown: [Option<Place>; 7],
     last_capability: usize,
     next_capability: usize,
+    /// Capabilities are put in front of those that are there.
+    newest_first: bool,
     /// What software wrote last.
     written: std::ops::Range<usize>,
+    /// Where the capabilities Express and power management are.
+    express: Option<usize>,
+    power: Option<usize>,
+    /// Software asked for a function level reset.
+    reset_asked: bool,
 }
 
 impl Config {
@@ -83,7 +90,11 @@ impl Config {
             shown: [None; 7],
             last_capability: CAPABILITIES,
             next_capability: 0x40,
+            newest_first: false,
             written: 0..0,
+            express: None,
+            power: None,
+            reset_asked: false,
         };
         c.set(0, &ids.vendor.to_le_bytes());
         c.set(2, &ids.device.to_le_bytes());
@@ -164,21 +175,74 @@ impl Config {
         self.set(at + 2, body);
         self.writable[at..at + 2 + body.len()].fill(0);
         self.allow(at + 2, writable);
-        let last = self.last_capability;
-        self.set(if last == CAPABILITIES { last } else { last + 1 }, &[at as u8]);
-        self.last_capability = at;
+        self.list(at);
         self.next_capability = self.next_capability.max((at + 2 + body.len()).next_multiple_of(4));
         let status = self.initial[STATUS] | 0x10;
         self.set(STATUS, &[status]);
     }
 
+    fn list(&mut self, at: usize) {
+        let last = self.last_capability;
+        if self.newest_first {
+            let first = self.initial[CAPABILITIES];
+            self.set(at + 1, &[first]);
+            self.set(CAPABILITIES, &[at as u8]);
+        } else {
+            self.set(if last == CAPABILITIES { last } else { last + 1 }, &[at as u8]);
+        }
+        self.last_capability = at;
+    }
+    /// Capabilities are listed the newest first, as QEMU's devices have them.
+    pub fn newest_first(mut self) -> Self {
+        self.newest_first = true;
+        self
+    }
+    /// Power management 1.2, with nothing lost in D3hot.  PCI Power Management 1.2, 3.2.
+    pub fn power_management(&mut self) -> usize {
+        let at = self.capability(1, &[3, 0, 8, 0, 0, 0], &[0, 0, 3]);
+        self.power = Some(at);
+        at
+    }
+    /// Where the next capability will be.
+    pub(super) fn next_capability(&self) -> usize {
+        self.next_capability
+    }
+    /// That the capability Express is here.
+    pub(super) fn set_express(&mut self, at: usize) {
+        self.express = Some(at);
+    }
+
     // Use.
 
+    /// Where the capability Express is.
+    pub fn express_at(&self) -> Option<usize> {
+        self.express
+    }
+    /// A base address register, or the expansion ROM.
+    pub fn bar_at(&self, n: usize) -> Option<Bar> {
+        self.bars.get(n).copied().flatten()
+    }
+    /// Whether it is a bridge to another bus: a header of type 1.
+    pub fn is_bridge(&self) -> bool {
+        self.bytes[0x0E] & 0x7F == 1
+    }
+    /// In D3hot nothing is decoded and nothing sent.
+    fn asleep(&self) -> bool {
+        self.power.is_some_and(|at| self.bytes[at + 4] & 3 == 3)
+    }
+    /// Whether software asked for a function level reset since the last time.
+    pub(super) fn take_reset(&mut self) -> bool {
+        std::mem::take(&mut self.reset_asked)
+    }
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
     pub fn u8(&self, at: usize) -> u8 {
         self.bytes[at]
+    }
+    /// Changes two bytes as the device itself does.
+    pub fn put_u16(&mut self, at: usize, value: u16) {
+        self.bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
     }
     pub fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]])
@@ -195,7 +259,7 @@ impl Config {
     }
     /// Whether the function may read and write memory.
     pub fn bus_master(&self) -> bool {
-        self.bytes[COMMAND] & 4 != 0
+        self.bytes[COMMAND] & 4 != 0 && !self.asleep()
     }
     /// The function wants, or no longer wants, its interrupt.
     pub fn set_intx(&mut self, on: bool) {
@@ -221,8 +285,11 @@ impl Config {
     }
     pub fn write(&mut self, at: u64, w: Width, value: u64) {
         self.written = at as usize..at as usize + w.bytes() as usize;
+        // Device control's last bit starts a reset; the high bits of device capabilities say whether there is such.
+        let reset = self.express.filter(|at| self.bytes[at + 7] & 0x10 != 0).map(|at| at + 9);
         split(at, w, 1, value, |i, _, v| {
             let (i, v) = (i as usize, v as u8);
+            self.reset_asked |= reset == Some(i) && v & 0x80 != 0;
             if i < self.bytes.len() {
                 let mask = self.writable[i];
                 self.bytes[i] = (self.bytes[i] & !mask | v & mask) & !(v & self.cleared[i]);
@@ -243,7 +310,8 @@ impl Config {
             (_, true) => (1 << 52) - 1,
         };
         // All ones are somebody sizing the BAR; zero is one that nobody has placed.
-        let there = decoded && base != 0 && end <= top && (n != ROM || value & 1 != 0);
+        let there =
+            decoded && !self.asleep() && base != 0 && end <= top && (n != ROM || value & 1 != 0);
         there.then_some(Place { space: bar.space, base, len: bar.len, what: bar.what })
     }
     /// Shows the BARs where they are, as far as they have moved since the last time.

@@ -56,6 +56,9 @@ impl Function for I440fx {
     fn config_written(&mut self, cx: &mut dyn Cx) {
         self.settle(cx);
     }
+    fn removable(&self) -> bool {
+        false
+    }
 }
 
 impl Device for I440fx {
@@ -113,6 +116,9 @@ impl Function for Piix3 {
     }
     fn config_mut(&mut self) -> &mut Config {
         &mut self.config
+    }
+    fn removable(&self) -> bool {
+        false
     }
 }
 
@@ -194,6 +200,13 @@ impl Function for Piix4Pm {
     }
     fn config_written(&mut self, cx: &mut dyn Cx) {
         self.show(cx);
+    }
+    fn removable(&self) -> bool {
+        false
+    }
+    fn general_event(&mut self, n: u32, cx: &mut dyn Cx) {
+        self.pm.event(n);
+        self.tell(cx);
     }
 }
 

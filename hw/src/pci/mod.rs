@@ -1,16 +1,20 @@
 //! PCI: configuration space, the host bridge's bus, and the chips that boards are made of.
 
+pub mod acpi_hotplug;
+pub mod bridge;
 mod config;
 pub mod dram;
+pub mod express;
 pub mod i440fx;
 pub mod msi;
+pub mod port;
 pub mod q35;
 mod root;
 pub mod smbus;
 pub mod testdev;
 
 pub use config::{Bar, Config, Ids, Pam, ROM};
-pub use root::{Chipset, ECAM, Root};
+pub use root::{Chipset, ECAM, HOTPLUG, PlugError, Root};
 
 use device::{Cx, Device, Misfit, Width, state};
 
@@ -27,6 +31,22 @@ pub trait Function: Device {
     fn config_reading(&mut self, _at: u64, _w: Width, _cx: &mut dyn Cx) -> bool {
         false
     }
+    /// What it lets through to the bus below, if it is a bridge.
+    fn forward(&self) -> Option<bridge::Forward> {
+        self.config().is_bridge().then(|| bridge::Forward::of(self.config()))
+    }
+    /// Its slot, if it is a port with one.
+    fn port(&mut self) -> Option<&mut dyn port::Port> {
+        None
+    }
+    /// Whether the user can have it taken out. Parts of the chipset cannot.
+    fn removable(&self) -> bool {
+        true
+    }
+    /// It is being taken out, and this is its last call. What it asked of disks is given up for it afterwards.
+    fn unplugged(&mut self, _cx: &mut dyn Cx) {}
+    /// General purpose event `n` of ACPI, for the function that has the event registers.
+    fn general_event(&mut self, _n: u32, _cx: &mut dyn Cx) {}
 }
 
 state! {

@@ -106,6 +106,9 @@ impl Function for Mch {
     fn config_written(&mut self, cx: &mut dyn Cx) {
         self.settle(cx);
     }
+    fn removable(&self) -> bool {
+        false
+    }
 }
 
 impl Device for Mch {
@@ -244,6 +247,13 @@ impl Function for Ich9Lpc {
             self.pm.lock_smi();
         }
         self.settle(cx);
+    }
+    fn removable(&self) -> bool {
+        false
+    }
+    fn general_event(&mut self, n: u32, cx: &mut dyn Cx) {
+        self.pm.event(n);
+        self.tell(cx);
     }
 }
 

@@ -1,16 +1,26 @@
-//! The host bridge's bus: configuration access, the functions on it, and the way of their interrupts.
+//! The host bridge's bus and all buses below it: the functions on them, and who of them is reached how.
 //!
 //! Banks: 0 the eight ports at 0xCF8 (configuration mechanism #1 and the reset register 0xCF9), [`ECAM`] the memory
-//! window of PCI Express, `(n + 1) << 8 | b` bank `b` of the `n`th function. Output pin `n` is interrupt line `n`: ISA
-//! lines up to 15, then the I/O APIC's own.
+//! window of PCI Express, [`HOTPLUG`] the ports of ACPI hot plug, `(n + 1) << 8 | b` bank `b` of the function of number
+//! `n`. Output pin `n` is interrupt line `n`: ISA lines up to 15, then the I/O APIC's own.
+//!
+//! A function keeps its number as long as it is there; then the number is free. In the folder: `child.rs` what a function
+//! sees of the world, `tree.rs` the way to it (configuration cycles, windows of bridges, power), `lines.rs` the way of its
+//! interrupts, `plug.rs` how it comes and goes, `saved.rs`, and `info.rs` for the monitor.
 
 use super::Function;
-use crate::Bytes;
+use super::acpi_hotplug::{self, AcpiHotplug};
+use super::bridge::Forward;
 use device::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The bank of the PCI Express configuration window.
 pub const ECAM: u16 = 1;
+/// The bank of the ports of ACPI hot plug.
+pub const HOTPLUG: u16 = 2;
+
+/// Numbers are `u8`s but for the last two, so that banks are 16 bits.
+const MOST: usize = 254;
 
 /// Which chips route the interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,144 +31,196 @@ pub enum Chipset {
     Q35,
 }
 
-impl Chipset {
-    /// The function whose registers route PIRQs.
-    fn router(self) -> u8 {
-        if self == Chipset::I440fx { 1 << 3 } else { 0x1F << 3 }
-    }
-}
-
 state! {
-    /// What the bus itself remembers.
+    /// What the bus itself remembers. How functions stand in it, `saved.rs` knows.
     pub struct State {
         1 address: u32 = 0,
         /// Port 0xCF9.
         2 reset: u8 = 0,
-        3 functions: Vec<Bytes> = Vec::new(),
+        3 functions: Vec<crate::Bytes> = Vec::new(),
+        4 places: Vec<saved::Place> = Vec::new(),
+        5 hotplug: acpi_hotplug::State = acpi_hotplug::State::default(),
     }
 }
 
+/// A bus: 0 is the root bus, `n + 1` the one below the function of number `n`.
+type BusKey = u16;
+
+fn below(parent: Option<u16>) -> BusKey {
+    parent.map_or(0, |n| n + 1)
+}
+
 struct Slot {
+    parent: Option<u16>,
     devfn: u8,
+    /// What the user calls it.
+    id: String,
     function: Box<dyn Function>,
     wake: Option<Tick>,
     /// ISA lines that it holds up.
     lines: u32,
+    /// The INTx pin that it pulls.
+    intx: Option<u8>,
+    /// The windows that it wants to have shown, by their banks on the board.
+    wanted: BTreeMap<u16, Option<Place>>,
+    /// Whether it is reached at all: all bridges above have power, and function 0 says that there are others.
+    seen: bool,
+    /// Whether all bridges above let its DMA through.
+    master: bool,
+    /// What it lets through, if it is a bridge, as of the last look.
+    forward: Option<Forward>,
+    /// Whether it is a port with a slot.
+    is_port: bool,
+    /// Whether it was there at power-on.
+    cold: bool,
+    /// The user asked for it; another request before then makes no sense.
+    unplugging: Option<Tick>,
+    /// The units of disks that it has used: see `child.rs`.
+    units: BTreeSet<u32>,
+}
+
+/// What has changed since the world was told.
+#[derive(Default)]
+struct Changed {
+    lines: bool,
+    wake: bool,
+    /// Banks whose function moved them.
+    banks: Vec<u16>,
 }
 
 pub struct Root {
     s: State,
     chipset: Chipset,
-    slots: Vec<Slot>,
+    slots: Vec<Option<Slot>>,
+    /// Who stands where: by bus, then device and function.
+    at: BTreeMap<(BusKey, u8), u16>,
+    hotplug: Option<AcpiHotplug>,
+    /// What a reset has ejected, until somebody can be told.
+    ejected: Vec<acpi_hotplug::Eject>,
+    changed: Changed,
     /// The lines as last told.
     told: Option<u32>,
     /// The windows as last shown.
     shown: BTreeMap<u16, Option<Place>>,
 }
 
-/// The world of one function.
-struct Child<'a> {
-    cx: &'a mut dyn Cx,
-    number: u16,
-    /// Whether it may be a bus master.
-    master: bool,
-    wake: &'a mut Option<Tick>,
-    lines: &'a mut u32,
-    shown: &'a mut BTreeMap<u16, Option<Place>>,
-}
-
-impl Cx for Child<'_> {
-    fn now(&self) -> Tick {
-        self.cx.now()
-    }
-    fn wake_at(&mut self, at: Option<Tick>) {
-        *self.wake = at
-    }
-    fn irq(&mut self, pin: Pin, high: bool) {
-        if pin.0 < 24 {
-            *self.lines = *self.lines & !(1 << pin.0) | (high as u32) << pin.0;
-        }
-    }
-    fn dma(&mut self) -> &mut dyn Dma {
-        self
-    }
-    fn backing(&mut self) -> &mut dyn Dma {
-        self.cx.backing()
-    }
-    fn ask(&mut self, what: Request) {
-        // What is answered, or goes to a back end, has to say from whom it is.
-        let what = match what {
-            Request::Send(_)
-            | Request::Accept(_)
-            | Request::SendBreak
-            | Request::TimeOfDay
-            | Request::Disk { .. }
-            | Request::DiskAbandon { .. }
-            | Request::From(..) => Request::From(self.number, Box::new(what)),
-            what => what,
-        };
-        self.cx.ask(what)
-    }
-    fn apic(&mut self, message: ApicMessage) {
-        self.cx.apic(message)
-    }
-    fn map(&mut self, bank: u16, place: Option<Place>) {
-        let bank = (self.number + 1) << 8 | bank & 0xFF;
-        if self.shown.insert(bank, place) != Some(place) {
-            self.cx.map(bank, place)
-        }
-    }
-    fn random(&mut self) -> u64 {
-        self.cx.random()
-    }
-    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        self.cx.complain(what)
-    }
-}
-
-/// Memory as a function sees it: only with bus mastering on.  PCI 3.0, 6.2.2.
-impl Dma for Child<'_> {
-    fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        if self.master { self.cx.dma().read(addr, into) } else { Err(DmaFault) }
-    }
-    fn write(&mut self, addr: u64, from: &[u8]) -> Result<(), DmaFault> {
-        if self.master { self.cx.dma().write(addr, from) } else { Err(DmaFault) }
-    }
-}
-
 impl Root {
     pub fn new(chipset: Chipset) -> Self {
-        Self { s: State::default(), chipset, slots: Vec::new(), told: None, shown: BTreeMap::new() }
+        Self {
+            s: State::default(),
+            chipset,
+            slots: Vec::new(),
+            at: BTreeMap::new(),
+            hotplug: None,
+            ejected: Vec::new(),
+            changed: Changed::default(),
+            told: None,
+            shown: BTreeMap::new(),
+        }
+    }
+    /// With the ports through which ACPI's methods plug and eject: on `pc`.
+    pub fn with_acpi_hotplug(mut self) -> Self {
+        self.hotplug = Some(AcpiHotplug::default());
+        self
     }
     /// Puts a function at `device`.`function` of bus 0. Gives its number, for [`Request::From`].
     pub fn add(&mut self, device: u8, function: u8, part: impl Function) -> u16 {
         self.add_boxed(device, function, Box::new(part))
     }
     pub fn add_boxed(&mut self, device: u8, function: u8, part: Box<dyn Function>) -> u16 {
-        let devfn = device << 3 | function;
-        assert!(
-            device < 32 && function < 8 && self.slots.len() < 254,
-            "PCI address {device:x}.{function}"
-        );
-        assert!(self.at(devfn).is_none(), "two functions at PCI {device:02x}.{function}");
-        self.slots.push(Slot { devfn, function: part, wake: None, lines: 0 });
-        self.slots.len() as u16 - 1
+        self.put_in(None, device, function, part, true)
     }
-    /// The first device number that is free.
+    /// The same on the bus below the bridge of number `parent`, before the machine runs.
+    pub fn add_below(&mut self, parent: u16, device: u8, function: u8, part: impl Function) -> u16 {
+        self.add_below_boxed(parent, device, function, Box::new(part))
+    }
+    pub fn add_below_boxed(
+        &mut self,
+        parent: u16,
+        device: u8,
+        function: u8,
+        part: Box<dyn Function>,
+    ) -> u16 {
+        self.put_in(Some(parent), device, function, part, true)
+    }
+    fn put_in(
+        &mut self,
+        parent: Option<u16>,
+        device: u8,
+        function: u8,
+        mut part: Box<dyn Function>,
+        cold: bool,
+    ) -> u16 {
+        assert!(self.is_free_on(parent, device, function), "PCI address {device:x}.{function}");
+        let devfn = device << 3 | function;
+        let slot = Slot {
+            parent,
+            devfn,
+            id: String::new(),
+            is_port: part.port().is_some(),
+            function: part,
+            wake: None,
+            lines: 0,
+            intx: None,
+            wanted: BTreeMap::new(),
+            seen: false,
+            master: false,
+            forward: None,
+            cold,
+            unplugging: None,
+            units: BTreeSet::new(),
+        };
+        let n = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        if n == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[n] = Some(slot);
+        self.at.insert((below(parent), devfn), n as u16);
+        if cold {
+            self.populate(parent);
+        }
+        self.look(below(parent));
+        n as u16
+    }
+    /// What the user calls the function of this number.
+    pub fn set_id(&mut self, number: u16, id: &str) {
+        if let Some(slot) = self.slot_mut(number) {
+            slot.id = id.into();
+        }
+    }
+    /// Whether the function of this number is a bridge, with a bus below it.
+    pub fn is_bridge(&self, number: u16) -> bool {
+        self.slot(number).is_some_and(|s| s.function.config().is_bridge())
+    }
+    /// The first device number that is free on the root bus.
     pub fn free_device(&self) -> Option<u8> {
-        (1..32).find(|device| self.slots.iter().all(|s| s.devfn >> 3 != *device))
+        (1..32).find(|device| self.holds(None, *device).next().is_none())
+    }
+    /// The first device number that is free below a bridge.
+    pub fn free_device_below(&self, parent: u16) -> Option<u8> {
+        let free = |d: &u8| self.is_free_on(Some(parent), *d, 0);
+        (0..32).find(|d| free(d) && self.holds(Some(parent), *d).next().is_none())
     }
     /// Whether a function can be put there.
     pub fn is_free(&self, device: u8, function: u8) -> bool {
-        device < 32 && function < 8 && self.at(device << 3 | function).is_none()
+        self.is_free_on(None, device, function)
     }
-    /// The numbers of all functions.
-    pub fn functions(&self) -> impl Iterator<Item = u16> + use<> {
-        0..self.slots.len() as u16
+    /// The same on the bus below a bridge. Behind a port there is device 0 only.
+    pub fn is_free_on(&self, parent: Option<u16>, device: u8, function: u8) -> bool {
+        let bus = parent.is_none_or(|n| self.is_bridge(n) && (device == 0 || !self.is_port(n)));
+        let free = !self.at.contains_key(&(below(parent), device << 3 | function & 7));
+        let room = self.at.len() < MOST;
+        bus && device < 32 && function < 8 && free && room
+    }
+    fn slot(&self, n: u16) -> Option<&Slot> {
+        self.slots.get(usize::from(n))?.as_ref()
+    }
+    fn slot_mut(&mut self, n: u16) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(n))?.as_mut()
     }
     /// The function of this number, as what it is.
     pub fn function<T: Function>(&self, number: u16) -> Option<&T> {
-        let f: &dyn std::any::Any = &*self.slots.get(number as usize)?.function;
+        let f: &dyn std::any::Any = &*self.slot(number)?.function;
         f.downcast_ref()
     }
     /// Does something with a function, and tells what follows from it.
@@ -168,171 +230,17 @@ impl Root {
         cx: &mut dyn Cx,
         body: impl FnOnce(&mut T, &mut dyn Cx) -> R,
     ) -> Option<R> {
-        let result = self.child(number as usize, cx, |f, cx| {
+        let result = self.child(number, cx, |f, cx| {
             let f: &mut dyn std::any::Any = f;
             f.downcast_mut().map(|f| body(f, cx))
         })?;
         self.tell(cx);
         result
     }
-    /// The same with the function at a place.
-    pub fn with_at<T: Function, R>(
-        &mut self,
-        device: u8,
-        function: u8,
-        cx: &mut dyn Cx,
-        body: impl FnOnce(&mut T, &mut dyn Cx) -> R,
-    ) -> Option<R> {
-        let n = self.at(device << 3 | function)?;
-        self.with(n as u16, cx, body)
-    }
-    /// Where configuration space is seen as memory.
-    pub fn ecam(&self) -> Option<Place> {
-        let host = self.at(0).filter(|_| self.chipset == Chipset::Q35)?;
-        super::q35::ecam(self.slots[host].function.config())
-    }
-    /// Where the power management ports are.
-    pub fn pm_base(&self) -> Option<u16> {
-        let (at, enable) = match self.chipset {
-            Chipset::I440fx => (1 << 3 | 3, (0x80, 1)),
-            Chipset::Q35 => (0x1F << 3, (0x44, 0x80)),
-        };
-        let c = self.slots[self.at(at)?].function.config();
-        let base = c.u16(0x40) & 0xFFC0;
-        (base != 0 && c.u8(enable.0) & enable.1 != 0).then_some(base)
-    }
-    /// Where base address registers show memory.
-    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        let bars =
-            |s: &Slot| (0..7).filter_map(|n| s.function.config().place(n)).collect::<Vec<_>>();
-        self.slots.iter().flat_map(bars).filter(|p| p.space == Space::Memory)
-    }
-    fn at(&self, devfn: u8) -> Option<usize> {
-        self.slots.iter().position(|s| s.devfn == devfn)
-    }
-    fn child<R>(
-        &mut self,
-        n: usize,
-        cx: &mut dyn Cx,
-        body: impl FnOnce(&mut dyn Function, &mut dyn Cx) -> R,
-    ) -> Option<R> {
-        let Slot { function, wake, lines, .. } = self.slots.get_mut(n)?;
-        let (shown, master) = (&mut self.shown, function.config().bus_master());
-        Some(body(&mut **function, &mut Child { cx, number: n as u16, master, wake, lines, shown }))
-    }
     fn for_each(&mut self, cx: &mut dyn Cx, mut body: impl FnMut(&mut dyn Function, &mut dyn Cx)) {
         for n in 0..self.slots.len() {
-            self.child(n, cx, &mut body);
+            self.child(n as u16, cx, &mut body);
         }
-    }
-
-    // Configuration access.
-
-    fn find(&self, bus: u8, devfn: u8) -> Option<usize> {
-        self.at(devfn).filter(|_| bus == 0)
-    }
-    fn config_read(&mut self, bus: u8, devfn: u8, at: u64, w: Width, cx: &mut dyn Cx) -> u64 {
-        let Some(n) = self.find(bus, devfn) else { return w.mask() };
-        if self.child(n, cx, |f, cx| f.config_reading(at, w, cx)) == Some(true) {
-            self.tell(cx);
-        }
-        self.slots[n].function.config().read(at, w)
-    }
-    fn config_write(&mut self, bus: u8, devfn: u8, at: u64, w: Width, value: u64, cx: &mut dyn Cx) {
-        let Some(n) = self.find(bus, devfn) else { return };
-        self.child(n, cx, |f, cx| {
-            f.config_mut().write(at, w, value);
-            f.config_mut().show(cx);
-            f.config_written(cx);
-        });
-        self.show_ecam(cx);
-    }
-    /// The bus, device and register that the address port selects.  PCI 3.0, 3.2.2.3.2.
-    fn selected(&self) -> Option<(u8, u8, u64)> {
-        let a = self.s.address;
-        (a >> 31 != 0).then_some(((a >> 16) as u8, (a >> 8) as u8, u64::from(a & 0xFC)))
-    }
-    fn read_port(&mut self, at: u64, w: Width, cx: &mut dyn Cx) -> u64 {
-        match (at, w) {
-            (0, Width::W32) => self.s.address.into(),
-            (1, Width::W8) => self.s.reset.into(),
-            (4..8, _) => match self.selected() {
-                Some((bus, devfn, reg)) => self.config_read(bus, devfn, reg + at - 4, w, cx),
-                None => w.mask(),
-            },
-            _ => w.mask(),
-        }
-    }
-    fn write_port(&mut self, at: u64, w: Width, value: u64, cx: &mut dyn Cx) {
-        match (at, w) {
-            (0, Width::W32) => self.s.address = value as u32 & 0x80FF_FFFC,
-            (1, Width::W8) => {
-                // PIIX3 data sheet, 2.5.5: bit 2 resets, bits 1 and 3 say how.
-                self.s.reset = value as u8 & 0xA;
-                if value & 4 != 0 {
-                    cx.ask(Request::Reset);
-                }
-            }
-            (4..8, _) => {
-                if let Some((bus, devfn, reg)) = self.selected() {
-                    self.config_write(bus, devfn, reg + at - 4, w, value, cx);
-                }
-            }
-            _ => {}
-        }
-    }
-    /// Shows the PCI Express window where the memory controller's PCIEXBAR says.
-    fn show_ecam(&mut self, cx: &mut dyn Cx) {
-        let place = self.ecam();
-        if self.shown.insert(ECAM, place) != Some(place) {
-            cx.map(ECAM, place);
-        }
-    }
-
-    // Interrupts.
-
-    /// The PIRQ of a function's INTx.
-    fn pirq(&self, devfn: u8, pin: u8) -> usize {
-        let slot = devfn >> 3;
-        match self.chipset {
-            Chipset::I440fx => (slot.wrapping_add(pin).wrapping_sub(1) & 3).into(),
-            // Devices 25 to 31 are ICH9's own: A to D, but those behind the bridge at 30.
-            Chipset::Q35 if slot >= 25 && slot != 30 => pin.into(),
-            Chipset::Q35 if slot == 30 => (pin + 4).into(),
-            Chipset::Q35 => usize::from(slot.wrapping_add(pin) & 3) + 4,
-        }
-    }
-    /// The lines that are up now.
-    fn lines(&self) -> u32 {
-        let mut lines = self.slots.iter().fold(0, |all, s| all | s.lines);
-        let router = self.at(self.chipset.router()).map(|n| self.slots[n].function.config());
-        for s in &self.slots {
-            let Some(pin) = s.function.config().intx() else { continue };
-            let pirq = self.pirq(s.devfn, pin);
-            if self.chipset == Chipset::Q35 {
-                lines |= 1 << (16 + pirq);
-            }
-            let register = if pirq < 4 { 0x60 + pirq } else { 0x64 + pirq };
-            // Bit 7: not to the 8259A.
-            let route = router.map_or(0x80, |r| r.u8(register));
-            if route & 0x80 == 0 {
-                lines |= 1 << (route & 0xF);
-            }
-        }
-        lines
-    }
-    fn tell(&mut self, cx: &mut dyn Cx) {
-        let lines = self.lines();
-        let changed = lines ^ self.told.unwrap_or(!lines);
-        self.told = Some(lines);
-        (0..24).filter(|n| changed >> n & 1 != 0).for_each(|n| cx.irq(Pin(n), lines >> n & 1 != 0));
-        cx.wake_at(self.slots.iter().filter_map(|s| s.wake).min());
-    }
-    fn load_all(&mut self, functions: &[Bytes]) -> Result<(), Misfit> {
-        for (slot, from) in self.slots.iter_mut().zip(functions) {
-            slot.function.load(&from.0)?;
-        }
-        Ok(())
     }
 }
 
@@ -347,8 +255,9 @@ impl Device for Root {
                 let (bus, devfn) = ((at.at >> 20) as u8, (at.at >> 12) as u8);
                 self.config_read(bus, devfn, at.at & 0xFFF, w, cx)
             }
+            HOTPLUG => self.read_hotplug(at.at, w),
             bank => {
-                let (n, bank) = ((bank >> 8).wrapping_sub(1).into(), bank & 0xFF);
+                let (n, bank) = ((bank >> 8).wrapping_sub(1), bank & 0xFF);
                 let value = self.child(n, cx, |f, cx| f.read(Reg { bank, at: at.at }, w, cx));
                 self.tell(cx);
                 value.unwrap_or(w.mask())
@@ -362,26 +271,29 @@ impl Device for Root {
                 let (bus, devfn) = ((at.at >> 20) as u8, (at.at >> 12) as u8);
                 self.config_write(bus, devfn, at.at & 0xFFF, w, value, cx)
             }
+            HOTPLUG => self.write_hotplug(at.at, w, value, cx),
             bank => {
-                let (n, bank) = ((bank >> 8).wrapping_sub(1).into(), bank & 0xFF);
+                let (n, bank) = ((bank >> 8).wrapping_sub(1), bank & 0xFF);
                 self.child(n, cx, |f, cx| f.write(Reg { bank, at: at.at }, w, value, cx));
             }
         }
         self.tell(cx);
     }
     fn wake(&mut self, cx: &mut dyn Cx) {
-        for n in 0..self.slots.len() {
-            if self.slots[n].wake.is_some_and(|at| at <= cx.now()) {
-                self.slots[n].wake = None;
+        for n in 0..self.slots.len() as u16 {
+            if let Some(slot) = self.slot_mut(n).filter(|s| s.wake.is_some_and(|at| at <= cx.now()))
+            {
+                slot.wake = None;
                 self.child(n, cx, |f, cx| f.wake(cx));
             }
         }
+        self.changed.wake = true;
         self.tell(cx);
     }
     fn input(&mut self, what: Input, cx: &mut dyn Cx) {
         match what {
             Input::To(n, what) => {
-                self.child(n.into(), cx, |f, cx| f.input(*what, cx));
+                self.child(n, cx, |f, cx| f.input(*what, cx));
             }
             // Whom it is for, knows it.
             what => self.for_each(cx, |f, cx| f.input(what.clone(), cx)),
@@ -390,69 +302,50 @@ impl Device for Root {
     }
     fn reset(&mut self) {
         self.s = State::default();
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().flatten() {
             slot.function.reset();
-            (slot.wake, slot.lines) = (None, 0);
+            (slot.wake, slot.lines, slot.unplugging) = (None, 0, None);
+        }
+        self.ejected.extend(self.hotplug.iter_mut().flat_map(AcpiHotplug::reset));
+        for n in 0..self.slots.len() as u16 {
+            self.populate(Some(n));
         }
     }
     fn settle(&mut self, cx: &mut dyn Cx) {
         (self.told, self.shown) = (None, BTreeMap::new());
+        self.slots.iter_mut().flatten().for_each(|s| s.wanted.clear());
+        for eject in std::mem::take(&mut self.ejected) {
+            self.eject(eject, cx);
+        }
+        self.look(0);
         self.for_each(cx, |f, cx| {
             f.config_mut().show_all(cx);
             f.settle(cx);
         });
-        self.show_ecam(cx);
+        self.show_own(cx);
+        (self.changed.lines, self.changed.wake) = (true, true);
         self.tell(cx);
     }
     fn save(&self) -> Vec<u8> {
-        let functions = self.slots.iter().map(|s| Bytes(s.function.save())).collect();
-        State { functions, ..self.s.clone() }.save()
+        self.saved().save()
     }
     fn load(&mut self, from: &[u8]) -> Result<(), Misfit> {
-        let mut s = State::load(from)?;
-        let functions = std::mem::take(&mut s.functions);
-        if functions.len() != self.slots.len() {
-            return Err(Misfit::Unfit(format!(
-                "{} functions on the PCI bus, where this machine has {}",
-                functions.len(),
-                self.slots.len()
-            )));
-        }
-        let before: Vec<_> = self.slots.iter().map(|s| Bytes(s.function.save())).collect();
-        if let Err(misfit) = self.load_all(&functions) {
-            self.load_all(&before).expect("a function takes what it saved");
-            return Err(misfit);
-        }
-        s.address &= 0x80FF_FFFC;
-        self.s = s;
-        Ok(())
+        self.take(State::load(from)?)
     }
     fn describe(&self) -> String {
-        let mut out = String::new();
-        let mut slots: Vec<_> = self.slots.iter().collect();
-        slots.sort_by_key(|s| s.devfn);
-        for s in slots {
-            let c = s.function.config();
-            out += &format!(
-                "00:{:02x}.{} {} {:04x}:{:04x} class {:04x} irq {}\n",
-                s.devfn >> 3,
-                s.devfn & 7,
-                s.function.name(),
-                c.u16(0),
-                c.u16(2),
-                c.u16(0xA),
-                c.u8(0x3C)
-            );
-            for n in 0..7 {
-                if let Some(p) = c.place(n) {
-                    out += &format!("  bar {n}: {:?} {:#x}, {:#x} bytes\n", p.space, p.base, p.len);
-                }
-            }
-            out.extend(s.function.describe().lines().map(|line| format!("  {line}\n")));
-        }
-        out
+        self.info()
     }
 }
+
+mod child;
+mod info;
+mod lines;
+mod plug;
+mod queries;
+mod saved;
+mod tree;
+
+pub use plug::PlugError;
 
 #[cfg(test)]
 mod test;

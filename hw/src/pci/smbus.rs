@@ -96,6 +96,9 @@ impl Function for Ich9Smbus {
     fn config_mut(&mut self) -> &mut Config {
         &mut self.config
     }
+    fn removable(&self) -> bool {
+        false
+    }
 }
 
 impl Device for Ich9Smbus {

@@ -2,6 +2,7 @@
 //! names them; `--record` prints what Debian's kernel complains of on this emulator, for `kernel-log.allow`.
 
 mod bad_input;
+mod disks;
 mod firmware;
 mod guest;
 mod linux;
@@ -24,6 +25,7 @@ type Family = fn() -> Vec<Test>;
 
 const FAMILIES: &[(&str, Family)] = &[
     ("bad-input", bad_input::tests),
+    ("disks", disks::tests),
     ("firmware", firmware::tests),
     ("guest", guest::tests),
     ("linux", linux::tests),
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     // Other options are those that cargo's own harness knows; they change nothing here.
     let (options, words): (Vec<_>, Vec<_>) = words.into_iter().partition(|w| w.starts_with('-'));
     if tests.is_empty() {
-        eprintln!("no family of that name; there are: bad-input firmware guest linux repeat");
+        eprintln!("no family of that name; there are: bad-input disks firmware guest linux repeat");
         return ExitCode::FAILURE;
     }
     match options.iter().map(String::as_str).find(|o| matches!(*o, "--list" | "--record")) {

@@ -18,6 +18,7 @@ use std::process::{Command, ExitCode};
 /// No file is newer than this, 2023-06-10 00:00 UTC, the day of Debian 12: a guest's clock should be later, or its check
 /// of the file system complains.
 pub const EPOCH: u64 = 1_686_355_200;
+pub const EPOCH_TEXT: &str = "2023-06-10 00:00:00";
 
 /// What Debian's file systems are made with: a file of each package. Not on a user's `PATH`, so with their directories.
 #[rustfmt::skip]
@@ -68,7 +69,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
 }
 
 /// Where images are kept.
-fn place() -> Result<PathBuf> {
+fn images() -> Result<PathBuf> {
     let dir = place::cache()?.join("images");
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     Ok(dir)
@@ -95,7 +96,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Result<Scratch> {
-        let dir = place()?.join(format!("{name}-{}", std::process::id()));
+        let dir = images()?.join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
         Ok(Scratch(dir))
@@ -108,10 +109,13 @@ impl Drop for Scratch {
     }
 }
 
+fn am_root() -> Result<bool> {
+    Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
 /// Room for what is to be written; better known before than after minutes of work.
-fn room(mib: u64) -> Result<()> {
-    let dir = place()?;
-    let text = output(Command::new("df").args(["-Pm"]).arg(&dir))?;
+fn room(dir: &Path, mib: u64) -> Result<()> {
+    let text = output(Command::new("df").args(["-Pm"]).arg(dir))?;
     let free = text.lines().nth(1).and_then(|l| l.split_whitespace().nth(3)?.parse::<u64>().ok());
     match free {
         Some(free) if free < mib => bail!("{}: {free} MiB free, {mib} needed", dir.display()),

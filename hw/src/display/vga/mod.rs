@@ -259,6 +259,9 @@ impl Function for Vga {
             self.show(cx);
         }
     }
+    fn removable(&self) -> bool {
+        false
+    }
 }
 
 impl Device for Vga {

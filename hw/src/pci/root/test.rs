@@ -179,7 +179,7 @@ fn interrupts_are_routed_as_on_q35() {
         r.write(Reg { bank: (n + 1) << 8, at: 0 }, W8, 0, &mut b);
         assert!((0..24).all(|n| !b.pin(Pin(n))));
     }
-    let n = r.at(2 << 3).unwrap() as u16;
+    let n = r.at(2 << 3).unwrap();
     put(&mut r, &mut b, LPC, 0x6A, W8, 10);
     r.write(Reg { bank: (n + 1) << 8, at: 0 }, W8, 1, &mut b);
     assert!(b.pin(Pin(10)) && b.pin(Pin(22)), "to the 8259A as well");

@@ -1,6 +1,6 @@
 //! `cargo xtask image cds`: CDs that both firmwares boot: GRUB alone, Debian's installer, and memtest86+.
 
-use super::{EPOCH, Scratch, disk, make, mirror, place, quiet, room};
+use super::{EPOCH, EPOCH_TEXT, Scratch, disk, images, make, mirror, quiet, room};
 use crate::shell::install;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/lib/grub/x86_64-efi/normal.mod", "grub-efi-amd64-bin"),
     ("xorriso",                             "xorriso"),
     ("mformat",                             "mtools"),
+    ("faketime",                            "faketime"),
 ];
 
 /// A CD: its menu, and files of one package.
@@ -50,10 +51,10 @@ pub fn named(name: &str) -> Result<PathBuf> {
 
 impl Cd {
     fn get(&self, fresh: bool) -> Result<PathBuf> {
-        let file = place()?.join(format!("{}.iso", self.name));
+        let file = images()?.join(format!("{}.iso", self.name));
         make(&file, fresh, |part| {
             install(TOOLS)?;
-            room(500)?;
+            room(&images()?, 500)?;
             let work = Scratch::new("cd")?;
             let grub = work.0.join("boot/grub");
             std::fs::create_dir_all(&grub)?;
@@ -63,8 +64,10 @@ impl Cd {
                 mirror::unpack(package, |from| self.copy(from, &work.0))?;
             }
             println!("making {}.iso", self.name);
-            let mut command = Command::new("grub-mkrescue");
+            // It names the CD by the time of day.
+            let mut command = Command::new("faketime");
             command.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("TZ", "UTC");
+            command.args(["-f", EPOCH_TEXT, "grub-mkrescue"]);
             command.args(["--locales=", "--themes=", "-o"]).arg(part).arg(&work.0);
             quiet(command.args(["--", "-volid", "REPRISE"])).map(drop)
         })?;

@@ -4,9 +4,12 @@
 //! Debian's packages make an archive of the root file system, which is kept; from it follow images of any size.
 //! The same packages give the same image, byte by byte.
 
-use super::{EPOCH, Scratch, TOOLS, disk, make, mirror, place, quiet, room};
+use super::{EPOCH, Scratch, TOOLS, am_root, disk, images, make, mirror, quiet, room};
 use crate::shell::install;
 use anyhow::{Context, Result};
+use boot_tests::place;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,12 +48,19 @@ const SCRIPTS: [(&str, &str); 3] = [
 pub fn get(programs: bool, gib: u64, fresh: bool) -> Result<PathBuf> {
     let name = if programs { "debian-12-programs" } else { "debian-12" };
     let size = if gib == 4 { String::new() } else { format!("-{gib}g") };
-    let image = place()?.join(format!("{name}{size}.img"));
+    let image = images()?.join(format!("{name}{size}.img"));
     make(&image, fresh, |part| {
         install(TOOLS)?;
-        room(if programs { 4000 } else { 3000 })?;
-        let archive = place()?.join(format!("{name}.tar.zst"));
-        make(&archive, fresh, |part| archive_of(programs, part))?;
+        if !am_root()? {
+            install(&[("newuidmap", "uidmap")])?;
+        }
+        let mib = if programs { 1500 } else { 1000 };
+        room(&images()?, 3 * mib)?;
+        let archive = images()?.join(format!("{name}.tar.zst"));
+        make(&archive, fresh, |part| {
+            room(&std::env::temp_dir(), mib)?;
+            archive_of(programs, part)
+        })?;
         let work = Scratch::new("root")?;
         disk::write(part, gib, &archive, &work.0)
     })?;
@@ -61,9 +71,13 @@ pub fn get(programs: bool, gib: u64, fresh: bool) -> Result<PathBuf> {
 fn archive_of(programs: bool, file: &Path) -> Result<()> {
     let mirror = mirror::find()?;
     println!("installing Debian 12 from {mirror} (some minutes)");
-    let scripts = Scratch::new("scripts")?;
+    // Not in the cache: in a user namespace it is somebody else who reads them.
+    let scripts = Scratch(place::scratch("image")?);
+    std::fs::set_permissions(&scripts.0, Permissions::from_mode(0o755))?;
     for (name, text) in SCRIPTS {
-        std::fs::write(scripts.0.join(name), text.replace("@ROOT@", disk::ROOT_UUID))?;
+        let file = scripts.0.join(name);
+        std::fs::write(&file, text.replace("@ROOT@", disk::ROOT_UUID))?;
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644))?;
     }
     let script = |name| format!("sh '{}' \"$1\"", scripts.0.join(name).display());
     let more = if programs { PROGRAMS } else { &[] };
@@ -82,10 +96,11 @@ fn archive_of(programs: bool, file: &Path) -> Result<()> {
     // Its own program for compression is chosen by the name, which is not yet the last one.
     let tar = file.with_extension("tar");
     let made = quiet(command.arg(mirror::SUITE).arg(&tar).arg(mirror)).map(drop);
-    let made = made.context("installing Debian").and_then(|()| {
-        let mut zstd = Command::new("zstd");
-        quiet(zstd.args(["-q", "-f", "-6", "--rm"]).arg(&tar).arg("-o").arg(file)).map(drop)
-    });
+    let made =
+        made.context("installing Debian (as root, or with user namespaces)").and_then(|()| {
+            let mut zstd = Command::new("zstd");
+            quiet(zstd.args(["-q", "-f", "-6", "--rm"]).arg(&tar).arg("-o").arg(file)).map(drop)
+        });
     let _ = std::fs::remove_file(&tar);
     made
 }

@@ -1,7 +1,7 @@
 //! A disk that both firmwares boot: a GPT with a partition for GRUB's core image (BIOS), an EFI system partition, and
 //! the root file system. UEFI 2.10, 5.3 and 13.3; GRUB manual, "BIOS installation".
 
-use super::{EPOCH, quiet};
+use super::{EPOCH, am_root, quiet};
 use crate::shell::output;
 use anyhow::{Context, Result, ensure};
 use std::fs::{File, OpenOptions};
@@ -67,7 +67,7 @@ fn root(image: &Path, mib: u64, archive: &Path, work: &Path) -> Result<()> {
                   dir=$1; shift; exec /usr/sbin/mke2fs -d \"$dir\" \"$@\"";
     let offset = PARTS[2].at * MIB;
     let extended = format!("offset={offset},root_owner=0:0,hash_seed={HASH_SEED}");
-    let am_root = output(Command::new("id").arg("-u"))?.trim() == "0";
+    let am_root = am_root()?;
     let mut command = Command::new(if am_root { "sh" } else { "fakeroot" });
     if !am_root {
         command.args(["--", "sh"]);

@@ -143,6 +143,6 @@ fn installer(running: &mut Running) -> Result<()> {
 
 /// Its first pass has begun.
 fn memtest(running: &mut Running) -> Result<()> {
-    running.wait_for("Memtest86+", LIMIT)?;
-    running.wait_for("Pass", LIMIT).map(drop)
+    running.wait_for("Memtest86+", Duration::from_secs(120))?;
+    running.wait_for("Pass", Duration::from_secs(120)).map(drop)
 }
