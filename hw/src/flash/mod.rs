@@ -26,7 +26,6 @@ bits! {
 
 /// Commands, and what the chip is in the middle of.
 mod command {
-    pub const ARRAY_0: u8 = 0x00;
     pub const PROGRAM: u8 = 0x10;
     pub const ERASE: u8 = 0x20;
     pub const PROGRAM_TOO: u8 = 0x40;
