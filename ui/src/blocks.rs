@@ -7,6 +7,7 @@ mod test;
 pub use spec::{Fields, limits, node};
 
 use crate::options::{Content, Disk, Fault};
+use block::throttle::Limits;
 use block::{Backend, Cache, Child, Driver, Graph, Image, Node, NodeSpec};
 use machine::config::DriveId;
 use serde_json::{Map, Value};
@@ -29,16 +30,27 @@ impl Blocks {
         }
         for (n, disk) in disks.iter().enumerate() {
             let fault = |why: String| Fault::new(&disk.option, why);
+            let mut wanted = Limits::default();
             let node = match &disk.content {
                 Content::Empty => continue,
-                Content::Own(map) => blocks.node(map.clone(), disk.snapshot).map_err(fault)?,
+                Content::Own(map) => {
+                    let mut map = map.clone();
+                    if let Some(Value::Object(words)) = map.remove("throttling") {
+                        wanted = limits(&mut Fields::new(words)).map_err(fault)?;
+                    }
+                    blocks.node(map, disk.snapshot).map_err(fault)?
+                }
                 Content::Node(name) => {
                     let node = blocks.graph.get(name);
                     let node = node.ok_or_else(|| fault(format!("no node '{name}'")))?;
                     blocks.over(node, disk.snapshot).map_err(fault)?
                 }
             };
-            blocks.put(DriveId(n as u32), Some((node, disk.write_cache)));
+            let id = DriveId(n as u32);
+            blocks.put(id, Some((node, disk.write_cache)));
+            if let Some(backend) = blocks.backend(id) {
+                backend.limiter.set(wanted);
+            }
         }
         Ok(blocks)
     }
@@ -54,21 +66,12 @@ impl Blocks {
 
     /// A node of its own for a drive, as `-drive` describes it.
     fn node(&mut self, mut map: Map<String, Value>, snapshot: bool) -> Result<Arc<Node>, String> {
-        let wanted = map.remove("throttling");
         // Below a temporary overlay nothing is written.
         if snapshot {
             map.insert("read-only".into(), true.into());
         }
         let mut spec = node(map)?;
         spec.auto_read_only.get_or_insert(false);
-        if let Some(Value::Object(words)) = wanted {
-            let limits = limits(&mut Fields::new(words))?;
-            let below = NodeSpec { read_only: spec.read_only, cache: spec.cache, ..spec };
-            let (read_only, cache) = (below.read_only, below.cache);
-            let file = Child::Spec(Box::new(below));
-            let driver = Driver::Throttle { file, group: None, limits };
-            spec = NodeSpec { read_only, cache, ..driver.into() };
-        }
         let node = self.graph.open(&spec).map_err(|e| e.to_string())?;
         self.over(node, snapshot)
     }

@@ -187,6 +187,7 @@ impl Vm {
     /// The end, or a stop if that is what was asked for.
     pub fn shut_down(&mut self, cause: Cause) {
         // Whoever hears of the end may count on it that nothing is under way any more.
+        self.blocks.graph.unthrottle();
         self.guest.finish_disks();
         self.notify("SHUTDOWN", Some(cause.data()));
         let ours = matches!(cause, Cause::HostQuit | Cause::HostSignal | Cause::HostKeys);
@@ -283,6 +284,8 @@ impl Vm {
             }
             Request::Send(_) | Request::Accept(_) | Request::SendBreak => {}
             // There is no sound, and the machine keeps its CPUs' affairs to itself.
+            // Nothing is ever plugged in while the machine runs yet.
+            Request::Unplugged(_) => {}
             Request::Tone(_)
             | Request::Cpu { .. }
             | Request::A20(_)

@@ -155,15 +155,9 @@ impl Vm {
 
     /// `block_set_io_throttle`.
     pub fn throttle(&mut self, name: &str, limits: Limits) -> Result<(), String> {
-        let node = self.node(Some(name), None)?;
-        match node.throttle() {
-            Some(t) => {
-                t.limiter.set(limits);
-                Ok(())
-            }
-            None => Err(format!(
-                "Device '{name}' was started without limits: -drive throttling.* or a throttle node is needed"
-            )),
-        }
+        let drive = self.drive(name)?;
+        let backend = self.blocks.backend(drive.id);
+        backend.ok_or_else(|| format!("Device '{name}' has no medium"))?.limiter.set(limits);
+        Ok(())
     }
 }

@@ -193,7 +193,7 @@ mod test {
     fn the_boot_sector_keeps_the_partition_table() {
         let mut sector = [0x11; 512];
         let code: Vec<u8> = (0..512).map(|n| (n % 251) as u8).collect();
-        place_boot(&mut sector, &code, 0x1234_5678_9A).unwrap();
+        place_boot(&mut sector, &code, 0x12_3456_789A).unwrap();
         assert_eq!(sector[..3], code[..3]);
         assert!(sector[3..0x5A].iter().all(|b| *b == 0x11));
         assert_eq!(sector[0x5C..0x64], [0x9A, 0x78, 0x56, 0x34, 0x12, 0, 0, 0]);
