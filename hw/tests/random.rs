@@ -5,6 +5,7 @@ use hw::ahci::Ahci;
 use hw::ata::DriveConfig;
 use hw::chipset::lapic::{Config, Lapic};
 use hw::chipset::{debug, dma8237, fw_cfg, hpet, ioapic, pic, pit, port92, rtc};
+use hw::flash::{self, Cfi};
 use hw::ide::Piix3Ide;
 use hw::input::i8042::I8042;
 use hw::pci::bridge::Bridge;
@@ -64,6 +65,10 @@ fn vga() -> Box<dyn Device> {
     Box::new(Vga::new(VgaConfig { vram_bytes: 1 << 20, ..VgaConfig::default() }))
 }
 
+fn flash() -> Box<dyn Device> {
+    Box::new(Cfi::new(flash::Config { base: 0, len: 0x4000, backing: 0, read_only: false }))
+}
+
 fn items() -> Box<dyn Device> {
     let mut d = fw_cfg::FwCfg::new();
     d.add_file("a", vec![1; 100]);
@@ -108,6 +113,7 @@ const CASES: &[Case] = &[
     Case { make: || Box::new(debug::DebugExit), banks: &[(0, 4)], pins: 0 },
     Case { make: || Box::<debug::PvPanic>::default(), banks: &[(0, 1)], pins: 0 },
     Case { make: items, banks: &[(0, 12)], pins: 0 },
+    Case { make: flash, banks: &[(0, 0x4000)], pins: 0 },
     Case { make: || Box::new(Uart::new(true)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(Uart::new(false)), banks: &[(0, 8)], pins: 0 },
     Case { make: || Box::new(I8042::new()), banks: &[(0, 1), (1, 1)], pins: 0 },

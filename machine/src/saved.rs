@@ -210,4 +210,30 @@ mod test {
         });
         assert_eq!(cells, [0x12, 0x30, 6, 0]);
     }
+
+    #[test]
+    fn firmware_at_work_is_the_same_after_a_load() {
+        let new = || {
+            let mut config = machine().config.clone();
+            config.ram = 32 << 20;
+            config.boot.firmware = Some(crate::firmware::DEFAULT.into());
+            Machine::new(config)
+        };
+        // Without the package there is nothing to try.
+        let (Ok(mut m), Ok(mut other)) = (new(), new()) else { return };
+        m.set_running(true);
+        while m.count < 3_000_000 {
+            m.run_slice();
+        }
+        let bytes = saved(&mut m);
+        other.load(&mut &bytes[..]).unwrap();
+        let (a, b) = (m.sections(), other.sections());
+        let differ: Vec<_> = a.iter().zip(&b).filter(|(a, b)| a != b).map(|(a, _)| &a.0).collect();
+        assert!(differ.is_empty(), "{differ:?}");
+        assert_eq!(m.hash(), other.hash());
+        m.run_slice();
+        other.set_running(true);
+        other.run_slice();
+        assert_eq!(m.hash(), other.hash());
+    }
 }

@@ -291,6 +291,7 @@ impl Vm {
             | Request::A20(_)
             | Request::Eoi(_)
             | Request::FirmwareItem
+            | Request::Unplugged(_)
             | Request::Smi { .. }
             | Request::Disk { .. }
             | Request::DiskAbandon { .. } => {}

@@ -41,7 +41,12 @@ const PARTS: &[Part] = &[
 ];
 
 /// Programs that some tests use, and Debian's packages of them. Without them those tests are skipped.
-const NEEDS: &[(&str, &str)] = &[("iasl", "acpica-tools"), ("busybox", "busybox-static")];
+const NEEDS: &[(&str, &str)] = &[
+    ("iasl", "acpica-tools"),
+    ("busybox", "busybox-static"),
+    ("/usr/share/seabios/bios-256k.bin", "seabios"),
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
+];
 
 pub fn run(args: &[String]) -> Result<ExitCode> {
     let known = |a: &String| a == "check" || PARTS.iter().any(|p| p.name == *a);

@@ -186,6 +186,13 @@ fn choose_firmware(g: &mut Gathered) {
     if g.nographic {
         config.board.graphics = false;
     }
+    let board = &mut config.board;
+    config.globals.retain(|global| {
+        let ours = global.driver == "mch" && global.property == "extended-tseg-mbytes";
+        let size = global.value.parse().ok().filter(|n: &u16| ours && *n <= 0xFFF);
+        board.extended_tseg = size.unwrap_or(board.extended_tseg);
+        size.is_none()
+    });
 }
 
 /// Serial port and monitor where nothing was said of them: both on the terminal with `-nographic`, or else on virtual
