@@ -66,6 +66,18 @@ impl Interp<'_> {
         self.linear_odd(seg, at, bytes, a)
     }
 
+    /// Outside 64-bit mode: the linear address of a run of bytes, if the segment allows all of them and nothing else is to be
+    /// checked.
+    pub fn span(&self, seg: SegReg, at: u64, bytes: u64, a: Access) -> Option<u64> {
+        let m = self.c.mode;
+        if m.has(Mode::ALIGN) || m.long64() {
+            return None;
+        }
+        let real = !m.has(Mode::PROTECTED) || m.has(Mode::VM86);
+        let la = in_segment(&self.c.state.seg[seg as usize], at & 0xffff_ffff, bytes, a, real)?;
+        (la + (bytes - 1) <= 0xffff_ffff).then_some(la)
+    }
+
     /// Outside 64-bit mode, and wherever alignment is checked.
     #[inline(never)]
     fn linear_odd(&mut self, seg: SegReg, at: u64, bytes: u64, a: Access) -> Result<u64, Raised> {

@@ -214,9 +214,14 @@ impl Drives {
                 flight.result = Some(Ok(Vec::new()));
             }
             (_, None) => flight.result = Some(Err(DiskError::NoMedium)),
-            (op, Some((_, queue))) => {
+            (op, Some((disk, queue))) => {
                 no_wait = false;
-                queue.submit(number, flight::plain(op));
+                let mut op = flight::plain(op);
+                // Without a write cache every write is safe by itself.
+                if let Op::Write { fua, .. } = &mut op {
+                    *fua &= disk.write_cache;
+                }
+                queue.submit(number, op);
             }
         }
         d.flights.insert(number, flight);

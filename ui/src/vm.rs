@@ -284,8 +284,6 @@ impl Vm {
             }
             Request::Send(_) | Request::Accept(_) | Request::SendBreak => {}
             // There is no sound, and the machine keeps its CPUs' affairs to itself.
-            // Nothing is ever plugged in while the machine runs yet.
-            Request::Unplugged(_) => {}
             Request::Tone(_)
             | Request::Cpu { .. }
             | Request::A20(_)

@@ -119,16 +119,67 @@ fn flat(s: &Interp<'_>, c: &Chunk) -> bool {
     s.c.mode.long64() || s.c.mode.has(Mode::FLAT) && c.aw == Width::W32
 }
 
-/// The RAM offset of a whole run of a chunk at linear address `la`, ascending inside one page.
-fn run(s: &mut Interp<'_>, la: u64, bytes: u64, write: bool) -> Option<u64> {
-    if la & (PAGE - 1) > PAGE - bytes {
-        return None;
-    }
+/// The RAM offset of a run at linear address `la` inside one page.
+fn run(s: &mut Interp<'_>, la: u64, write: bool) -> Option<u64> {
     let set = s.c.mode.data_set();
     if s.c.tlb.ram_at(set, la, write).is_none() {
         let _ = s.page(set, la, if write { Access::Write } else { Access::Read }).ok()?;
     }
     s.c.tlb.ram_at(set, la, write)
+}
+
+/// The linear address of the bytes of a chunk that register `r` points at, if they are ascending and need no checks one by one.
+fn whole(
+    s: &mut Interp<'_>,
+    c: &Chunk,
+    seg: SegReg,
+    r: usize,
+    a: Access,
+) -> Result<Option<u64>, Raised> {
+    let (at, bytes) = (s.c.state.gpr[r] & c.aw.mask(), c.n * c.w.bytes());
+    if c.n <= 1 || c.step != c.w.bytes() {
+        return Ok(None);
+    }
+    if flat(s, c) {
+        return s.linear(seg, at, 1, a).map(Some);
+    }
+    let wraps = at.checked_add(bytes - 1).is_none_or(|last| last > c.aw.mask());
+    Ok(if wraps { None } else { s.span(seg, at, bytes, a) })
+}
+
+/// A chunk's bytes lie in so many pages at most: it ends with a page of offsets, which segments need not be aligned with.
+const PIECES: usize = 6;
+
+/// A chunk in pieces that lie in one page each on both sides: RAM offsets and lengths.
+#[derive(Default)]
+struct Pieces {
+    all: [(u64, u64, u64); PIECES],
+    n: usize,
+}
+
+impl Pieces {
+    /// `None` if any of it is not RAM, or not there. Without a source the first offset is that of the destination, too.
+    fn of(s: &mut Interp<'_>, from: Option<u64>, to: u64, bytes: u64) -> Option<Pieces> {
+        let mut p = Pieces::default();
+        let mut done = 0;
+        while done < bytes {
+            let left = |la: u64| PAGE - (la.wrapping_add(done) & (PAGE - 1));
+            let n = (bytes - done).min(left(to)).min(from.map_or(PAGE, left));
+            // The source first: where it faults, the other page is not touched.
+            let a = match from {
+                Some(la) => Some(run(s, la.wrapping_add(done), false)?),
+                None => None,
+            };
+            let b = run(s, to.wrapping_add(done), true)?;
+            *p.all.get_mut(p.n)? = (a.unwrap_or(b), b, n);
+            p.n += 1;
+            done += n;
+        }
+        Some(p)
+    }
+    fn iter(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        self.all[..self.n].iter().copied()
+    }
 }
 
 /// MOVS.
@@ -139,16 +190,16 @@ pub fn movs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         narrow(s, RDI);
     }
     let (w, bytes) = (c.w, c.n * c.w.bytes());
-    if c.n > 1 && c.step == w.bytes() && flat(s, &c) {
-        let from = s.linear(i.seg, s.c.state.gpr[RSI] & c.aw.mask(), 1, Access::Read)?;
-        let to = s.linear(SegReg::Es, s.c.state.gpr[RDI] & c.aw.mask(), 1, Access::Write)?;
+    if let Some(from) = whole(s, &c, i.seg, RSI, Access::Read)?
+        && let Some(to) = whole(s, &c, SegReg::Es, RDI, Access::Write)?
+        && let Some(pieces) = Pieces::of(s, Some(from), to, bytes)
         // Element by element, a copy to just above its source repeats the source; a block move would not.
-        if let (Some(a), Some(b)) = (run(s, from, bytes, false), run(s, to, bytes, true))
-            && (b <= a || b >= a + bytes)
-        {
-            let _ = s.c.tlb.ram().copy(a, b, bytes);
-            return finish(s, i, &c, true);
+        && pieces.iter().all(|(a, b, n)| b <= a || b >= a + n)
+    {
+        for (a, b, n) in pieces.iter() {
+            let _ = s.c.tlb.ram().copy(a, b, n);
         }
+        return finish(s, i, &c, true);
     }
     each(s, i, &c, true, true, |s| {
         let v = s.load(i.seg, w, s.c.state.gpr[RSI] & c.aw.mask())?;
@@ -178,12 +229,15 @@ pub fn stos(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     }
     let (w, bytes) = (c.w, c.n * c.w.bytes());
     let v = s.c.state.gpr[0] & w.mask();
-    if c.n > 1 && c.step == w.bytes() && flat(s, &c) {
-        let to = s.linear(SegReg::Es, s.c.state.gpr[RDI] & c.aw.mask(), 1, Access::Write)?;
-        if let Some(at) = run(s, to, bytes, true) {
-            fill(s, at, bytes, w, v);
-            return finish(s, i, &c, false);
+    if let Some(to) = whole(s, &c, SegReg::Es, RDI, Access::Write)?
+        && let Some(pieces) = Pieces::of(s, None, to, bytes)
+        // An element in two pieces would have to be taken apart.
+        && pieces.iter().all(|(_, _, n)| n % w.bytes() == 0)
+    {
+        for (_, at, n) in pieces.iter() {
+            fill(s, at, n, w, v);
         }
+        return finish(s, i, &c, false);
     }
     each(s, i, &c, false, true, |s| {
         s.store(SegReg::Es, w, s.c.state.gpr[RDI] & c.aw.mask(), v)?;

@@ -187,7 +187,7 @@ fn nine(mode: &Mode, end: &str) -> Result<()> {
     let write = "dd if=/tmp/s of=/dev/vda bs=512 count=1 oflag=direct conv=notrunc";
     say(&mut running, "tr '\\0' 'A' < /dev/zero | head -c 512 > /tmp/s")?;
     say(&mut running, &format!("for n in 0 1 2 3 4; do {write} seek=$n; done 2>/dev/null"))?;
-    say(&mut running, "sync; fsync /dev/vda")?;
+    say(&mut running, "dd if=/dev/null of=/dev/vda conv=fsync,notrunc")?;
     say(
         &mut running,
         &format!("for n in 5 6 7 8; do {write} seek=$n; done 2>/dev/null; echo all"),
