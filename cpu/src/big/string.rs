@@ -28,6 +28,12 @@ struct Chunk {
     repeat: bool,
 }
 
+impl Chunk {
+    fn is_down(&self) -> bool {
+        self.step != self.w.bytes()
+    }
+}
+
 /// Elements up to the end of the page, counting one that crosses it.
 fn room(at: u64, w: Width, down: bool) -> u64 {
     let (off, b) = (at & (PAGE - 1), w.bytes());
@@ -128,7 +134,7 @@ fn run(s: &mut Interp<'_>, la: u64, write: bool) -> Option<u64> {
     s.c.tlb.ram_at(set, la, write)
 }
 
-/// The linear address of the bytes of a chunk that register `r` points at, if they are ascending and need no checks one by one.
+/// The linear address of the lowest of the bytes of a chunk that register `r` points at, if they need no checks one by one.
 fn whole(
     s: &mut Interp<'_>,
     c: &Chunk,
@@ -137,14 +143,17 @@ fn whole(
     a: Access,
 ) -> Result<Option<u64>, Raised> {
     let (at, bytes) = (s.c.state.gpr[r] & c.aw.mask(), c.n * c.w.bytes());
-    if c.n <= 1 || c.step != c.w.bytes() {
+    if c.n <= 1 {
         return Ok(None);
     }
+    let below = if c.is_down() { bytes - c.w.bytes() } else { 0 };
+    let wraps = |from: u64| from.checked_add(bytes - 1).is_none_or(|last| last > c.aw.mask());
+    let Some(from) = at.checked_sub(below).filter(|from| !wraps(*from)) else { return Ok(None) };
     if flat(s, c) {
-        return s.linear(seg, at, 1, a).map(Some);
+        let la = s.linear(seg, at, 1, a)?;
+        return Ok(la.checked_sub(below));
     }
-    let wraps = at.checked_add(bytes - 1).is_none_or(|last| last > c.aw.mask());
-    Ok(if wraps { None } else { s.span(seg, at, bytes, a) })
+    Ok(s.span(seg, from, bytes, a))
 }
 
 /// A chunk's bytes lie in so many pages at most: it ends with a page of offsets, which segments need not be aligned with.
@@ -159,12 +168,16 @@ struct Pieces {
 
 impl Pieces {
     /// `None` if any of it is not RAM, or not there. Without a source the first offset is that of the destination, too.
-    fn of(s: &mut Interp<'_>, from: Option<u64>, to: u64, bytes: u64) -> Option<Pieces> {
+    fn of(s: &mut Interp<'_>, c: &Chunk, from: Option<u64>, to: u64) -> Option<Pieces> {
         let mut p = Pieces::default();
-        let mut done = 0;
-        while done < bytes {
-            let left = |la: u64| PAGE - (la.wrapping_add(done) & (PAGE - 1));
-            let n = (bytes - done).min(left(to)).min(from.map_or(PAGE, left));
+        // What is not in a piece yet.
+        let (mut low, mut high) = (0, c.n * c.w.bytes());
+        while low < high {
+            let up = |la: u64| PAGE - (la.wrapping_add(low) & (PAGE - 1));
+            let down = |la: u64| (la.wrapping_add(high - 1) & (PAGE - 1)) + 1;
+            let left = |la: u64| if c.is_down() { down(la) } else { up(la) };
+            let n = (high - low).min(left(to)).min(from.map_or(PAGE, left));
+            let done = if c.is_down() { high - n } else { low };
             // The source first: where it faults, the other page is not touched.
             let a = match from {
                 Some(la) => Some(run(s, la.wrapping_add(done), false)?),
@@ -173,7 +186,11 @@ impl Pieces {
             let b = run(s, to.wrapping_add(done), true)?;
             *p.all.get_mut(p.n)? = (a.unwrap_or(b), b, n);
             p.n += 1;
-            done += n;
+            if c.is_down() {
+                high -= n;
+            } else {
+                low += n;
+            }
         }
         Some(p)
     }
@@ -189,12 +206,12 @@ pub fn movs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
         narrow(s, RSI);
         narrow(s, RDI);
     }
-    let (w, bytes) = (c.w, c.n * c.w.bytes());
+    let w = c.w;
     if let Some(from) = whole(s, &c, i.seg, RSI, Access::Read)?
         && let Some(to) = whole(s, &c, SegReg::Es, RDI, Access::Write)?
-        && let Some(pieces) = Pieces::of(s, Some(from), to, bytes)
-        // Element by element, a copy to just above its source repeats the source; a block move would not.
-        && pieces.iter().all(|(a, b, n)| b <= a || b >= a + n)
+        && let Some(pieces) = Pieces::of(s, &c, Some(from), to)
+        // Element by element, a copy to just ahead of its source repeats the source; a block move would not.
+        && pieces.iter().all(|(a, b, n)| a == b || b >= a + n || a >= b + n || (b > a) == c.is_down())
     {
         for (a, b, n) in pieces.iter() {
             let _ = s.c.tlb.ram().copy(a, b, n);
@@ -227,10 +244,10 @@ pub fn stos(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     if c.repeat && c.aw == Width::W32 {
         narrow(s, RDI);
     }
-    let (w, bytes) = (c.w, c.n * c.w.bytes());
+    let w = c.w;
     let v = s.c.state.gpr[0] & w.mask();
     if let Some(to) = whole(s, &c, SegReg::Es, RDI, Access::Write)?
-        && let Some(pieces) = Pieces::of(s, None, to, bytes)
+        && let Some(pieces) = Pieces::of(s, &c, None, to)
         // An element in two pieces would have to be taken apart.
         && pieces.iter().all(|(_, _, n)| n % w.bytes() == 0)
     {
