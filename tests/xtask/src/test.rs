@@ -26,7 +26,7 @@ struct Part {
 /// build with the program that is booted, so that Cranelift is compiled once.
 #[rustfmt::skip]
 const PARTS: &[Part] = &[
-    Part { name: "units",     counts: true,  words: "test -p state -p memory -p device -p cpu -p hw -p migration" },
+    Part { name: "units",     counts: true,  words: "test -p state -p memory -p device -p cpu -p hw -p migration -p block" },
     Part { name: "engine",    counts: true,  words: "test --release -p jit -p machine -p ui -p tests -p xtask -p boot-tests --lib --bins" },
     Part { name: "rows",      counts: false, words: "xtask rows --missing" },
     Part { name: "columns",   counts: false, words: "run --release -p tests --bin columns -- --seed 1 --runs 2000000 --bits 64 --columns native,interp,jit" },
@@ -35,6 +35,8 @@ const PARTS: &[Part] = &[
     Part { name: "ports",     counts: false, words: "run --release -p tests --bin fuzz-ports -- --seed 1 --seconds 10" },
     Part { name: "options",   counts: true,  words: "test --release -p boot-tests --test boot -- --family bad-input" },
     Part { name: "guest",     counts: true,  words: "test --release -p boot-tests --test boot -- --family guest" },
+    Part { name: "firmware",  counts: true,  words: "test --release -p boot-tests --test boot -- --family firmware" },
+    Part { name: "disks",     counts: true,  words: "test --release -p boot-tests --test boot -- --family disks" },
     Part { name: "linux",     counts: true,  words: "test --release -p boot-tests --test boot -- --family linux" },
     Part { name: "repeat",    counts: true,  words: "test --release -p boot-tests --test boot -- --family repeat" },
     Part { name: "demo",      counts: false, words: "xtask demo --batch" },
@@ -44,6 +46,8 @@ const PARTS: &[Part] = &[
 const NEEDS: &[(&str, &str)] = &[
     ("iasl", "acpica-tools"),
     ("busybox", "busybox-static"),
+    ("qemu-img", "qemu-utils"),
+    ("strace", "strace"),
     ("/usr/share/seabios/bios-256k.bin", "seabios"),
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
 ];
