@@ -171,6 +171,7 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
         config,
     };
     machine.reset()?;
+    machine.tell_media();
     Ok(machine)
 }
 

@@ -297,8 +297,7 @@ impl Machine {
         self.set_a20(a20);
         self.engine.flush();
         self.parts.resume(&mut self.world);
-        let drives: Vec<_> = self.world.drives.iter().map(|(id, _)| id).collect();
-        drives.into_iter().for_each(|id| self.tell_medium(id));
+        self.tell_media();
         self.obey();
         self.flush_tlbs();
     }
@@ -349,6 +348,11 @@ impl Machine {
         if let Some((to, medium)) = self.world.drives.medium(drive) {
             self.input(to, medium);
         }
+    }
+    /// The same of all drives.
+    pub(crate) fn tell_media(&mut self) {
+        let drives: Vec<_> = self.world.drives.iter().map(|(id, _)| id).collect();
+        drives.into_iter().for_each(|id| self.tell_medium(id));
     }
     /// Asks the guest to give a medium back.
     pub fn ask_to_eject(&mut self, drive: DriveId) {

@@ -254,8 +254,9 @@ impl Drive {
         let first = !std::mem::replace(&mut self.told, true);
         self.medium = medium;
         let had = self.s.packet.had.replace(now);
-        // The first word of it is no news, unless what was saved says otherwise.
-        if !self.is_cd() || first && had.is_none_or(|had| had == now) {
+        // The first word of it is no news, unless what was saved says otherwise; that it is still empty never is.
+        let known = first && had.is_none_or(|had| had == now);
+        if !self.is_cd() || known || !now && had == Some(false) {
             return;
         }
         let p = &mut self.s.packet;
