@@ -8,6 +8,7 @@ use crate::clock::TSC_HZ;
 use crate::config::{Chipset, Config};
 use crate::devices::{self, Driver, Home, Value};
 use crate::firmware;
+use crate::plug::{At, Standing};
 use cpu::big::cpuid::Model;
 use device::Pin;
 use hw::chipset::{dma8237, hpet, ioapic, lapic, pic, pit, port92, rtc};
@@ -93,6 +94,7 @@ pub(crate) fn wire(
     for spec in &config.devices {
         if let Some(Driver { home: Home::Isa(make), .. }) = Driver::named(spec.driver) {
             make(b, &isa, &spec.props).map_err(|why| refused(spec, why))?;
+            b.standing.push(Standing { spec: spec.clone(), at: At::Isa });
         }
     }
     Ok(Board {
@@ -105,6 +107,7 @@ pub(crate) fn wire(
         fw_cfg,
         flash: std::mem::take(&mut b.flash),
         backends: std::mem::take(&mut b.backends),
+        standing: std::mem::take(&mut b.standing),
     })
 }
 
