@@ -2,6 +2,7 @@
 
 mod behind;
 mod bus;
+mod order;
 pub(crate) mod pc;
 mod start;
 
