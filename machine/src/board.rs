@@ -2,6 +2,7 @@
 
 mod behind;
 mod bus;
+mod order;
 pub(crate) mod pc;
 mod start;
 
@@ -15,6 +16,7 @@ use crate::drives::Drives;
 use crate::fabric::World;
 use crate::machine::Machine;
 use crate::parts::{DeviceId, Parts};
+use crate::plug::{self, Standing};
 use cpu::Core;
 use cpu::big::cpuid::Model;
 use device::{Device, Pin, Space};
@@ -35,6 +37,8 @@ pub struct Board {
     pub flash: Vec<(DeviceId, usize)>,
     /// What each character back end is joined to.
     pub backends: Vec<(Backend, End)>,
+    /// The devices that were asked for, with where they stand.
+    pub(crate) standing: Vec<Standing>,
 }
 
 /// A device, or a part of one: the numbers of [`device::Request::From`], outermost first.
@@ -69,6 +73,7 @@ pub(crate) struct Builder {
     /// Which unit of what each drive is joined to.
     pub drives: Vec<(DriveId, End, u16)>,
     pub flash: Vec<(DeviceId, usize)>,
+    pub standing: Vec<Standing>,
     /// Bytes of the one block behind all memory: RAM, then what was given out of it.
     bytes: u64,
     /// What to put into it: offset and contents.
@@ -112,6 +117,10 @@ impl Builder {
         }
         id
     }
+    /// Whether memory was asked for.
+    pub fn has_backing(&self) -> bool {
+        self.bytes != 0
+    }
     pub fn backend(&mut self, backend: Option<Backend>, device: DeviceId, path: Vec<u16>) {
         self.backends.extend(backend.map(|b| (b, End { device, path })));
     }
@@ -135,7 +144,8 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
     let mut b = Builder { bytes: layout.ram_low + layout.ram_high, ..Builder::default() };
     map_ram(&mut b, &layout);
     let model = Arc::new(model(&config)?);
-    let board = pc::wire(&mut b, &config, layout, &model)?;
+    let mut board = pc::wire(&mut b, &config, layout, &model)?;
+    board.layout.hotplug = b.parts.get(board.pci).and_then(plug::hot_buses);
     let ram = Arc::new(Ram::new(b.bytes)?);
     for (at, contents) in &b.images {
         let _ = ram.write(*at, contents);
@@ -168,6 +178,7 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
         a20: true,
         until: u64::MAX,
         plain: false,
+        unplugged: Vec::new(),
         config,
     };
     machine.reset()?;

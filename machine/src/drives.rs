@@ -85,6 +85,8 @@ pub struct Drive {
     pub tray_open: bool,
     pub locked: bool,
     pub counts: [Counts; KINDS.len()],
+    /// It was removed; its number is free.
+    gone: bool,
 }
 
 /// All drives of a machine.
@@ -104,18 +106,8 @@ pub struct Drives {
 
 impl Drives {
     pub fn new(drives: &[config::Drive], timed: bool) -> Drives {
-        let one = |config: &config::Drive| Drive {
-            config: config.clone(),
-            socket: None,
-            disk: None,
-            flights: BTreeMap::new(),
-            held: Vec::new(),
-            tray_open: false,
-            locked: false,
-            counts: Default::default(),
-        };
         Drives {
-            all: drives.iter().map(one).collect(),
+            all: drives.iter().cloned().map(Drive::new).collect(),
             timed,
             next: 0,
             ready: VecDeque::new(),
@@ -129,7 +121,8 @@ impl Drives {
         let _ = self.bell.waker.set(waker);
     }
     pub fn iter(&self) -> impl Iterator<Item = (DriveId, &Drive)> {
-        self.all.iter().enumerate().map(|(n, d)| (DriveId(n as u32), d))
+        let all = self.all.iter().enumerate().filter(|(_, d)| !d.gone);
+        all.map(|(n, d)| (DriveId(n as u32), d))
     }
     pub fn get(&self, id: DriveId) -> Option<&Drive> {
         self.all.get(id.0 as usize)
@@ -142,6 +135,33 @@ impl Drives {
     pub fn join(&mut self, id: DriveId, device: DeviceId, path: Vec<u16>, unit: u16) {
         if let Some(d) = self.all.get_mut(id.0 as usize) {
             d.socket = Some(Socket { device, path, unit });
+        }
+    }
+    /// One more drive, joined to nothing yet.
+    pub(crate) fn add(&mut self, config: config::Drive) -> DriveId {
+        let n = self.all.iter().position(|d| d.gone).unwrap_or(self.all.len());
+        match self.all.get_mut(n) {
+            Some(d) => *d = Drive::new(config),
+            None => self.all.push(Drive::new(config)),
+        }
+        DriveId(n as u32)
+    }
+    /// The device that a drive was joined to is gone.
+    pub(crate) fn part(&mut self, id: DriveId) {
+        let n = id.0 as usize;
+        if n < self.all.len() {
+            self.abandon(n);
+            self.all[n].socket = None;
+        }
+    }
+    /// Forgets a drive.
+    pub(crate) fn remove(&mut self, id: DriveId) {
+        self.part(id);
+        if let Some(d) = self.all.get_mut(id.0 as usize) {
+            (d.disk, d.gone) = (None, true);
+        }
+        while self.all.last().is_some_and(|d| d.gone) {
+            self.all.pop();
         }
     }
     /// Puts a disk in, or takes it out. All requests to the old one are waited for.
@@ -375,6 +395,19 @@ impl Drives {
 }
 
 impl Drive {
+    fn new(config: config::Drive) -> Drive {
+        Drive {
+            config,
+            socket: None,
+            disk: None,
+            flights: BTreeMap::new(),
+            held: Vec::new(),
+            tray_open: false,
+            locked: false,
+            counts: Default::default(),
+            gone: false,
+        }
+    }
     pub fn disk(&self) -> Option<&Disk> {
         self.disk.as_ref().map(|d| &d.0)
     }

@@ -12,6 +12,8 @@ mod fabric;
 pub mod firmware;
 mod machine;
 mod parts;
+mod plug;
+mod qtree;
 mod saved;
 pub mod smbios;
 pub mod text;

@@ -71,6 +71,8 @@ pub struct Machine {
     pub until: u64,
     /// Cores are run by the plain interpreter, the oracle of the engine: for tests that compare the two.
     pub plain: bool,
+    /// Devices that were taken out since the front end last asked.
+    pub(crate) unplugged: Vec<crate::config::DeviceSpec>,
 }
 
 impl Machine {
@@ -236,7 +238,7 @@ impl Machine {
     }
 
     /// Carries out what devices ordered of the cores and the board. Gives the last core that has something to do by it.
-    fn obey(&mut self) -> Option<usize> {
+    pub(crate) fn obey(&mut self) -> Option<usize> {
         let mut called = None;
         while !self.world.orders.is_empty() {
             for order in std::mem::take(&mut self.world.orders) {
@@ -314,6 +316,7 @@ impl Machine {
 
     /// What devices asked of the world since the last call.
     pub fn take_requests(&mut self) -> Vec<(DeviceId, Request)> {
+        self.note_unplugged();
         std::mem::take(&mut self.world.requests)
     }
     /// What the screen shows now: of the first display adapter there is.

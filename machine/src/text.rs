@@ -133,11 +133,8 @@ impl Machine {
                 map_text("memory", &self.world.memory, names, &mut o);
                 map_text("I/O", &self.world.ports, names, &mut o);
             }
-            "qtree" => {
-                for id in self.parts.ids() {
-                    let _ = writeln!(o, "dev: {}, id {}", self.parts.name(id), id.0);
-                }
-            }
+            "qtree" => o = self.tree(),
+            "pci" => o = self.parts.peek(self.board.pci)?.describe(),
             "jit" => o = self.engine.counters().to_string(),
             "lapic" => {
                 let id = *self.parts.lapic_ids().get(cpu)?;

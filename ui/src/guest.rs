@@ -3,7 +3,7 @@
 //! All calls come from one thread, between slices. Nothing here may block: waiting is the front end's business.
 
 use device::{Input, Request};
-use machine::config::{Backend, DriveId};
+use machine::config::{Backend, DeviceSpec, DriveId};
 use machine::{COUNTED, Counts, Disk, DriveEvent};
 use std::io;
 use std::time::Duration;
@@ -118,6 +118,25 @@ pub trait Guest {
     fn ask_to_eject(&mut self, _drive: DriveId) {}
     /// All that was asked of disks is done when this returns, and is safe. Gives what went wrong.
     fn finish_disks(&mut self) -> Vec<(DriveId, io::Error)> {
+        Vec::new()
+    }
+
+    /// A drive for a device that is about to be plugged.
+    fn add_drive(&mut self, _drive: machine::config::Drive) -> DriveId {
+        DriveId(u32::MAX)
+    }
+    /// Forgets a drive that no device has.
+    fn remove_drive(&mut self, _drive: DriveId) {}
+    /// Puts a device into the running machine.
+    fn plug(&mut self, _device: DeviceSpec) -> Result<(), String> {
+        Err("nothing can be plugged into this machine".into())
+    }
+    /// Asks for a device back; once it is gone, there is a [`Request::Unplugged`].
+    fn unplug(&mut self, id: &str) -> Result<(), String> {
+        Err(format!("Device '{id}' not found"))
+    }
+    /// The devices that were taken out since the last call.
+    fn take_unplugged(&mut self) -> Vec<DeviceSpec> {
         Vec::new()
     }
 

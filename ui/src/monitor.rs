@@ -11,3 +11,4 @@ mod pointer;
 pub mod qmp;
 mod qmp_block;
 mod qmp_commands;
+mod qmp_device;

@@ -22,8 +22,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use device::Plug;
+pub use finish::WantedDevice;
 pub use number::{on_off, size, whole};
 pub use table::{log_help, log_item, usage};
+pub use words::split;
 
 /// All that a command line says.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! The machine with what users can do to it: run, stop, reset, leave; and what monitors are told about it.
 
 mod disks;
+mod plug;
 mod time;
 
 use crate::blocks::Blocks;
@@ -209,8 +210,8 @@ impl Vm {
     }
 
     fn drive_name(&self, id: DriveId) -> String {
-        let drive = self.config.drives.get(id.0 as usize);
-        drive.map_or_else(|| format!("{}", id.0), |d| d.name.clone())
+        let drive = self.guest.drives().into_iter().find(|d| d.id == id);
+        drive.map_or_else(|| format!("{}", id.0), |d| d.name)
     }
 
     /// Tells what happened to drives, and stops where that was asked for. Says whether there was anything.
@@ -283,13 +284,13 @@ impl Vm {
                 }
             }
             Request::Send(_) | Request::Accept(_) | Request::SendBreak => {}
+            Request::Unplugged(_) => self.unplugged(),
             // There is no sound, and the machine keeps its CPUs' affairs to itself.
             Request::Tone(_)
             | Request::Cpu { .. }
             | Request::A20(_)
             | Request::Eoi(_)
             | Request::FirmwareItem
-            | Request::Unplugged(_)
             | Request::Smi { .. }
             | Request::Disk { .. }
             | Request::DiskAbandon { .. } => {}

@@ -2,7 +2,7 @@
 
 use crate::guest::{CodeWidth, DeviceId, DriveState, Guest, Slice, Unmapped};
 use device::{Input, Request, Width};
-use machine::config::{Backend, Config, DriveId};
+use machine::config::{Backend, Config, DeviceSpec, DriveId};
 use machine::{Disk, DriveEvent, Machine, text};
 use std::io;
 
@@ -155,6 +155,21 @@ impl Guest for Whole {
         let first = self.0.world.drives.finish_all();
         machine::firmware::keep_flash(&mut self.0);
         first.into_iter().chain(self.0.world.drives.finish_all()).collect()
+    }
+    fn add_drive(&mut self, drive: machine::config::Drive) -> DriveId {
+        self.0.add_drive(drive)
+    }
+    fn remove_drive(&mut self, drive: DriveId) {
+        self.0.remove_drive(drive)
+    }
+    fn plug(&mut self, device: DeviceSpec) -> Result<(), String> {
+        self.0.plug(device)
+    }
+    fn unplug(&mut self, id: &str) -> Result<(), String> {
+        self.0.unplug(id)
+    }
+    fn take_unplugged(&mut self) -> Vec<DeviceSpec> {
+        self.0.take_unplugged()
     }
     fn picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
         let p = self.0.picture()?;

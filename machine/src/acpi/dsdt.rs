@@ -4,7 +4,7 @@ use acpi_tables::aml::{Arg, Device, Method, Name, Package, Scope, Store, ZERO};
 use acpi_tables::aml::{EISAName, IO, Memory32Fixed, Path, ResourceTemplate};
 
 use super::resource::{Raw, bytes};
-use super::{isa, link, pci};
+use super::{hotplug, isa, link, pci};
 use crate::boot::Layout;
 
 pub fn build(l: &Layout) -> Vec<u8> {
@@ -18,6 +18,9 @@ pub fn build(l: &Layout) -> Vec<u8> {
     }
     system.extend(processors(l.apic_ids.len()));
     out.extend(bytes(&Scope::new("\\_SB_".into(), vec![&Raw(system)])));
+    if l.hotplug.is_some() {
+        out.extend(hotplug::event());
+    }
     out
 }
 

@@ -7,6 +7,7 @@
 
 mod dsdt;
 mod fixed;
+mod hotplug;
 mod isa;
 mod link;
 mod pci;

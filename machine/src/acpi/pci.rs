@@ -28,6 +28,7 @@ pub fn host_bridge(l: &Layout, isa_bridge: Vec<u8>) -> Vec<u8> {
     }
     inner.extend(isa_bridge);
     inner.extend(routing(l.board));
+    inner.extend(l.hotplug.iter().flat_map(super::hotplug::root));
     bytes(&Device::new("PCI0".into(), vec![&Raw(inner)]))
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
-use crate::boot::{Board, Range, Topology};
+use crate::boot::{Board, HotBus, Range, Topology};
 
 const RSDP: u64 = 0xF_0000;
 const AT: u64 = 0x7FE_0000;
@@ -16,6 +16,12 @@ fn layouts() -> Vec<(&'static str, Layout)> {
     (bare.ps2, bare.vga, bare.fw_cfg, bare.com) = (false, false, false, [false, false]);
     let mut full = Layout::new(Board::Pc, 8 << 30, 4);
     full.pvpanic = Some(0x505);
+    // A bridge behind a bridge.
+    let bus = |number, removable, below| HotBus { number, removable, below };
+    let inner = bus(7, 0xFFFF_FFFE, vec![(0, 1, bus(8, u32::MAX, vec![]))]);
+    full.hotplug = Some(bus(0, 0xFFFF_FFE4, vec![(3, 0, inner)]));
+    let mut pc = Layout::new(Board::Pc, 256 << 20, 1);
+    pc.hotplug = Some(bus(0, 0xFFFF_FFFC, vec![]));
     let mut small_ecam = Layout::new(Board::Q35, 6 << 30, 300);
     small_ecam.ecam = Some(Range::sized(0xE000_0000, 16 << 20));
     small_ecam.topology = Topology { sockets: 2, cores: 75, threads: 2 };
@@ -23,7 +29,7 @@ fn layouts() -> Vec<(&'static str, Layout)> {
     small_ecam.pvpanic = Some(0x505);
     vec![
         ("q35", Layout::new(Board::Q35, 256 << 20, 2)),
-        ("pc", Layout::new(Board::Pc, 256 << 20, 1)),
+        ("pc", pc),
         ("bare", bare),
         ("full", full),
         ("many", small_ecam),
@@ -225,6 +231,7 @@ fn acpica_runs_the_methods() {
         ("pc", "\\_SB.LNKD._DIS; \\_SB.LNKD._CRS", "89 06 00 09 01 00 00 00 00 79"),
         ("pc", "\\_SB.LNKS._STA", "= 000000000000000B"),
         ("pc", "\\_S5", "4 Elements"),
+        ("pc", "\\_GPE._E01; \\_SB.PCI0.S1F_._EJ0 1; \\_SB.PCI0.S02_._SUN", "= 0000000000000002"),
     ];
     for name in ["q35", "pc"] {
         let layout = layouts().into_iter().find(|l| l.0 == name).unwrap().1;

@@ -6,6 +6,7 @@ use crate::MachineError;
 use crate::config::{Backend, Chipset, Config, DeviceSpec, DriveId};
 use crate::devices::{Child, Driver, Env, Home, Made, Props};
 use crate::parts::DeviceId;
+use crate::plug::{self, At, Seat, Standing};
 use device::Pin;
 use hw::pci::dram::Around;
 use hw::pci::{self, Root};
@@ -28,7 +29,11 @@ pub(super) fn pci(
     let smm = around.smm;
     let q35 = config.board.chipset == Chipset::Q35;
     let behind = Behind::place(config, own(q35)).map_err(|(spec, why)| refused(spec, why))?;
-    let mut root = Root::new(if q35 { pci::Chipset::Q35 } else { pci::Chipset::I440fx });
+    let mut root = match config.board.chipset {
+        Chipset::Q35 => Root::new(pci::Chipset::Q35),
+        Chipset::Pc if config.board.acpi => Root::new(pci::Chipset::I440fx).with_acpi_hotplug(),
+        Chipset::Pc => Root::new(pci::Chipset::I440fx),
+    };
     let mut joined = Vec::new();
     if q35 {
         root.add(0, 0, pci::q35::Mch::new(around));
@@ -41,11 +46,13 @@ pub(super) fn pci(
     }
     joined.push(disks(&mut root, b, config, &behind)?);
     for (n, spec) in config.devices.iter().enumerate() {
-        if let Some(Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) {
+        if let Some(Driver { home: Home::Pci(_), .. }) = Driver::named(spec.driver) {
             let children = behind.of(&controller_name(spec, n));
-            let made = make(&spec.props, &mut env(b, config, &children))
-                .map_err(|why| refused(spec, why))?;
-            joined.push(put(&mut root, spec, made).map_err(|why| refused(spec, why))?);
+            let one = put(&mut root, b, config, spec, &children);
+            let one = one.map_err(|why| refused(spec, why))?;
+            b.standing.push(Standing { spec: spec.clone(), at: At::Function(one.0) });
+            note_children(b, config, one.0, &children);
+            joined.push(one);
         }
     }
     let id = b.part("pci", root, &[ports(0xCF8, 8)]);
@@ -95,26 +102,40 @@ fn disks(
         .map_err(|why| MachineError::Option(format!("{driver}: {why}")))?;
     let Made { function: part, drives, backends } = made;
     let number = root.add_boxed(slot, function, part);
+    note_children(b, config, number, &children);
     Ok((number, Joins { drives, backends }))
 }
 
-/// Puts a function that was asked for into its slot, or the first free one.
-fn put(root: &mut Root, spec: &DeviceSpec, mut made: Made) -> Result<Joined, String> {
-    let (slot, function) = match spec.props.addr() {
-        Some(a) => (a.slot, a.function),
-        None => (root.free_device().ok_or("the bus is full")?, 0),
+/// Puts a function that was asked for where it says, or into the first free slot.
+fn put(
+    root: &mut Root,
+    b: &mut Builder,
+    config: &Config,
+    spec: &DeviceSpec,
+    children: &[Child<'_>],
+) -> Result<Joined, String> {
+    let seat = Seat::find(root, spec)?;
+    let earlier = b.standing.iter().map(|s| &s.spec);
+    plug::own_slot(spec, earlier)?;
+    let made = plug::make(root, &seat, spec, &mut env(b, config, children))?;
+    let Made { function, drives, backends } = made;
+    seat.fits(root, spec.driver, &*function)?;
+    let number = match seat.parent {
+        None => root.add_boxed(seat.device, seat.function, function),
+        Some(bridge) => root.add_below_boxed(bridge, seat.device, seat.function, function),
     };
-    if !root.is_free(slot, function) {
-        return Err(format!("PCI slot {slot:02x}.{function} is taken"));
-    }
-    if spec.props.on("multifunction") == Some(true) {
-        let config = made.function.config_mut();
-        let header = config.u8(0x0E) | 0x80;
-        config.set(0x0E, &[header]);
-    }
-    let (drives, backends) = (made.drives, made.backends);
-    let number = root.add_boxed(slot, function, made.function);
+    root.set_id(number, spec.id.as_deref().unwrap_or(""));
     Ok((number, Joins { drives, backends }))
+}
+
+/// Notes who stands behind a controller.
+fn note_children(b: &mut Builder, config: &Config, number: u16, children: &[Child<'_>]) {
+    for c in children {
+        // Children only borrow what was said of them.
+        let spec = config.devices.iter().find(|s| std::ptr::eq(&s.props, c.props));
+        let at = At::Behind(number, c.unit);
+        b.standing.extend(spec.map(|spec| Standing { spec: spec.clone(), at }));
+    }
 }
 
 /// Joins a function to drives and back ends.

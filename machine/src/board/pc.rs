@@ -1,15 +1,17 @@
 //! The parts that both boards have, and the chipset of each.
 
 use super::bus::{self, refused};
-use super::{Board, Builder, IsaLines, mmio, ports, unix_time};
+use super::{Board, Builder, IsaLines, mmio, order, ports, unix_time};
 use crate::MachineError;
 use crate::boot::Layout;
 use crate::clock::TSC_HZ;
 use crate::config::{Chipset, Config};
 use crate::devices::{self, Driver, Home, Value};
 use crate::firmware;
+use crate::plug::{At, Standing};
 use cpu::big::cpuid::Model;
 use device::Pin;
+use hw::chipset::fw_cfg::FwCfg;
 use hw::chipset::{dma8237, hpet, ioapic, lapic, pic, pit, port92, rtc};
 use hw::input::i8042;
 use hw::pci::dram::Around;
@@ -90,9 +92,16 @@ pub(crate) fn wire(
         extended_tseg: config.board.extended_tseg,
     };
     let pci = bus::pci(b, config, &isa, around)?;
+    if let Some(root) = b.parts.get(pci) {
+        let order = order::boot_order(root, &b.standing, config.boot.strict)?;
+        if let Some(f) = b.parts.get_mut::<FwCfg>(fw_cfg) {
+            f.add_file("bootorder", order);
+        }
+    }
     for spec in &config.devices {
         if let Some(Driver { home: Home::Isa(make), .. }) = Driver::named(spec.driver) {
             make(b, &isa, &spec.props).map_err(|why| refused(spec, why))?;
+            b.standing.push(Standing { spec: spec.clone(), at: At::Isa });
         }
     }
     Ok(Board {
@@ -105,6 +114,7 @@ pub(crate) fn wire(
         fw_cfg,
         flash: std::mem::take(&mut b.flash),
         backends: std::mem::take(&mut b.backends),
+        standing: std::mem::take(&mut b.standing),
     })
 }
 

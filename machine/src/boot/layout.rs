@@ -85,6 +85,17 @@ pub struct SmiCommand {
     pub disable: u8,
 }
 
+/// A PCI bus whose devices ACPI's methods plug and eject.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HotBus {
+    /// Its number in the registers of hot plug.
+    pub number: u16,
+    /// Which of its 32 devices can be ejected.
+    pub removable: u32,
+    /// Such buses behind bridges on it, with the bridges' devices and functions.
+    pub below: Vec<(u8, u8, HotBus)>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     pub board: Board,
@@ -125,6 +136,8 @@ pub struct Layout {
     /// fw_cfg at port 510.
     pub fw_cfg: bool,
     pub pvpanic: Option<u16>,
+    /// The root bus, if ACPI's methods plug and eject PCI devices.
+    pub hotplug: Option<HotBus>,
     /// SMBIOS system UUID, all zero for none.
     pub uuid: [u8; 16],
 }
@@ -179,6 +192,7 @@ impl Layout {
             vga: true,
             fw_cfg: true,
             pvpanic: None,
+            hotplug: None,
             uuid: [0; 16],
         }
     }

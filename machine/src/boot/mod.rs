@@ -33,7 +33,7 @@ mod test;
 pub use entry::{EntryState, Mode, Segment, TableReg};
 pub use error::BootError;
 pub use firmware::Placed;
-pub use layout::{Board, E820Kind, E820Row, Layout, Range, Topology};
+pub use layout::{Board, E820Kind, E820Row, HotBus, Layout, Range, Topology};
 pub use ram::{GuestRam, VecRam};
 
 use space::Space;

@@ -72,6 +72,9 @@ impl Props {
         self.set(name, value);
         self
     }
+    pub fn iter(&self) -> impl Iterator<Item = &(&'static str, Value)> {
+        self.0.iter()
+    }
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|p| p.0 == name).map(|p| &p.1)
     }

@@ -54,6 +54,8 @@ fn layout(m: &Machine) -> Layout {
     if let Some(base) = root.pm_base().filter(|base| *base <= 0xFF00) {
         l.set_pm_base(base);
     }
+    // A bridge that was unplugged and plugged stays what it was in the tables: only those there at power-on count.
+    l.hotplug = crate::plug::hot_buses(root);
     let high = root.places().filter(|p| p.base >= l.high_end());
     let ends = high.map(|p| (p.base, p.base.saturating_add(p.len)));
     if let Some((from, to)) = ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) {

@@ -3,7 +3,7 @@
 use super::editor::{Editor, Step};
 use super::examine::{self, Format};
 use super::expression::{evaluate, prefix};
-use super::{block, hmp_info, keys, pointer};
+use super::{block, hmp_info, keys, pointer, qmp_device};
 use crate::options;
 use crate::vm::{Cause, Vm};
 use std::time::Duration;
@@ -59,6 +59,8 @@ pub const COMMANDS: &[Command] = commands! {
     "change"            "[-f] device file [format [mode]]" "change a removable medium"      |_, vm, a| block::change(vm, a);
     "block_resize"      "device size"       "resize a block image (in MiB)"             |_, vm, a| block::resize(vm, a);
     "snapshot_blkdev"   "[-n] device file [format]" "go on in a new overlay"            |_, vm, a| block::snapshot(vm, a);
+    "device_add"        "driver[,prop=value][,...]" "add device, like -device on the command line" |_, vm, a| qmp_device::add_line(vm, a);
+    "device_del"        "device"            "remove device"                             |_, vm, a| qmp_device::del_line(vm, a);
     "savevm"            "file"              "save the machine to a file"                |_, vm, a| vm.save(file(a)?).map(|()| String::new());
     "loadvm"            "file"              "take the machine's state from a file"      |_, vm, a| vm.load(file(a)?).map(|()| String::new());
     "log"               "item1[,...]"       "activate logging of the specified items"   log;

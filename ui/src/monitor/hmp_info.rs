@@ -21,6 +21,7 @@ pub const TOPICS: &[(&str, &str, Option<Answer>)] = &[
     ("mem",       "show the active virtual memory mappings", None),
     ("mtree",     "show memory tree", None),
     ("name",      "show the current VM name", Some(|_, vm, _| Ok(vm.config.name.clone().map_or(String::new(), |n| n + "\n")))),
+    ("pci",       "show PCI info", None),
     ("pic",       "show PIC state", None),
     ("qtree",     "show device tree", None),
     ("registers", "show the cpu registers (-a: all: show register info for all cpus)", Some(registers)),

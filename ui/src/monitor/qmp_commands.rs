@@ -4,7 +4,7 @@ use super::hmp::{Hmp, write_memory};
 use super::keys;
 use super::pointer;
 use super::qmp::Fault;
-use super::qmp_block;
+use super::{qmp_block, qmp_device};
 use crate::vm::{Cause, Status, Vm};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -74,11 +74,12 @@ const EVENTS: &[&str] = &[
     "GUEST_PVSHUTDOWN",
     "BLOCK_IO_ERROR",
     "DEVICE_TRAY_MOVED",
+    "DEVICE_DELETED",
 ];
 
 /// All commands.
 fn all() -> impl Iterator<Item = &'static Command> {
-    COMMANDS.iter().chain(qmp_block::COMMANDS)
+    COMMANDS.iter().chain(qmp_block::COMMANDS).chain(qmp_device::COMMANDS)
 }
 
 pub fn find(name: &str) -> Option<&'static Command> {

@@ -79,6 +79,19 @@ pub fn make(mut words: Words, globals: &[Global]) -> Result<WantedDevice, Fault>
     Ok(wanted)
 }
 
+/// A device for the running machine.
+pub struct Plug(pub WantedDevice);
+
+impl Plug {
+    /// Reads what a monitor was told, `driver` among it.
+    pub fn new(said: &[(String, String)]) -> Result<Plug, String> {
+        let list: Vec<_> =
+            said.iter().map(|(k, v)| format!("{k}={}", v.replace(',', ",,"))).collect();
+        let made = Words::new("device_add", &list.join(","), None).and_then(|w| make(w, &[]));
+        made.map(Plug).map_err(|fault| fault.text)
+    }
+}
+
 /// What was said of a property.
 fn value(words: &mut Words, p: &Prop) -> Result<Option<Value>, Fault> {
     Ok(match p.kind {

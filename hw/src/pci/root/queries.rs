@@ -18,6 +18,29 @@ impl Root {
     pub fn functions(&self) -> impl Iterator<Item = u16> + use<> {
         self.at.values().copied().collect::<std::collections::BTreeSet<u16>>().into_iter()
     }
+    pub fn chipset(&self) -> Chipset {
+        self.chipset
+    }
+    /// Where a function stands: below which bridge, its device and function there.
+    pub fn place_of(&self, number: u16) -> Option<(Option<u16>, u8, u8)> {
+        self.slot(number).map(|s| (s.parent, s.devfn >> 3, s.devfn & 7))
+    }
+    /// Who stands at a place of a bus.
+    pub fn number_at(&self, parent: Option<u16>, device: u8, function: u8) -> Option<u16> {
+        self.at.get(&(below(parent), device << 3 | function & 7)).copied()
+    }
+    /// Who stands on a bus, by their places.
+    pub fn below(&self, parent: Option<u16>) -> impl Iterator<Item = u16> + '_ {
+        self.on(below(parent))
+    }
+    /// A function, whatever it is.
+    pub fn peek(&self, number: u16) -> Option<&dyn Function> {
+        Some(&*self.slot(number)?.function)
+    }
+    /// What the user calls it.
+    pub fn id_of(&self, number: u16) -> &str {
+        self.slot(number).map_or("", |s| &s.id)
+    }
     /// Where configuration space is seen as memory.
     pub fn ecam(&self) -> Option<Place> {
         let host = self.at(0).filter(|_| self.chipset == Chipset::Q35)?;

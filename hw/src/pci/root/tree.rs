@@ -23,7 +23,8 @@ impl Root {
         let (bus, first) = (below(parent), (device & 31) << 3);
         self.at.range((bus, first)..=(bus, first | 7)).map(|(_, n)| *n)
     }
-    pub(super) fn is_port(&self, n: u16) -> bool {
+    /// Whether the function of this number is a port with a slot.
+    pub fn is_port(&self, n: u16) -> bool {
         self.slot(n).is_some_and(|s| s.is_port)
     }
 
