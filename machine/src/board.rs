@@ -139,7 +139,7 @@ impl IsaLines {
 }
 
 /// Builds a machine; its cores and memory are as after power-on, with a kernel loaded if one was asked for.
-pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
+pub(crate) fn build(mut config: Config) -> Result<Machine, MachineError> {
     let layout = layout(&config);
     let mut b = Builder { bytes: layout.ram_low + layout.ram_high, ..Builder::default() };
     map_ram(&mut b, &layout);
@@ -150,6 +150,8 @@ pub(crate) fn build(config: Config) -> Result<Machine, MachineError> {
     for (at, contents) in &b.images {
         let _ = ram.write(*at, contents);
     }
+    // They are in the chips now.
+    config.flash_contents = Vec::new();
     let timed = config.time != Timebase::Host;
     let mut drives = Drives::new(&config.drives, timed);
     for (drive, end, unit) in b.drives {

@@ -42,6 +42,19 @@ pub enum OnError {
     Enospc,
 }
 
+impl OnError {
+    /// QEMU's names; `auto` is not among them, for it depends on what failed.
+    pub const NAMES: [(&str, OnError); 4] = [
+        ("report", OnError::Report),
+        ("ignore", OnError::Ignore),
+        ("stop", OnError::Stop),
+        ("enospc", OnError::Enospc),
+    ];
+    pub fn named(name: &str) -> Option<OnError> {
+        OnError::NAMES.iter().find(|n| n.0 == name).map(|n| n.1)
+    }
+}
+
 /// A drive: what is put into it comes by [`crate::Machine::insert`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drive {

@@ -193,27 +193,26 @@ impl Drives {
         Some((socket.device, socket.wrap(Input::EjectRequest { unit: socket.unit })))
     }
 
-    /// Takes a device's request if it is one for a drive; else gives it back.
-    pub(crate) fn ask(&mut self, now: Tick, from: DeviceId, what: Request) -> Option<Request> {
-        if !flight::is_ours(&what) {
-            return Some(what);
+    /// Whether a request is for a drive.
+    pub(crate) fn serves(what: &Request) -> bool {
+        match what {
+            Request::Disk { .. } | Request::DiskAbandon { .. } => true,
+            Request::From(_, what) => Drives::serves(what),
+            _ => false,
         }
+    }
+    /// Does what a device asks of its drive. A controller without a drive there asks nothing.
+    pub(crate) fn ask(&mut self, now: Tick, from: DeviceId, what: Request) {
         let (path, what) = flight::unwrap(what);
-        let unit_of = |r: &Request| match r {
-            Request::Disk { unit, .. } | Request::DiskAbandon { unit } => *unit,
-            _ => 0,
-        };
-        let socket = Socket { device: from, path, unit: unit_of(&what) };
+        let (Request::Disk { unit, .. } | Request::DiskAbandon { unit }) = what else { return };
+        let socket = Socket { device: from, path, unit };
         let Some(n) = self.all.iter().position(|d| d.socket.as_ref() == Some(&socket)) else {
-            // A controller without a drive there asks nothing.
-            return None;
+            return;
         };
         match what {
             Request::Disk { tag, op, .. } => self.begin(n, now, tag, op),
-            Request::DiskAbandon { .. } => self.abandon(n),
-            _ => {}
+            _ => self.abandon(n),
         }
-        None
     }
 
     fn begin(&mut self, n: usize, now: Tick, tag: u64, op: DiskOp) {

@@ -157,13 +157,13 @@ impl Cx for Link<'_> {
         &mut self.world.backing
     }
     fn ask(&mut self, what: Request) {
-        let now = self.world.now;
-        let due = self.world.next_wake();
-        let Some(what) = self.world.drives.ask(now, self.id, what) else {
+        if Drives::serves(&what) {
+            let (now, due) = (self.world.now, self.world.next_wake());
+            self.world.drives.ask(now, self.id, what);
             // An answer that is due before all else shortens what a core may still run.
             self.world.attention |= self.world.next_wake() != due;
             return;
-        };
+        }
         match what {
             Request::Eoi(vector) => self.world.effects.push_back(Effect::Eoi(vector)),
             Request::Cpu { .. }

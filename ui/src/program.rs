@@ -120,6 +120,7 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     }
     options.config.flash_contents = flash(&options.config.flash, &blocks)?;
     let mut guest = build(&options.config).map_err(|text| Fault::new("machine", text))?;
+    options.config.flash_contents = Vec::new();
     let waker = inbox.clone();
     guest.set_waker(Box::new(move || drop(waker.send(Event::Disk))));
     for (id, disk) in blocks.disks() {

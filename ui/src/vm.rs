@@ -188,25 +188,33 @@ impl Vm {
     /// The end, or a stop if that is what was asked for.
     pub fn shut_down(&mut self, cause: Cause) {
         // Whoever hears of the end may count on it that nothing is under way any more.
-        self.blocks.graph.unthrottle();
-        self.guest.finish_disks();
+        let safe = self.finish_disks();
         self.notify("SHUTDOWN", Some(cause.data()));
         let ours = matches!(cause, Cause::HostQuit | Cause::HostSignal | Cause::HostKeys);
         if self.actions.shutdown == OnShutdown::Pause && !ours {
             return self.halt(Status::Shutdown);
         }
         let failed = cause == Cause::GuestPanic && self.actions.panic == OnPanic::ExitFailure;
-        self.leave(i32::from(failed));
+        self.leave(i32::from(failed || !safe));
     }
 
-    /// Goes, once all that was asked of disks is done and safe.
-    fn leave(&mut self, status: i32) {
+    /// Waits until all that was asked of disks is done. Whether it is safe, too; if not, the user is told.
+    fn finish_disks(&mut self) -> bool {
+        self.blocks.graph.unthrottle();
         let lost = self.guest.finish_disks();
         for (drive, why) in &lost {
-            let name = self.drive_name(*drive);
-            crate::log::tell(format_args!("drive {name}: not all that was written is safe: {why}"));
+            self.tell_unsafe(*drive, why);
         }
-        self.leaving.get_or_insert(if lost.is_empty() { status } else { status.max(1) });
+        lost.is_empty()
+    }
+
+    fn tell_unsafe(&self, drive: DriveId, why: &std::io::Error) {
+        let name = self.drive_name(drive);
+        crate::log::tell(format_args!("drive {name}: not all that was written is safe: {why}"));
+    }
+
+    fn leave(&mut self, status: i32) {
+        self.leaving.get_or_insert(status);
     }
 
     fn drive_name(&self, id: DriveId) -> String {

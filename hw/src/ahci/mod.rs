@@ -115,21 +115,11 @@ impl Ahci {
         self.tell(acknowledged, cx);
     }
     fn check(&self, s: &AhciState) -> Result<(), Misfit> {
-        let unfit = |why: &str| Err(Misfit::Unfit(format!("ahci: {why}")));
-        if s.drives.len() != PORTS {
-            return unfit("six drives, or places for them");
+        ata::Drive::check_all(self.ports.iter().map(|p| p.drive.as_ref()), &s.drives)?;
+        match self.ports.iter().zip(&s.ports).all(|(p, s)| p.fits(s)) {
+            true => Ok(()),
+            false => Err(Misfit::Unfit("ahci: commands that cannot be under way".into())),
         }
-        for (port, s) in self.ports.iter().zip(&s.drives) {
-            match (&port.drive, s) {
-                (Some(drive), Some(s)) => drive.check(s)?,
-                (None, None) => {}
-                _ => return unfit("other drives than this machine has"),
-            }
-        }
-        if self.ports.iter().zip(&s.ports).all(|(p, s)| p.fits(s)) {
-            return Ok(());
-        }
-        unfit("commands that cannot be under way")
     }
 }
 

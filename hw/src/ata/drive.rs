@@ -495,6 +495,24 @@ impl Drive {
         }
         Err(Misfit::Unfit(format!("drive {}: no such command can be under way", self.unit)))
     }
+    /// The same of all places for drives that a controller has.
+    pub fn check_all<'a>(
+        drives: impl ExactSizeIterator<Item = Option<&'a Drive>>,
+        saved: &[Option<State>],
+    ) -> Result<(), Misfit> {
+        let fits = drives.len() == saved.len();
+        for pair in drives.zip(saved).filter(|_| fits) {
+            match pair {
+                (Some(drive), Some(s)) => drive.check(s)?,
+                (None, None) => {}
+                _ => return Err(Misfit::Unfit("other drives than this controller has".into())),
+            }
+        }
+        match fits {
+            true => Ok(()),
+            false => Err(Misfit::Unfit(format!("{} places for drives", saved.len()))),
+        }
+    }
     pub fn load(&mut self, s: State) {
         (self.s, self.told, self.told_lock, self.stale) = (s, false, false, false);
     }

@@ -52,21 +52,11 @@ impl Piix3Ide {
         self.channels.iter().flat_map(|c| c.drives.iter().map(Option::as_ref))
     }
     fn check(&self, s: &IdeState) -> Result<(), Misfit> {
-        let unfit = |why: &str| Err(Misfit::Unfit(format!("{}: {why}", self.name)));
-        if s.drives.len() != 4 {
-            return unfit("four drives, or places for them");
+        ata::Drive::check_all(self.drives().collect::<Vec<_>>().into_iter(), &s.drives)?;
+        match self.channels.iter().zip(&s.channels).all(|(c, s)| c.fits(s)) {
+            true => Ok(()),
+            false => Err(Misfit::Unfit(format!("{}: a transfer that cannot be", self.name))),
         }
-        for (drive, s) in self.drives().zip(&s.drives) {
-            match (drive, s) {
-                (Some(drive), Some(s)) => drive.check(s)?,
-                (None, None) => {}
-                _ => return unfit("other drives than this machine has"),
-            }
-        }
-        if self.channels.iter().zip(&s.channels).all(|(c, s)| c.fits(s)) {
-            return Ok(());
-        }
-        unfit("a transfer that cannot be")
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be said of a device: names, kinds of values, and the values themselves.
 
-use crate::config::{Backend, DriveId, PciAddr};
+use crate::config::{Backend, DriveId, OnError, PciAddr};
 
 /// Something that can be said of a device.
 pub struct Prop {
@@ -21,6 +21,8 @@ pub enum PropKind {
     /// `on`, `off` or `auto`.
     OnOffAuto,
     Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
     Chardev,
     Drive,
     /// `slot[.function]`, in hexadecimal.
@@ -38,7 +40,7 @@ impl PropKind {
             PropKind::Size => "size",
             PropKind::OnOff => "bool",
             PropKind::OnOffAuto => "OnOffAuto",
-            PropKind::Text | PropKind::Chardev | PropKind::Drive => "str",
+            PropKind::Text | PropKind::Choice(_) | PropKind::Chardev | PropKind::Drive => "str",
             PropKind::PciAddr => "slot[.function]",
         }
     }
@@ -95,6 +97,10 @@ impl Props {
             Value::Text(text) => Some(text),
             _ => None,
         }
+    }
+    /// `rerror` or `werror`, unless that is left to the drive.
+    pub fn on_error(&self, name: &str) -> Option<OnError> {
+        OnError::named(self.text(name)?)
     }
     pub fn backend(&self) -> Option<Backend> {
         match self.get("chardev")? {

@@ -1,6 +1,6 @@
 //! Virtio devices.
 
-use super::PropKind::{Chardev, Drive, Number, OnOff, OnOffAuto, Size, Text};
+use super::PropKind::{Chardev, Choice, Drive, Number, OnOff, OnOffAuto, Size, Text};
 use super::props::prop;
 use super::{Driver, Env, Home, Made, Prop, Props, Value};
 use hw::virtio::{self, PciOptions, VirtioDevice, VirtioPci};
@@ -13,8 +13,8 @@ pub(super) const DISK: [Prop; 8] = [
     prop("logical_block_size", Size, "default: 512"),
     prop("physical_block_size", Size, "default: 512"),
     prop("write-cache", OnOffAuto, "default: auto, as the drive says"),
-    prop("rerror", Text, "default: auto"),
-    prop("werror", Text, "default: auto"),
+    prop("rerror", Choice(&["auto", "report", "ignore", "stop"]), "default: auto"),
+    prop("werror", Choice(&["auto", "report", "ignore", "stop", "enospc"]), "default: auto"),
 ];
 
 /// What every virtio device on PCI takes.

@@ -22,15 +22,6 @@ impl Socket {
     }
 }
 
-/// Whether a request is for a drive.
-pub(super) fn is_ours(what: &Request) -> bool {
-    match what {
-        Request::Disk { .. } | Request::DiskAbandon { .. } => true,
-        Request::From(_, what) => is_ours(what),
-        _ => false,
-    }
-}
-
 /// Takes off what parts of devices have put around a request.
 pub(super) fn unwrap(mut what: Request) -> (Vec<u16>, Request) {
     let mut path = Vec::new();

@@ -70,8 +70,9 @@ fn drives(timed: bool, policy: OnError, image: &Arc<Mock>) -> Drives {
     d
 }
 fn ask(d: &mut Drives, now: Tick, tag: u64, op: DiskOp) {
-    let inner = Request::Disk { unit: 1, tag, op };
-    assert_eq!(d.ask(now, WHO, Request::From(5, Box::new(inner))), None);
+    let what = Request::From(5, Box::new(Request::Disk { unit: 1, tag, op }));
+    assert!(Drives::serves(&what));
+    d.ask(now, WHO, what);
 }
 fn answer(tag: u64, result: Result<Vec<u8>, DiskError>) -> (DeviceId, Input) {
     (WHO, Input::To(5, Box::new(Input::Disk { unit: 1, tag, result })))
@@ -101,7 +102,7 @@ fn an_answer_finds_its_way_back_and_wakes_the_front_end() {
     assert_eq!(wait(&mut d), answer(9, Ok(vec![7; 512])));
     assert_eq!(d.all[0].counts[0].bytes, 512);
     // What is for nobody's drive goes on to who else may want it.
-    assert!(d.ask(0, WHO, Request::Reset).is_some());
+    assert!(!Drives::serves(&Request::From(5, Box::new(Request::Reset))));
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn what_was_abandoned_is_over_and_not_answered() {
         let mut d = drives(timed, OnError::Report, &image);
         ask(&mut d, 0, 1, write(9));
         let abandon = Request::From(5, Box::new(Request::DiskAbandon { unit: 1 }));
-        assert_eq!(d.ask(0, WHO, abandon), None);
+        d.ask(0, WHO, abandon);
         assert_eq!(image.bytes.lock().unwrap()[512], 9);
         assert_eq!((d.answer(u64::MAX), d.next_due()), (None, None));
     }

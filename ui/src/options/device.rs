@@ -114,6 +114,9 @@ fn plain(name: &str, kind: PropKind, text: String) -> Result<Value, String> {
         PropKind::OnOffAuto => number::on_off(&text)
             .map(Value::On)
             .ok_or_else(|| format!("{name}={text}: expected on, off or auto")),
+        PropKind::Choice(words) if !words.contains(&text.as_str()) => {
+            Err(format!("{name}={text}: expected one of {}", words.join(", ")))
+        }
         _ => Ok(Value::Text(text)),
     }
 }

@@ -47,23 +47,13 @@ const INTERFACES: &[(&str, Interface)] = &[
     ("none", Interface::None),
 ];
 
-const READ_ERRORS: &[(&str, OnError)] =
-    &[("report", OnError::Report), ("ignore", OnError::Ignore), ("stop", OnError::Stop)];
-const WRITE_ERRORS: &[(&str, OnError)] = &[
-    ("report", OnError::Report),
-    ("ignore", OnError::Ignore),
-    ("stop", OnError::Stop),
-    ("enospc", OnError::Enospc),
-];
-
 /// What an error is answered with: `rerror=` and `werror=`, `auto` as if not given.
-pub fn policies(words: &mut Words) -> Result<(OnError, OnError), Fault> {
-    let mut auto = READ_ERRORS.to_vec();
-    auto.push(("auto", OnError::Report));
-    let read = words.choice("rerror", &auto)?.unwrap_or(OnError::Report);
-    let mut auto = WRITE_ERRORS.to_vec();
-    auto.push(("auto", OnError::Enospc));
-    let write = words.choice("werror", &auto)?.unwrap_or(OnError::Enospc);
+fn policies(words: &mut Words) -> Result<(OnError, OnError), Fault> {
+    let all = |auto| OnError::NAMES.into_iter().chain([("auto", auto)]);
+    let of_reads: Vec<_> = all(OnError::Report).filter(|n| n.1 != OnError::Enospc).collect();
+    let of_writes: Vec<_> = all(OnError::Enospc).collect();
+    let read = words.choice("rerror", &of_reads)?.unwrap_or(OnError::Report);
+    let write = words.choice("werror", &of_writes)?.unwrap_or(OnError::Enospc);
     Ok((read, write))
 }
 

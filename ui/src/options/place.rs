@@ -130,14 +130,7 @@ impl Drives {
         wanted: &mut WantedDevice,
         nodes: &[Map<String, serde_json::Value>],
     ) -> Result<(), Fault> {
-        let policy = |p: &str| match wanted.props.text(p) {
-            Some("report") => Some(OnError::Report),
-            Some("ignore") => Some(OnError::Ignore),
-            Some("stop") => Some(OnError::Stop),
-            Some("enospc") => Some(OnError::Enospc),
-            _ => None,
-        };
-        let (read, write) = (policy("rerror"), policy("werror"));
+        let (read, write) = (wanted.props.on_error("rerror"), wanted.props.on_error("werror"));
         let write_cache = wanted.props.on("write-cache");
         let n = match wanted.drive.take() {
             Some(name) => match self.list.iter().position(|p| p.name == name) {
@@ -169,7 +162,7 @@ impl Drives {
     /// A drive for a device that brings its own.
     fn add(&mut self, id: Option<String>, content: Content) -> usize {
         let mut wanted = super::disk::empty_cd();
-        wanted.interface = Interface::None;
+        (wanted.option, wanted.interface) = ("-device".into(), Interface::None);
         wanted.write_error = OnError::Enospc;
         let n = self.list.len();
         let name = id.unwrap_or_else(|| format!("anon{n}"));

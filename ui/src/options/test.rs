@@ -39,6 +39,7 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-blockdev driver=file,filename=x", "-blockdev: node-name= is missing"),
         ("-blockdev {", "-blockdev: not JSON: EOF while parsing an object at line 1 column 1"),
         ("-device virtio-blk-pci,drive=z", "-device: drive=z: no -drive and no -blockdev of that name"),
+        ("-drive file=x,id=d,if=none -device virtio-blk-pci,drive=d,werror=maybe", "-device: werror=maybe: expected one of auto, report, ignore, stop, enospc"),
         ("-vga cirrus", "-vga: 'cirrus': expected std or none"),
         ("-fda x", "-fda: not there yet"),
         ("-m", "-m: expected [size=]SIZE after it"),

@@ -68,19 +68,12 @@ impl Vm {
         if used && wanted.props.on("share-rw") != Some(true) {
             return Err(taken());
         }
-        let policy = |p: &str| match wanted.props.text(p) {
-            Some("report") => Some(OnError::Report),
-            Some("ignore") => Some(OnError::Ignore),
-            Some("stop") => Some(OnError::Stop),
-            Some("enospc") => Some(OnError::Enospc),
-            _ => None,
-        };
         let name = wanted.id.clone().unwrap_or_else(|| format!("anon{}", all.len()));
         let id = self.guest.add_drive(config::Drive {
             name,
             removable: false,
-            read_error: policy("rerror").unwrap_or(OnError::Report),
-            write_error: policy("werror").unwrap_or(OnError::Enospc),
+            read_error: wanted.props.on_error("rerror").unwrap_or(OnError::Report),
+            write_error: wanted.props.on_error("werror").unwrap_or(OnError::Enospc),
         });
         let write_cache = wanted.props.on("write-cache").unwrap_or(true);
         let disk = self.blocks.put(id, Some((node, write_cache)));
@@ -98,8 +91,7 @@ impl Vm {
         if let Some(backend) = self.blocks.backend(id)
             && let Err(why) = backend.flush()
         {
-            let name = self.drive_name(id);
-            crate::log::tell(format_args!("drive {name}: not all that was written is safe: {why}"));
+            self.tell_unsafe(id, &why);
         }
         self.guest.remove_drive(id);
         self.blocks.put(id, None);
