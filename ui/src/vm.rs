@@ -13,6 +13,7 @@ use device::{Input, Request};
 use machine::DriveEvent;
 use machine::config::{Config, DriveId, Log, OnError, Timebase};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -115,6 +116,8 @@ pub struct Vm {
     /// The mouse's buttons that are held down.
     pub buttons: u8,
     clock: time::Clock,
+    /// Drives with requests that wait for `cont`, and whether for want of space.
+    io_errors: BTreeMap<DriveId, bool>,
 }
 
 impl Vm {
@@ -133,6 +136,7 @@ impl Vm {
             notices: Vec::new(),
             held: Vec::new(),
             buttons: 0,
+            io_errors: BTreeMap::new(),
         }
     }
 
@@ -166,6 +170,7 @@ impl Vm {
         if self.status == Status::Suspended {
             return Err("The guest sleeps; waking it up is not there yet".into());
         }
+        self.io_errors.clear();
         if self.status != Status::Running {
             self.status = Status::Running;
             self.guest.set_running(true);
@@ -239,14 +244,22 @@ impl Vm {
                         OnError::Ignore => "ignore",
                         OnError::Stop | OnError::Enospc => "stop",
                     };
-                    let data = json!({
+                    let mut data = json!({
                         "device": self.drive_name(drive),
+                        "qom-path": self.path_of_drive(drive),
                         "operation": if write { "write" } else { "read" },
                         "action": action,
                         "nospace": no_space,
-                        "reason": why,
+                        // The number behind it is not for people.
+                        "reason": why.split(" (os error").next(),
                     });
+                    if let Some(b) = self.blocks.backend(drive) {
+                        data["node-name"] = json!(b.node().describe().node_name);
+                    }
                     self.notify("BLOCK_IO_ERROR", Some(data));
+                    if action == "stop" {
+                        self.io_errors.entry(drive).or_insert(no_space);
+                    }
                     if action == "stop" && self.status == Status::Running {
                         self.halt(Status::IoError);
                     }

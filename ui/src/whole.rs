@@ -67,6 +67,7 @@ impl Guest for Whole {
         self.0.set_running(running)
     }
     fn reset(&mut self) {
+        self.0.has_booted();
         self.1 = self.0.reset().err().map(|e| e.to_string());
     }
     fn power_button(&mut self) {

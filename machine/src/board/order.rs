@@ -6,6 +6,9 @@
 use crate::MachineError;
 use crate::config::DeviceSpec;
 use crate::plug::{At, Standing};
+use crate::{Machine, firmware};
+use hw::chipset::fw_cfg::{BOOT_DEVICE, FwCfg};
+use hw::chipset::rtc::Rtc;
 use hw::pci::Root;
 
 /// What functions of a class are called.
@@ -78,12 +81,44 @@ fn function(root: &Root, n: u16) -> Option<String> {
     Some(format!("{before}/{name}@{device:x}{comma}"))
 }
 
+/// The first three drives to try, as SeaBIOS finds them in the clock's memory.
+pub(super) fn tell_clock(clock: &mut Rtc, letters: &str) {
+    let nibble = |letter: Option<u8>| match letter {
+        Some(b'a' | b'b') => 1,
+        Some(b'c') => 2,
+        Some(b'd') => 3,
+        Some(b'n') => 4,
+        _ => 0,
+    };
+    let mut order = letters.bytes();
+    let [first, second, third] = [0; 3].map(|_: u8| nibble(order.next()));
+    clock.set(0x3D, second << 4 | first);
+    clock.set(0x38, third << 4);
+}
+
+impl Machine {
+    /// The machine has booted once: from the next reset on, the usual order holds.
+    pub fn has_booted(&mut self) {
+        if self.config.boot.once.take().is_none() {
+            return;
+        }
+        let letters = firmware::boot_order(&self.config);
+        if let Some(clock) = self.parts.get_mut::<Rtc>(self.board.rtc) {
+            tell_clock(clock, letters);
+        }
+        if let Some(f) = self.parts.get_mut::<FwCfg>(self.board.fw_cfg) {
+            f.add_u16(BOOT_DEVICE, letters.bytes().next().unwrap_or(b'c').into());
+        }
+    }
+}
+
 #[cfg(test)]
 mod test {
     use crate::config::{Chipset, Config, Drive, DriveId};
     use crate::devices::{Props, Value};
     use crate::{Machine, config::DeviceSpec};
     use hw::chipset::fw_cfg::FwCfg;
+    use memory::Width;
 
     fn order(chipset: Chipset, disks: &[(&'static str, u64, &str)]) -> Result<String, String> {
         let mut config = Config { ram: 2 << 20, ..Config::default() };
@@ -122,5 +157,22 @@ mod test {
             order(Chipset::Pc, &twice).unwrap_err(),
             "The bootindex 2 has already been used"
         );
+    }
+
+    #[test]
+    fn an_order_for_once_holds_for_one_boot() {
+        let mut config = Config { ram: 2 << 20, ..Config::default() };
+        config.boot.order = Some("cn".into());
+        config.boot.once = Some("d".into());
+        let mut m = Machine::new(config).unwrap();
+        for wanted in [3, 0x42, 0x42] {
+            let cell = m.with_core(0, |s| {
+                s.bus.port_write(0, 0x70, Width::W8, 0x3D);
+                s.bus.port_read(0, 0x71, Width::W8)
+            });
+            assert_eq!(cell, wanted);
+            m.has_booted();
+            m.reset().unwrap();
+        }
     }
 }

@@ -120,20 +120,10 @@ pub(crate) fn wire(
 
 /// What firmware reads in the clock's memory: equipment, CPUs, drives to boot from.
 fn set_up_clock(clock: &mut rtc::Rtc, config: &Config) {
-    let nibble = |letter: Option<u8>| match letter {
-        Some(b'a' | b'b') => 1,
-        Some(b'c') => 2,
-        Some(b'd') => 3,
-        Some(b'n') => 4,
-        _ => 0,
-    };
-    let mut order = firmware::boot_order(config).bytes();
-    let [first, second, third] = [0; 3].map(|_: u8| nibble(order.next()));
     // A coprocessor and a mouse.
     clock.set(0x14, 0x06);
-    clock.set(0x3D, second << 4 | first);
-    clock.set(0x38, third << 4);
     clock.set(0x5F, (config.topology.cpus - 1) as u8);
+    order::tell_clock(clock, firmware::boot_order(config));
 }
 
 /// Configuration that firmware would have done before a kernel that starts without one: `(function, register, bytes)`.

@@ -11,6 +11,7 @@ pub mod kernel_log;
 pub mod machine;
 pub mod monitor;
 pub mod place;
+pub mod qmp;
 pub mod runner;
 
 pub use machine::{Machine, Running};

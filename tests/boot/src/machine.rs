@@ -2,6 +2,7 @@
 
 use crate::monitor::Monitor;
 use crate::place;
+use crate::qmp::Qmp;
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -60,12 +61,12 @@ impl Machine {
         Running::start(self, None)
     }
 
-    /// Starts it with a monitor on a socket.
+    /// Starts it with monitors for people and for programs, each on a socket.
     pub fn boot_with_monitor(self) -> Result<Running> {
         let dir = place::scratch("m")?;
-        let socket = dir.join("monitor");
-        let option = format!("unix:{},server=on,wait=off", socket.display());
-        Running::start(self.args(["-monitor", &option]), Some(dir))
+        let socket = |name| format!("unix:{},server=on,wait=off", dir.join(name).display());
+        let machine = self.args(["-monitor", &socket("monitor"), "-qmp", &socket("qmp")]);
+        Running::start(machine, Some(dir))
     }
 }
 
@@ -222,6 +223,12 @@ impl Running {
     pub fn monitor(&self) -> Result<Monitor> {
         let dir = self.dir.as_ref().context("this machine has no monitor")?;
         Monitor::open(&dir.join("monitor"))
+    }
+
+    /// A new connection to the monitor for programs.
+    pub fn qmp(&self) -> Result<Qmp> {
+        let dir = self.dir.as_ref().context("this machine has no monitor")?;
+        Qmp::open(&dir.join("qmp"))
     }
 
     /// For failures: the command, and the last lines of both streams.

@@ -64,21 +64,21 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-fn files() -> Result<Debian> {
+pub fn files() -> Result<Debian> {
     drivers::get(&[], &mut |_| {}).map_err(|e| Skip(format!("no Debian packages: {e:#}")).into())
 }
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Folder> {
+    pub fn new() -> Result<Folder> {
         // Not in memory: that has no direct access.
         let dir = place::target().join(format!("disks-{}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         Ok(Folder(dir))
     }
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -89,13 +89,13 @@ impl Drop for Folder {
 }
 
 /// Bytes that are not the same anywhere.
-fn contents() -> Vec<u8> {
+pub fn contents() -> Vec<u8> {
     let next = |n: &u32| Some(n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     let words = std::iter::successors(Some(1u32), next);
     words.flat_map(u32::to_le_bytes).take(IMAGE).collect()
 }
 
-fn tool(name: &str, args: &[&str]) -> Result<String> {
+pub fn tool(name: &str, args: &[&str]) -> Result<String> {
     let Some(program) = place::program(name) else {
         return Err(Skip(format!("{name} is not on this machine")).into());
     };
@@ -109,7 +109,7 @@ fn tool(name: &str, args: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-fn path(p: &Path) -> &str {
+pub fn path(p: &Path) -> &str {
     p.to_str().unwrap_or_default()
 }
 
@@ -121,11 +121,11 @@ fn machine(bus: &Bus, drive: &str) -> Result<Machine> {
     Ok(machine.kernel(&files.kernel).initrd(&files.initrd).append("console=ttyS0 panic=-1 quiet"))
 }
 
-fn shell(running: &mut Running) -> Result<()> {
+pub fn shell(running: &mut Running) -> Result<()> {
     running.wait_for(PROMPT, seconds(BOOT)).map(drop)
 }
 
-fn say(running: &mut Running, line: &str) -> Result<String> {
+pub fn say(running: &mut Running, line: &str) -> Result<String> {
     Ok(running.command(line, PROMPT, seconds(120))?.trim().to_owned())
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod disks;
+mod errors;
 mod firmware;
 mod guest;
 mod linux;
@@ -26,6 +27,7 @@ type Family = fn() -> Vec<Test>;
 const FAMILIES: &[(&str, Family)] = &[
     ("bad-input", bad_input::tests),
     ("disks", disks::tests),
+    ("errors", errors::tests),
     ("firmware", firmware::tests),
     ("guest", guest::tests),
     ("linux", linux::tests),

@@ -121,11 +121,11 @@ pub fn query(vm: &Vm) -> Value {
     let one = |drive: &DriveState| {
         let mut v = json!({
             "device": drive.name,
-            "qdev": vm.device_of_drive(drive.id).unwrap_or(""),
+            "qdev": vm.path_of_drive(drive.id),
             "type": "unknown",
             "removable": drive.removable,
             "locked": drive.locked,
-            "io-status": "ok",
+            "io-status": vm.io_status(drive.id),
         });
         if drive.removable {
             v["tray_open"] = json!(drive.tray_open);
@@ -156,7 +156,7 @@ pub fn query_stats(vm: &Vm) -> Value {
                 stats[format!("{kind}_bytes")] = json!(c.bytes);
             }
         }
-        json!({"device": d.name, "qdev": vm.device_of_drive(d.id).unwrap_or(""), "stats": stats})
+        json!({"device": d.name, "qdev": vm.path_of_drive(d.id), "stats": stats})
     };
     vm.guest.drives().iter().map(one).collect()
 }

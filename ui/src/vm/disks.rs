@@ -24,6 +24,26 @@ impl Vm {
         self.config.devices.iter().find(has)?.id.as_deref()
     }
 
+    /// Where the device that has a drive stands, in QEMU's words; nothing for those of the board.
+    pub fn path_of_drive(&self, id: DriveId) -> String {
+        let has = |d: &&machine::config::DeviceSpec| d.props.drive() == Some(id);
+        let found = self.config.devices.iter().find(has);
+        let path = |d: &machine::config::DeviceSpec| {
+            let behind = if d.driver.starts_with("virtio-") { "/virtio-backend" } else { "" };
+            d.id.as_ref().map(|id| format!("/machine/peripheral/{id}{behind}"))
+        };
+        found.and_then(path).unwrap_or_default()
+    }
+
+    /// Why a drive's requests wait for `cont`, if they do.
+    pub fn io_status(&self, id: DriveId) -> &'static str {
+        match self.io_errors.get(&id) {
+            None => "ok",
+            Some(true) => "nospace",
+            Some(false) => "failed",
+        }
+    }
+
     fn removable(&self, name: &str) -> Result<DriveState, String> {
         let drive = self.drive(name)?;
         match drive.removable {
