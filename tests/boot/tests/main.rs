@@ -7,6 +7,8 @@ mod errors;
 mod firmware;
 mod guest;
 mod linux;
+mod order;
+mod plug;
 mod repeat;
 
 #[path = "../../../roms/guest/src/work.rs"]
@@ -31,6 +33,8 @@ const FAMILIES: &[(&str, Family)] = &[
     ("firmware", firmware::tests),
     ("guest", guest::tests),
     ("linux", linux::tests),
+    ("order", order::tests),
+    ("plug", plug::tests),
     ("repeat", repeat::tests),
 ];
 

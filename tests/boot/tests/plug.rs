@@ -1,0 +1,100 @@
+//! Disks that come and go while Linux runs: into root ports, and by ACPI.
+
+use crate::disks::{Folder, contents, files, path, say, shell};
+use crate::seconds;
+use anyhow::{Context, Result, ensure};
+use boot_tests::qmp::Qmp;
+use boot_tests::{Machine, Running, Test};
+use serde_json::json;
+use std::path::Path;
+
+/// A board with buses into which a disk can be put.
+struct Row {
+    name: &'static str,
+    board: &'static str,
+    options: &'static [&'static str],
+    buses: &'static [&'static str],
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { name: "root ports of q35", board: "q35", buses: &["p1", "p2"],
+          options: &["-device", "pcie-root-port,id=p1,chassis=1", "-device", "pcie-root-port,id=p2,chassis=2"] },
+    Row { name: "ACPI on pc, also below a bridge", board: "pc", buses: &["pci.0", "b1"],
+          options: &["-device", "pci-bridge,id=b1,chassis_nr=1"] },
+];
+
+pub fn tests() -> Vec<Test> {
+    let test = |row: &'static Row| {
+        Test::new(format!("a disk comes and goes: {}", row.name), move || comes_and_goes(row))
+    };
+    ROWS.iter().map(test).collect()
+}
+
+fn machine(row: &Row) -> Result<Machine> {
+    let files = files()?;
+    let machine = Machine::new(row.board)?.args(["-m", "256", "-no-reboot"]).args(row.options);
+    Ok(machine.kernel(&files.kernel).initrd(&files.initrd).append("console=ttyS0 panic=-1 quiet"))
+}
+
+/// A node and a device of it, both with this name.
+fn plug(qmp: &mut Qmp, name: &str, bus: &str, file: &Path) -> Result<()> {
+    let node = json!({
+        "driver": "raw", "node-name": format!("{name}-node"),
+        "file": {"driver": "file", "filename": path(file)},
+    });
+    qmp.say("blockdev-add", node)?;
+    let device = json!({
+        "driver": "virtio-blk-pci", "id": name, "bus": bus, "drive": format!("{name}-node"),
+        "serial": name,
+    });
+    qmp.say("device_add", device).map(drop)
+}
+
+/// Waits until the guest has as many disks of virtio.
+fn disks(running: &mut Running, count: usize) -> Result<()> {
+    let wait = format!(
+        "for n in $(seq 100); do [ $(ls /sys/block | grep -c vd) = {count} ] && break; sleep 0.2; done; \
+         ls /sys/block | grep -c vd"
+    );
+    let said = say(running, &wait)?;
+    ensure!(said.lines().last() == Some(&count.to_string()), "the guest sees {said} disks");
+    Ok(())
+}
+
+fn comes_and_goes(row: &Row) -> Result<()> {
+    let dir = Folder::new()?;
+    let mut running = machine(row)?.boot_with_monitor()?;
+    let mut qmp = running.qmp()?;
+    shell(&mut running)?;
+    let mut wanted = contents();
+    wanted.copy_within(0..1 << 20, 4 << 20);
+    // Twice, as numbers are used again.
+    for _ in 0..2 {
+        for (n, bus) in row.buses.iter().enumerate() {
+            let (name, file) = (format!("v{n}"), dir.file(bus));
+            std::fs::write(&file, contents())?;
+            plug(&mut qmp, &name, bus, &file).with_context(|| format!("into {bus}"))?;
+            disks(&mut running, n + 1)?;
+            let disk = say(&mut running, &format!("grep -l {name} /sys/block/vd?/serial"))?;
+            let disk = disk.split('/').nth(3).context("no disk with this serial number")?;
+            let copy =
+                format!("dd if=/dev/{disk} of=/dev/{disk} bs=1M count=1 seek=4 oflag=direct");
+            say(&mut running, &copy)?;
+        }
+        for (n, bus) in row.buses.iter().enumerate() {
+            let (name, node) = (format!("v{n}"), json!({"node-name": format!("v{n}-node")}));
+            ensure!(qmp.say("blockdev-del", node.clone()).is_err(), "a node in use has gone");
+            qmp.say("device_del", json!({"id": name}))?;
+            qmp.event_with("DEVICE_DELETED", &[("device", &name)], seconds(60))
+                .with_context(|| format!("from {bus}"))?;
+            qmp.say("blockdev-del", node)?;
+            disks(&mut running, row.buses.len() - n - 1)?;
+            ensure!(std::fs::read(dir.file(bus))? == wanted, "{bus}: bytes were lost");
+        }
+    }
+    let log = say(&mut running, "dmesg | grep -c -E 'I/O error|BUG|WARNING|Failed to'")?;
+    ensure!(log.ends_with('0'), "the kernel has seen {log} errors");
+    running.send("poweroff\n")?;
+    running.expect_exit(0, seconds(60))
+}
