@@ -32,8 +32,6 @@ pub struct Forward {
     pub io: Option<Range>,
     pub memory: Option<Range>,
     pub prefetchable: Option<Range>,
-    /// The bus masters below get through.
-    pub master: bool,
     /// The functions below have power.
     pub powered: bool,
     /// The bus below is being reset.
@@ -78,7 +76,6 @@ impl Forward {
             io: open(decodes.0, io),
             memory: open(decodes.1, memory),
             prefetchable: open(decodes.1, prefetchable),
-            master: c.bus_master(),
             powered: true,
             reset: control & BUS_RESET != 0,
             isa: control & ISA_ENABLE != 0,

@@ -65,8 +65,6 @@ struct Slot {
     wanted: BTreeMap<u16, Option<Place>>,
     /// Whether it is reached at all: all bridges above have power, and function 0 says that there are others.
     seen: bool,
-    /// Whether all bridges above let its DMA through.
-    master: bool,
     /// What it lets through, if it is a bridge, as of the last look.
     forward: Option<Forward>,
     /// Whether it is a port with a slot.
@@ -164,7 +162,6 @@ impl Root {
             intx: None,
             wanted: BTreeMap::new(),
             seen: false,
-            master: false,
             forward: None,
             cold,
             unplugging: None,

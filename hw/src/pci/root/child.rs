@@ -98,7 +98,8 @@ impl Cx for Child<'_> {
     }
 }
 
-/// Memory as a function sees it: only with bus mastering on, in it and in all bridges above.  PCI 3.0, 6.2.2.
+/// Memory as a function sees it: only with bus mastering on in it.  PCI 3.0, 6.2.2. That of the bridges above does not count,
+/// as on QEMU: SeaBIOS boots from disks behind bridges in which it is off.
 impl Dma for Child<'_> {
     fn read(&mut self, addr: u64, into: &mut [u8]) -> Result<(), DmaFault> {
         if self.master { self.cx.dma().read(addr, into) } else { Err(DmaFault) }
@@ -121,7 +122,7 @@ impl Root {
         let mut child = Child {
             cx,
             number: n,
-            master: slot.master && slot.function.config().bus_master(),
+            master: slot.seen && slot.function.config().bus_master(),
             wake: &mut slot.wake,
             lines: &mut slot.lines,
             wanted: &mut slot.wanted,

@@ -30,21 +30,21 @@ impl Root {
 
     // Who is seen.
 
-    /// Looks anew who is reached below a bus, and whose DMA gets through.
+    /// Looks anew who is reached below a bus.
     pub(super) fn look(&mut self, bus: BusKey) {
-        let (seen, master) = match bus.checked_sub(1).and_then(|n| self.slot(n)) {
+        let seen = match bus.checked_sub(1).and_then(|n| self.slot(n)) {
             Some(bridge) => {
                 let open = bridge.forward.unwrap_or_default();
-                (bridge.seen && open.powered && !open.reset, bridge.master && open.master)
+                bridge.seen && open.powered && !open.reset
             }
-            None => (bus == 0, bus == 0),
+            None => bus == 0,
         };
         let all: Vec<u16> = self.on(bus).collect();
         for n in all {
             let Some(slot) = self.slot(n) else { continue };
             let seen = seen && self.announced(slot);
             let Some(slot) = self.slot_mut(n) else { continue };
-            (slot.seen, slot.master) = (seen, master && seen);
+            slot.seen = seen;
             slot.forward = slot.function.forward();
             slot.intx = slot.function.config().intx();
             if slot.forward.is_some() {
