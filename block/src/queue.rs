@@ -3,10 +3,11 @@
 //! Requests run at the same time and end in any order, with one exception: a flush covers every write that was answered
 //! before it was asked for, which holds by itself, because a write is answered when the image has it.
 //!
-//! A small read of what the host has in memory is done where it is asked for: waking a thread takes longer than that.
+//! A small read or write of what the host has in memory is done where it is asked for: waking a thread takes longer.
 
 use crate::Image;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use memory::Buffer;
 use std::collections::VecDeque;
 use std::io::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,7 @@ pub enum Op {
     /// `fua`: it is answered once it outlives the host.
     Write {
         at: u64,
-        data: Vec<u8>,
+        data: Buffer,
         fua: bool,
     },
     Flush,
@@ -44,14 +45,14 @@ pub struct Done {
     pub tag: u64,
     pub op: Op,
     /// The bytes that were read, nothing else.
-    pub result: Result<Vec<u8>>,
+    pub result: Result<Buffer>,
 }
 
 /// Does one operation.
-pub fn perform(image: &dyn Image, op: &Op) -> Result<Vec<u8>> {
+pub fn perform(image: &dyn Image, op: &Op) -> Result<Buffer> {
     match *op {
         Op::Read { at, len } => {
-            let mut bytes = vec![0; len as usize];
+            let mut bytes = Buffer::any(len as usize);
             image.read(at, &mut bytes)?;
             return Ok(bytes);
         }
@@ -65,7 +66,7 @@ pub fn perform(image: &dyn Image, op: &Op) -> Result<Vec<u8>> {
         Op::Discard { at, len } => image.discard(at, len)?,
         Op::Zero { at, len, unmap } => image.zero(at, len, unmap)?,
     }
-    Ok(Vec::new())
+    Ok(Buffer::default())
 }
 
 /// The threads of one image.
@@ -116,20 +117,30 @@ impl Queue {
 
     /// Starts a request.
     pub fn submit(&mut self, tag: u64, op: Op) {
-        if let Op::Read { at, len } = op
-            && len <= AT_ONCE
-        {
-            let mut bytes = vec![0; len as usize];
-            if let Some(result) = self.image.try_read(at, &mut bytes) {
-                self.flying += 1;
-                self.at_once.push_back(Done { tag, op, result: result.map(|()| bytes) });
-                return (self.woken)();
-            }
+        if let Some(result) = self.try_at_once(&op) {
+            self.flying += 1;
+            self.at_once.push_back(Done { tag, op, result });
+            return (self.woken)();
         }
         if let Some(to) = &self.to
             && to.send((tag, op)).is_ok()
         {
             self.flying += 1;
+        }
+    }
+    /// Does what needs no waiting.
+    fn try_at_once(&self, op: &Op) -> Option<Result<Buffer>> {
+        match *op {
+            Op::Read { at, len } if len <= AT_ONCE => {
+                let mut bytes = Buffer::any(len as usize);
+                let result = self.image.try_read(at, &mut bytes)?;
+                Some(result.map(|()| bytes))
+            }
+            Op::Write { at, ref data, fua: false } if data.len() <= AT_ONCE as usize => {
+                let result = self.image.try_write(at, data)?;
+                Some(result.map(|()| Buffer::default()))
+            }
+            _ => None,
         }
     }
     /// A request that is over, if there is one.
@@ -193,7 +204,10 @@ mod test {
         });
         let mut q = Queue::new(image, 4, wake).unwrap();
         for n in 0..200u64 {
-            q.submit(n, Op::Write { at: n * 512, data: vec![n as u8; 512], fua: n % 50 == 0 });
+            q.submit(
+                n,
+                Op::Write { at: n * 512, data: vec![n as u8; 512].into(), fua: n % 50 == 0 },
+            );
         }
         let mut seen = [false; 200];
         while let Some(d) = q.wait() {
@@ -215,7 +229,7 @@ mod test {
         let (dir, image) = file();
         let mut q = Queue::new(image, 2, Arc::new(|| {})).unwrap();
         for n in 0..64u64 {
-            q.submit(n, Op::Write { at: n * 4096, data: vec![0xA5; 4096], fua: false });
+            q.submit(n, Op::Write { at: n * 4096, data: vec![0xA5; 4096].into(), fua: false });
         }
         drop(q);
         let bytes = std::fs::read(dir.path().join("x")).unwrap();
