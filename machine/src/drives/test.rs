@@ -216,3 +216,43 @@ fn the_end_waits_for_all_and_flushes() {
     image.failures.lock().unwrap().push(io::ErrorKind::Other);
     assert_eq!(d.finish_all().len(), 1);
 }
+
+#[test]
+fn a_saved_state_finds_its_drives_whatever_their_numbers() {
+    let image = Mock::new(&[]);
+    let config = |name: &str| config::Drive {
+        name: name.into(),
+        removable: false,
+        read_error: OnError::Report,
+        write_error: OnError::Report,
+    };
+    let put = |d: &mut Drives, name: &str, device: u32| {
+        let id = d.add(config(name));
+        d.join(id, DeviceId(device), vec![5], 1);
+        d.insert(id, Some(Disk { image: image.clone(), write_cache: true })).unwrap();
+        id
+    };
+    let mut d = drives(true, OnError::Report, &image);
+    let gone = put(&mut d, "a", 10);
+    put(&mut d, "z", 11);
+    put(&mut d, "b", 12);
+    d.remove(gone);
+    // At the same time, and not in the order of the drives.
+    for (tag, device) in [(7, 12), (8, 11)] {
+        let what = Request::From(5, Box::new(Request::Disk { unit: 1, tag, op: write(3) }));
+        d.ask(0, DeviceId(device), what);
+    }
+    let saved = d.save();
+    let mut other = drives(true, OnError::Report, &image);
+    assert!(other.check(&saved).is_err(), "it has one drive");
+    put(&mut other, "b", 12);
+    put(&mut other, "z", 11);
+    other.check(&saved).unwrap();
+    other.load(&saved).unwrap();
+    assert!(other.save() == saved);
+    for wanted in [(7, 12), (8, 11)] {
+        let (who, Input::To(5, a)) = other.answer(u64::MAX).unwrap() else { panic!() };
+        let Input::Disk { tag, result: Ok(_), .. } = *a else { panic!("{a:?}") };
+        assert_eq!((tag, who), (wanted.0, DeviceId(wanted.1)));
+    }
+}
