@@ -1,10 +1,11 @@
-//! `cargo run --profile fuzz -p block --example fuzz [COUNT [SEED]]`: changed images, see `block::fuzz`.
+//! `cargo run --profile fuzz -p block --example fuzz [COUNT [SEED]]`: changed images, see `block::fuzz`. Seeds share no case.
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
     let number = |n: usize, or| words.get(n).map_or(or, |w: &String| w.parse().expect("a number"));
     let dir = tempfile::tempdir().expect("a folder");
-    let report = block::fuzz::run(number(2, 1), number(1, 20_000), dir.path());
+    let (count, seed): (u64, u64) = (number(1, 20_000), number(2, 1));
+    let report = block::fuzz::run(seed.wrapping_sub(1).wrapping_mul(count) + 1, count, dir.path());
     println!("fuzz: {report:?}");
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("?").trim();

@@ -4,7 +4,10 @@
 
 pub mod bytes;
 pub mod code;
+pub mod devices;
+pub mod drivers;
 pub mod ports;
+pub mod rack;
 pub mod scene;
 pub mod script;
 pub mod tables;

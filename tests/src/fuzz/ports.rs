@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 const RAM: u64 = 4 << 20;
 /// No step takes this long.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A machine, its twin, and what they are as after power-on.
-struct Pair {
-    q35: bool,
-    machine: Machine,
-    twin: Machine,
-    fresh: Vec<u8>,
+pub(super) struct Pair {
+    pub q35: bool,
+    pub machine: Machine,
+    pub twin: Machine,
+    pub fresh: Vec<u8>,
 }
 
 pub struct Ports {
@@ -116,7 +116,7 @@ impl Ports {
 }
 
 /// Saves the machine; its twin has done the same and must save the same, and again after loading.
-fn same(pair: &mut Pair, trail: &[Step]) -> Result<(), String> {
+pub(super) fn same(pair: &mut Pair, trail: &[Step]) -> Result<(), String> {
     let text = |e: std::io::Error| e.to_string();
     let (mut saved, mut other) = (Vec::new(), Vec::new());
     pair.machine.save(&mut saved).map_err(text)?;
@@ -133,7 +133,7 @@ fn same(pair: &mut Pair, trail: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-fn report(pair: &mut Pair, trail: &[Step], what: &str) -> String {
+pub(super) fn report(pair: &mut Pair, trail: &[Step], what: &str) -> String {
     let mut out = format!("{} steps, the last ones:\n", trail.len());
     for step in &trail[trail.len().saturating_sub(12)..] {
         out += &format!("  {step:x?}\n");
@@ -153,7 +153,7 @@ fn report(pair: &mut Pair, trail: &[Step], what: &str) -> String {
 }
 
 /// Cores that do nothing by themselves.
-fn rest(m: &mut Machine) {
+pub(super) fn rest(m: &mut Machine) {
     for core in &mut m.cores {
         if core.activity() == Activity::Running {
             core.set_activity(Activity::Halted);
@@ -163,7 +163,7 @@ fn rest(m: &mut Machine) {
 }
 
 /// Does a step. Gives what the guest sees of it.
-fn act(m: &mut Machine, step: &Step) -> u64 {
+pub(super) fn act(m: &mut Machine, step: &Step) -> u64 {
     let seen = match step {
         Step::PortRead(at, w) => m.with_core(0, |s| s.bus.port_read(s.c.retired(), *at, *w)),
         Step::PortWrite(at, w, v) => {
@@ -206,7 +206,16 @@ fn act(m: &mut Machine, step: &Step) -> u64 {
             rest(m);
             u64::from(bad)
         }
+        Step::Plug(spec) => u64::from(m.plug(spec.clone()).is_ok()),
+        Step::Unplug(id) => u64::from(m.unplug(id).is_ok()),
+        Step::Retry => {
+            m.set_running(false);
+            m.set_running(true);
+            0
+        }
     };
+    m.take_unplugged();
     m.take_requests();
+    m.take_drive_events();
     seen
 }

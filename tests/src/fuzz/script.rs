@@ -2,6 +2,7 @@
 
 use crate::rng::{Rng, integer};
 use device::Input;
+use machine::config::DeviceSpec;
 use memory::Width;
 
 /// One step.
@@ -23,6 +24,11 @@ pub enum Step {
     Input(u32, Input),
     Nmi,
     Reset,
+    /// A device is put in, or asked for.
+    Plug(DeviceSpec),
+    Unplug(&'static str),
+    /// What disks did not do is tried again.
+    Retry,
 }
 
 /// Makes steps that hit something. It knows where parts are, and where it has moved BARs.
@@ -70,7 +76,7 @@ impl Script {
             w => w,
         }
     }
-    fn value(&mut self) -> u64 {
+    pub fn value(&mut self) -> u64 {
         match self.r.below(4) {
             0 => self.r.below(16),
             1 => self.r.below(256),

@@ -9,7 +9,7 @@ use boot_tests::machine::now;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// A program of the package `tests`, and its words for `S`, the seed, and `N`, the seconds.
+/// A program, as cargo finds it, and its words for `S`, the seed, and `N`, the seconds.
 struct Row {
     name: &'static str,
     program: &'static str,
@@ -21,10 +21,12 @@ struct Row {
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    Row { name: "columns", program: "columns",    profile: "release", words: "--seed S --runs 300000",          again: true },
-    Row { name: "blocks",  program: "columns",    profile: "release", words: "--seed S --runs 100000 --blocks", again: true },
-    Row { name: "bytes",   program: "fuzz-bytes", profile: "fuzz",    words: "--seed S --seconds N",            again: false },
-    Row { name: "ports",   program: "fuzz-ports", profile: "fuzz",    words: "--seed S --seconds N",            again: false },
+    Row { name: "columns", program: "-p tests --bin columns",      profile: "release", words: "--seed S --runs 300000",          again: true },
+    Row { name: "blocks",  program: "-p tests --bin columns",      profile: "release", words: "--seed S --runs 100000 --blocks", again: true },
+    Row { name: "bytes",   program: "-p tests --bin fuzz-bytes",   profile: "fuzz",    words: "--seed S --seconds N",            again: false },
+    Row { name: "ports",   program: "-p tests --bin fuzz-ports",   profile: "fuzz",    words: "--seed S --seconds N",            again: false },
+    Row { name: "devices", program: "-p tests --bin fuzz-devices", profile: "fuzz",    words: "--seed S --seconds N",            again: false },
+    Row { name: "images",  program: "-p block --example fuzz",     profile: "fuzz",    words: "20000 S",                         again: true },
 ];
 
 pub fn run(args: &[String]) -> Result<ExitCode> {
@@ -55,17 +57,8 @@ fn target(row: &Row, first: u64, time: Duration) -> Result<bool> {
             _ => String::from(w),
         };
         let mut command = cargo();
-        command.args([
-            "run",
-            "--quiet",
-            "--profile",
-            row.profile,
-            "--package",
-            "tests",
-            "--bin",
-            row.program,
-            "--",
-        ]);
+        command.args(["run", "--quiet", "--profile", row.profile]);
+        command.args(row.program.split(' ')).arg("--");
         if !good(command.args(row.words.split(' ').map(word)))? {
             println!("fuzz {}: FAILED with seed {seed}", row.name);
             return Ok(false);
