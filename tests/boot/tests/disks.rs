@@ -58,7 +58,10 @@ pub fn tests() -> Vec<Test> {
             tests.push(Test::new(name, move || nine(mode, end)));
         }
     }
-    tests.push(Test::new("a machine saved in the middle of disk traffic goes on", saved));
+    for (name, board) in [("AHCI and virtio-blk", "q35"), ("IDE and virtio-blk", "pc")] {
+        let name = format!("a machine saved in the middle of traffic of {name} goes on");
+        tests.push(Test::new(name, move || saved(board)));
+    }
     tests.push(Test::new("werror=stop: the machine stops at an error and goes on after it", stop));
     tests.push(Test::new("snapshot=on leaves the image as it was", snapshot));
     tests
@@ -218,28 +221,51 @@ fn syncs(trace: &Path) -> Result<usize> {
     Ok(text.lines().filter(|l| l.contains("fdatasync(") || l.contains("fsync(")).count())
 }
 
-/// A saved machine goes on with a copy of the disk as it was then.
-fn saved() -> Result<()> {
+/// A saved machine goes on with copies of the disks as they were then.
+fn saved(board: &str) -> Result<()> {
     let dir = Folder::new()?;
-    let (image, state) = (dir.file("image"), dir.file("state"));
-    std::fs::write(&image, contents())?;
-    let drive = |file: &Path| format!("file={},format=raw", file.display());
-    let mut first = machine(&BUSES[1], &drive(&image))?.boot_with_monitor()?;
+    let state = dir.file("state");
+    let interfaces = ["ide", "virtio"];
+    let machine = |copy: &str| {
+        let files = files()?;
+        let mut machine = Machine::new(board)?.args(["-m", "256", "-no-reboot"]);
+        for interface in interfaces {
+            let file = dir.file(&format!("{interface}{copy}"));
+            let drive = format!("if={interface},format=raw,file={}", file.display());
+            machine = machine.args(["-drive", &drive]);
+        }
+        let machine = machine.kernel(&files.kernel).initrd(&files.initrd);
+        Ok::<_, anyhow::Error>(machine.append("console=ttyS0 panic=-1 quiet"))
+    };
+    for interface in interfaces {
+        std::fs::write(dir.file(interface), contents())?;
+    }
+    let mut first = machine("")?.boot_with_monitor()?;
     shell(&mut first)?;
-    say(&mut first, "md5sum < /dev/sda")?;
-    first.send("while :; do dd if=/dev/sda of=/dev/sda bs=64k count=64 seek=256 oflag=direct 2>/dev/null && echo -n .; done\n")?;
-    first.wait_for("....", seconds(60))?;
+    for disk in ["sda", "vda"] {
+        let copy =
+            format!("dd if=/dev/{disk} of=/dev/{disk} bs=64k count=64 seek=256 oflag=direct");
+        let line = format!("while :; do {copy} 2>/dev/null && echo -n {disk}.; done &");
+        first.send(&format!("({line}) 2>/dev/null\n"))?;
+    }
+    for disk in ["sda.", "vda.", "sda.", "vda."] {
+        first.wait_for(disk, seconds(60))?;
+    }
     let mut monitor = first.monitor()?;
     monitor.say("stop")?;
     let said = monitor.say(&format!("savevm {}", state.display()))?;
     ensure!(said.is_empty(), "savevm: {said}");
-    let copy = dir.file("copy");
-    std::fs::copy(&image, &copy)?;
+    for interface in interfaces {
+        std::fs::copy(dir.file(interface), dir.file(&format!("{interface}-copy")))?;
+    }
     drop(first);
-    let again = machine(&BUSES[1], &drive(&copy))?.args(["-loadvm", path(&state)]);
+    let again = machine("-copy")?.args(["-loadvm", path(&state)]);
     let mut second = again.boot_with_monitor()?;
-    second.wait_for("......", seconds(60)).context("it does not go on")?;
-    second.send("\x03")?;
+    for disk in ["sda.", "vda.", "sda.", "vda."] {
+        second.wait_for(disk, seconds(60)).context("it does not go on")?;
+    }
+    second.send("killall sh dd; sleep 1; echo $((6*7)) done\n")?;
+    second.wait_for("42 done", seconds(60))?;
     second.wait_for(PROMPT, seconds(30))?;
     let log = say(&mut second, "dmesg | grep -c -E 'ata.*(error|exception|timeout)|I/O error'")?;
     ensure!(log.ends_with('0'), "the kernel has seen {log} errors");
@@ -247,7 +273,10 @@ fn saved() -> Result<()> {
     second.expect_exit(0, seconds(60))?;
     let mut wanted = contents();
     wanted.copy_within(0..4 << 20, 16 << 20);
-    ensure!(std::fs::read(&copy)? == wanted, "bytes were lost");
+    for interface in interfaces {
+        let bytes = std::fs::read(dir.file(&format!("{interface}-copy")))?;
+        ensure!(bytes == wanted, "{interface}: bytes were lost");
+    }
     Ok(())
 }
 

@@ -55,7 +55,7 @@ fn without_smm(board: &str) -> Result<()> {
 
 /// It resets after a while, and that is the end.
 fn ends(board: &str) -> Result<Machine> {
-    Ok(seabios(board, "")?.args(["-nodefaults", "-boot", "reboot-timeout=100", "-no-reboot"]))
+    Ok(seabios(board, "")?.args(["-boot", "reboot-timeout=100", "-no-reboot"]))
 }
 
 fn missing_firmware() -> Result<()> {
