@@ -305,6 +305,7 @@ impl Channel {
             return self.tell(cx);
         }
         let data = std::mem::take(&mut self.s.data.0);
+        (self.s.at, self.s.end) = (0, 0);
         let wait = self.s.wait;
         let Some(drive) = self.active() else { return };
         let next = match wait {

@@ -584,6 +584,15 @@ fn a_machine_saved_in_a_command_goes_on() {
     assert_eq!(t.b8(0x1F7), 0x58);
     (0..255).for_each(|_| assert!(t.inp(0x1F0, W16) < 0x400));
     assert_eq!(t.b8(0x1F7), 0x50);
+    // All of a block was written, and the disk is at work.
+    t.command28(9, 1, 0x30);
+    (0..256).for_each(|n| t.out(0x1F0, W16, n));
+    let mut other = make();
+    other.load(&t.d.save()).unwrap();
+    tell_media(&mut other, &mut t.b);
+    t.d = other;
+    t.serve();
+    assert_eq!((t.b8(0x1F7), t.disk[9 * 512 + 510]), (0x50, 255));
     // A machine with other drives does not take it.
     let mut wrong = Piix3Ide::new([None, None, Some(DriveConfig::cd()), None]);
     let before = wrong.save();

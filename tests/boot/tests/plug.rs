@@ -95,6 +95,43 @@ fn comes_and_goes(row: &Row) -> Result<()> {
     }
     let log = say(&mut running, "dmesg | grep -c -E 'I/O error|BUG|WARNING|Failed to'")?;
     ensure!(log.ends_with('0'), "the kernel has seen {log} errors");
+    drop(qmp);
+    if row.board == "q35" {
+        running = goes_on(row, running, &dir)?;
+    }
     running.send("poweroff\n")?;
     running.expect_exit(0, seconds(60))
+}
+
+/// Saved with a disk that was plugged behind one that is gone, and loaded where it stands from the start.
+fn goes_on(row: &Row, mut running: Running, dir: &Folder) -> Result<Running> {
+    let mut qmp = running.qmp()?;
+    for (n, bus) in row.buses.iter().enumerate() {
+        plug(&mut qmp, &format!("v{n}"), bus, &dir.file(bus))?;
+        disks(&mut running, n + 1)?;
+    }
+    qmp.say("device_del", json!({"id": "v0"}))?;
+    qmp.event_with("DEVICE_DELETED", &[("device", "v0")], seconds(60))?;
+    disks(&mut running, 1)?;
+    let sum = "md5sum < $(ls /dev/vd?)";
+    let before = say(&mut running, sum)?;
+    let state = dir.file("state");
+    let mut monitor = running.monitor()?;
+    monitor.say("stop")?;
+    let said = monitor.say(&format!("savevm {}", state.display()))?;
+    ensure!(said.is_empty(), "savevm: {said}");
+    drop(running);
+    let file = dir.file(row.buses[1]);
+    let node =
+        format!("driver=raw,node-name=v1-node,file.driver=file,file.filename={}", file.display());
+    let device = format!("virtio-blk-pci,id=v1,bus={},drive=v1-node,serial=v1", row.buses[1]);
+    let again = machine(row)?.args(["-blockdev", &node, "-device", &device]);
+    let mut running = again.args(["-loadvm", path(&state)]).boot_with_monitor()?;
+    let after = say(&mut running, &format!("echo 3 > /proc/sys/vm/drop_caches; {sum}"))?;
+    ensure!(after == before, "the guest read {after}, not {before}");
+    let mut qmp = running.qmp()?;
+    qmp.say("device_del", json!({"id": "v1"}))?;
+    qmp.event_with("DEVICE_DELETED", &[("device", "v1")], seconds(60))?;
+    disks(&mut running, 0)?;
+    Ok(running)
 }
