@@ -514,7 +514,9 @@ impl Drive {
         }
     }
     pub fn load(&mut self, s: State) {
-        (self.s, self.told, self.told_lock, self.stale) = (s, false, false, false);
+        // What the board knows of the lock and the tray, it saves itself.
+        let locked = s.packet.locked;
+        (self.s, self.told, self.told_lock, self.stale) = (s, false, locked, false);
     }
     pub fn describe(&self) -> String {
         let size = match &self.medium {

@@ -81,7 +81,7 @@ impl Qmp {
         }
     }
 
-    /// Waits for an event of this name; gives its data. Others before it are forgotten.
+    /// Waits for an event of this name; gives its data. Others are kept: some are told late, so their order says little.
     pub fn event(&mut self, name: &str, limit: Duration) -> Result<Value> {
         self.event_with(name, &[], limit)
     }
@@ -95,11 +95,13 @@ impl Qmp {
     ) -> Result<Value> {
         let end = now() + limit;
         loop {
-            while let Some(mut event) = self.events.pop_front() {
-                let fits = |(key, value): &(&str, &str)| event["data"][key] == *value;
-                if event["event"] == name && with.iter().all(fits) {
-                    return Ok(event["data"].take());
-                }
+            let fits = |e: &Value| {
+                e["event"] == name && with.iter().all(|(key, value)| e["data"][key] == *value)
+            };
+            if let Some(mut event) =
+                self.events.iter().position(fits).and_then(|n| self.events.remove(n))
+            {
+                return Ok(event["data"].take());
             }
             let left = end.saturating_duration_since(now());
             match self.line(left)? {
@@ -108,11 +110,6 @@ impl Qmp {
                 None => bail!("waited for the event {name} {with:?}"),
             }
         }
-    }
-
-    /// Whether events of this name have come and were not waited for.
-    pub fn has(&self, name: &str) -> bool {
-        self.events.iter().any(|e| e["event"] == name)
     }
 
     /// `query-status`: its word.
