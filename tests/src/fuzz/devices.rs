@@ -99,7 +99,14 @@ impl Target for Devices {
     }
     fn summary(&self) -> String {
         let (steps, saves, found) = (self.steps, self.saves, self.found);
-        format!("{steps} steps, {saves} saves and loads, {found} functions found")
+        let drives = self.pairs.iter().flat_map(|(p, _)| p.machine.world.drives.iter());
+        let counts: Vec<_> = drives.flat_map(|(_, d)| d.counts).collect();
+        let asked: u64 = counts.iter().map(|c| c.operations).sum();
+        let failed: u64 = counts.iter().map(|c| c.failed).sum();
+        format!(
+            "{steps} steps, {saves} saves and loads, {found} functions found; since machines were made \
+             anew, disks were asked {asked} times, and {failed} times in vain"
+        )
     }
 }
 
