@@ -3,7 +3,7 @@
 use crate::{linux, seconds};
 use anyhow::{Context, Result, bail, ensure};
 use boot_tests::monitor::StateHash;
-use boot_tests::{Machine, Running, Skip, Test, guest, place};
+use boot_tests::{Machine, Running, Skip, Test, drivers, guest, place};
 use std::process::{Child, Command, Stdio};
 
 const COUNTED: [&str; 2] = ["-icount", "shift=0,sleep=off"];
@@ -30,7 +30,27 @@ pub fn tests() -> Vec<Test> {
         tests.push(add("Debian's boot runs twice the same, once under load", |m| twice(m())));
         tests.push(add("Debian's boot, saved in the middle, goes on the same", |m| saved(m())));
     }
+    let name = "Linux' disk traffic, saved in the middle, goes on the same";
+    tests.push(Test::new(name, || ours().and_then(|()| saved(disks()))));
     tests
+}
+
+/// Linux reads a disk of AHCI and one of virtio at the same time. What it writes is gone afterwards.
+fn disks() -> Result<Machine> {
+    let files = drivers::get(&[], &mut |_| {})
+        .map_err(|e| anyhow::Error::from(Skip(format!("no Debian packages: {e:#}"))))?;
+    let image = place::target().join("repeat.img");
+    let bytes = |n: u32| n.wrapping_mul(0x9E37_79B1).to_le_bytes();
+    std::fs::write(&image, (0..1u32 << 20).flat_map(bytes).collect::<Vec<u8>>())?;
+    let mut machine = Machine::new("q35")?.args(["-m", "256"]);
+    for interface in ["ide", "virtio"] {
+        let file = image.display();
+        let drive = format!("if={interface},format=raw,snapshot=on,file={file}");
+        machine = machine.args(["-drive", &drive]);
+    }
+    let machine = machine.kernel(&files.kernel).initrd(&files.initrd);
+    let run = "run=cp,/dev/sda,/tmp/a&md5sum,/dev/vda;wait;md5sum,/tmp/a;poweroff,-f";
+    Ok(machine.append(&format!("console=ttyS0 panic=-1 {run}")))
 }
 
 /// A peer has no `info statehash`.
