@@ -33,7 +33,7 @@ fn start(name: &str, line: &str) -> Running {
     let theirs = diary.clone();
     // A Guest stays on the thread it was made on.
     let thread = std::thread::spawn(move || {
-        let (inbox, events) = crossbeam_channel::unbounded();
+        let (inbox, events) = ui::inbox::inbox();
         let chardevs = open_chardevs(&options, &inbox).unwrap();
         let guest = Box::new(Fake::new(&options.config, theirs));
         let vm = Vm::new(guest, &options, Target::default());
@@ -433,8 +433,12 @@ fn much_input_is_handed_over_as_there_is_room() {
 fn files_pipes_and_logs_are_written() {
     let dir = std::env::temp_dir().join(format!("reprise-{}-files", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let pipe = dir.join("pipe");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    // One for each way: at the two ends of a single one the machine would hear itself.
+    let [_, pipe] = ["pipe.in", "pipe.out"].map(|name| {
+        let pipe = dir.join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+        pipe
+    });
     let input = dir.join("input");
     std::fs::write(&input, "from a file").unwrap();
     let vm = start(
