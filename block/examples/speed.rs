@@ -35,7 +35,8 @@ fn one(path: &Path, format: &str, cache: &str) {
     let image = open(&mut graph, path, format, cache);
     let mut q = Queue::new(image, 4, Arc::new(|| {})).expect("threads");
     let pieces = |len: u64| (0..SIZE / len).map(move |n| n * len);
-    let write = |len: u64| move |at| Op::Write { at, data: vec![7; len as usize], fua: false };
+    let write =
+        |len: u64| move |at| Op::Write { at, data: vec![7; len as usize].into(), fua: false };
     let read = |len: u64| move |at| Op::Read { at, len: len as u32 };
     let tell = |what: &str, n: u64, bytes: u64, start: Instant| {
         let s = start.elapsed().as_secs_f64();

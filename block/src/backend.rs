@@ -70,6 +70,10 @@ impl Image for Backend {
         let node = self.root.try_read().ok().filter(|_| self.limiter.is_free())?;
         node.try_read(at, into)
     }
+    fn try_write(&self, at: u64, from: &[u8]) -> Option<Result<()>> {
+        let node = self.root.try_read().ok().filter(|_| self.limiter.is_free())?;
+        self.writeback.then(|| node.try_write(at, from)).flatten()
+    }
     fn on_host(&self) -> u64 {
         self.root().on_host()
     }

@@ -1,7 +1,8 @@
 //! A file or block device of the host, with or without the host's page cache.
 
-use crate::align::{self, Buffer};
+use crate::patience::Patience;
 use crate::{Cache, Image, Info, OpenError, lock, within};
+use memory::{ALIGNED, Buffer};
 use rustix::fs::FallocateFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
@@ -35,11 +36,11 @@ pub struct HostFile {
     no_punch: AtomicBool,
     no_zero: AtomicBool,
     no_try: AtomicBool,
+    patience: Patience,
     /// The host could not flush, once: what it has dropped then, nobody knows.
     lost: AtomicBool,
     /// Held by who writes a part of a block, which takes reading it first.
     parts: Mutex<()>,
-    buffers: align::Pool,
 }
 
 /// Bytes that go through a bounce buffer at once.
@@ -113,9 +114,9 @@ impl HostFile {
             no_punch: false.into(),
             no_zero: false.into(),
             no_try: how.cache.direct.into(),
+            patience: Patience::default(),
             lost: false.into(),
             parts: Mutex::new(()),
-            buffers: align::Pool::default(),
         };
         if how.cache.direct {
             host.probe().map_err(|_| OpenError::NoDirect { file: file() })?;
@@ -125,14 +126,14 @@ impl HostFile {
 
     /// Finds out by trying how accesses have to be aligned.
     fn probe(&mut self) -> Result<()> {
-        let mut b = Buffer::new(2 * align::MOST);
+        let mut b = Buffer::zeroed(2 * ALIGNED);
         for position in [512, 1024, 2048, 4096] {
             if self.file.read_at(&mut b[..position], 0).is_ok() {
                 self.position = position as u32;
                 // Memory: from strict to lax, as long as it works.
-                self.memory = align::MOST as u32;
+                self.memory = ALIGNED as u32;
                 for memory in [4096usize, 2048, 1024, 512] {
-                    let from = memory % align::MOST;
+                    let from = memory % ALIGNED;
                     if self.file.read_at(&mut b[from..from + position], 0).is_err() {
                         break;
                     }
@@ -196,7 +197,7 @@ impl HostFile {
     }
 
     fn write_zeroes(&self, at: u64, len: u64) -> Result<()> {
-        let zeroes = Buffer::new(PIECE.min(len as usize));
+        let zeroes = Buffer::zeroed(PIECE.min(len as usize));
         let mut done = 0;
         while done < len {
             let n = (len - done).min(zeroes.len() as u64);
@@ -208,12 +209,12 @@ impl HostFile {
 
     /// Writes, through a bounce buffer if need be.
     fn put(&self, at: u64, from: &[u8]) -> Result<()> {
-        if align::fits(at, from, self.position, self.memory) {
+        if fits(at, from, self.position, self.memory) {
             return self.file.write_all_at(from, at);
         }
         let mut given = 0;
         for p in self.pieces(at, from.len()) {
-            let mut b = self.buffers.take(p.len);
+            let mut b = Buffer::any(p.len);
             let n = p.part.len();
             let mut _alone = None;
             if n < p.len {
@@ -235,6 +236,12 @@ struct Piece {
     part: std::ops::Range<usize>,
 }
 
+/// Whether bytes at this place, from this memory, may go to the host as they are.
+fn fits(at: u64, memory: &[u8], position: u32, address: u32) -> bool {
+    let whole = |n: u64, by: u32| n & (by as u64 - 1) == 0;
+    whole(at | memory.len() as u64, position) && whole(memory.as_ptr() as u64, address)
+}
+
 fn unsupported(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
 }
@@ -251,12 +258,12 @@ impl Image for HostFile {
 
     fn read(&self, at: u64, into: &mut [u8]) -> Result<()> {
         within(self.len.load(Acquire), at, into.len() as u64)?;
-        if align::fits(at, into, self.position, self.memory) {
+        if fits(at, into, self.position, self.memory) {
             return self.read_blocks(at, into);
         }
         let mut given = 0;
         for p in self.pieces(at, into.len()) {
-            let mut b = self.buffers.take(p.len);
+            let mut b = Buffer::any(p.len);
             self.read_blocks(p.from, &mut b)?;
             let n = p.part.len();
             into[given..given + n].copy_from_slice(&b[p.part]);
@@ -343,6 +350,13 @@ impl Image for HostFile {
             }
             _ => None,
         }
+    }
+    fn try_write(&self, at: u64, from: &[u8]) -> Option<Result<()>> {
+        let cached = !self.cache.direct && self.cache.writeback;
+        if !cached || within(self.len.load(Acquire), at, from.len() as u64).is_err() {
+            return None;
+        }
+        self.patience.spend(|| Some(self.file.write_all_at(from, at)))
     }
     fn on_host(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;

@@ -4,7 +4,6 @@
 //! touches the host; formats stand on another image. What has been answered is where the next read finds it; what was
 //! answered before a [`Image::flush`] that was answered, too, outlives the host.
 
-mod align;
 mod backend;
 mod backing;
 mod bytes;
@@ -17,6 +16,7 @@ mod lock;
 mod mem;
 mod node;
 mod null;
+mod patience;
 mod probe;
 pub mod qcow2;
 mod queue;
@@ -89,6 +89,10 @@ pub trait Image: Send + Sync {
     fn resize(&self, len: u64) -> std::io::Result<()>;
     /// Reads if that needs no waiting; `None`: it does, or nobody knows.
     fn try_read(&self, _at: u64, _into: &mut [u8]) -> Option<std::io::Result<()>> {
+        None
+    }
+    /// Writes if that needs no waiting; `None`: it does, or nobody knows, and what was written of it is written again.
+    fn try_write(&self, _at: u64, _from: &[u8]) -> Option<std::io::Result<()>> {
         None
     }
     /// Bytes that it takes on the host.

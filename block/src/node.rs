@@ -213,6 +213,10 @@ impl Image for Node {
     fn try_read(&self, at: u64, into: &mut [u8]) -> Option<Result<()>> {
         self.image.try_read(at, into)
     }
+    fn try_write(&self, at: u64, from: &[u8]) -> Option<Result<()>> {
+        let plain = !self.is_read_only() && self.detect_zeroes == DetectZeroes::Off;
+        plain.then(|| self.image.try_write(at, from)).flatten()
+    }
     fn on_host(&self) -> u64 {
         self.image.on_host()
     }

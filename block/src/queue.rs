@@ -3,14 +3,14 @@
 //! Requests run at the same time and end in any order, with one exception: a flush covers every write that was answered
 //! before it was asked for, which holds by itself, because a write is answered when the image has it.
 //!
-//! A small read of what the host has in memory is done where it is asked for: waking a thread takes longer than that.
+//! A small read or write of what the host has in memory is done where it is asked for: waking a thread takes longer.
 
 use crate::Image;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use memory::Buffer;
 use std::collections::VecDeque;
 use std::io::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// What is to be done; positions and lengths in bytes.
@@ -23,7 +23,7 @@ pub enum Op {
     /// `fua`: it is answered once it outlives the host.
     Write {
         at: u64,
-        data: Vec<u8>,
+        data: Buffer,
         fua: bool,
     },
     Flush,
@@ -44,14 +44,14 @@ pub struct Done {
     pub tag: u64,
     pub op: Op,
     /// The bytes that were read, nothing else.
-    pub result: Result<Vec<u8>>,
+    pub result: Result<Buffer>,
 }
 
 /// Does one operation.
-pub fn perform(image: &dyn Image, op: &Op) -> Result<Vec<u8>> {
+pub fn perform(image: &dyn Image, op: &Op) -> Result<Buffer> {
     match *op {
         Op::Read { at, len } => {
-            let mut bytes = vec![0; len as usize];
+            let mut bytes = Buffer::any(len as usize);
             image.read(at, &mut bytes)?;
             return Ok(bytes);
         }
@@ -65,19 +65,56 @@ pub fn perform(image: &dyn Image, op: &Op) -> Result<Vec<u8>> {
         Op::Discard { at, len } => image.discard(at, len)?,
         Op::Zero { at, len, unmap } => image.zero(at, len, unmap)?,
     }
-    Ok(Vec::new())
+    Ok(Buffer::default())
+}
+
+/// What the threads and the machine share.
+#[derive(Default)]
+struct Work {
+    waiting: VecDeque<(u64, Op)>,
+    done: VecDeque<Done>,
+    /// Nothing more will come.
+    closed: bool,
+}
+#[derive(Default)]
+struct Shared {
+    work: Mutex<Work>,
+    /// A request came, or the end.
+    came: Condvar,
+    /// A request is over.
+    over: Condvar,
+}
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The next request; `None`: there will be none. It sleeps at once: who gives its turn away a few times first, as
+    /// channels do, comes back late on a busy host.
+    fn next(&self) -> Option<(u64, Op)> {
+        let mut work = self.lock();
+        loop {
+            if let Some(next) = work.waiting.pop_front() {
+                return Some(next);
+            }
+            if work.closed {
+                return None;
+            }
+            work = self.came.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+    fn done(&self, done: Done) {
+        self.lock().done.push_back(done);
+        self.over.notify_one();
+    }
 }
 
 /// The threads of one image.
 pub struct Queue {
     image: Arc<dyn Image>,
     woken: Arc<dyn Fn() + Send + Sync>,
-    to: Option<Sender<(u64, Op)>>,
-    from: Receiver<Done>,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     flying: usize,
-    /// Done where they were asked for.
-    at_once: VecDeque<Done>,
 }
 
 /// Bytes that are copied while the machine waits.
@@ -90,54 +127,55 @@ impl Queue {
         threads: usize,
         woken: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Queue> {
-        let (to, jobs) = unbounded::<(u64, Op)>();
-        let (done, from) = unbounded();
-        let mut all = Vec::new();
+        let shared = Arc::<Shared>::default();
+        let mut queue = Queue { image, woken, shared, threads: Vec::new(), flying: 0 };
         for n in 0..threads.max(1) {
-            let (image, jobs, done, woken) =
-                (image.clone(), jobs.clone(), done.clone(), woken.clone());
+            let (image, shared) = (queue.image.clone(), queue.shared.clone());
+            let woken = queue.woken.clone();
             let work = move || {
-                for (tag, op) in jobs {
+                while let Some((tag, op)) = shared.next() {
                     // A mistake of ours is an error of this request, not a request that is never answered.
                     let caught = catch_unwind(AssertUnwindSafe(|| perform(&*image, &op)));
                     let result =
                         caught.unwrap_or_else(|_| Err(Error::other("a disk thread failed")));
-                    if done.send(Done { tag, op, result }).is_err() {
-                        return;
-                    }
+                    shared.done(Done { tag, op, result });
                     woken();
                 }
             };
-            all.push(std::thread::Builder::new().name(format!("disk {n}")).spawn(work)?);
+            let thread = std::thread::Builder::new().name(format!("disk {n}")).spawn(work)?;
+            queue.threads.push(thread);
         }
-        let (to, at_once) = (Some(to), VecDeque::new());
-        Ok(Queue { image, woken, to, from, threads: all, flying: 0, at_once })
+        Ok(queue)
     }
 
     /// Starts a request.
     pub fn submit(&mut self, tag: u64, op: Op) {
-        if let Op::Read { at, len } = op
-            && len <= AT_ONCE
-        {
-            let mut bytes = vec![0; len as usize];
-            if let Some(result) = self.image.try_read(at, &mut bytes) {
-                self.flying += 1;
-                self.at_once.push_back(Done { tag, op, result: result.map(|()| bytes) });
-                return (self.woken)();
-            }
+        self.flying += 1;
+        if let Some(result) = self.try_at_once(&op) {
+            self.shared.done(Done { tag, op, result });
+            return (self.woken)();
         }
-        if let Some(to) = &self.to
-            && to.send((tag, op)).is_ok()
-        {
-            self.flying += 1;
+        self.shared.lock().waiting.push_back((tag, op));
+        self.shared.came.notify_one();
+    }
+    /// Does what needs no waiting.
+    fn try_at_once(&self, op: &Op) -> Option<Result<Buffer>> {
+        match *op {
+            Op::Read { at, len } if len <= AT_ONCE => {
+                let mut bytes = Buffer::any(len as usize);
+                let result = self.image.try_read(at, &mut bytes)?;
+                Some(result.map(|()| bytes))
+            }
+            Op::Write { at, ref data, fua: false } if data.len() <= AT_ONCE as usize => {
+                let result = self.image.try_write(at, data)?;
+                Some(result.map(|()| Buffer::default()))
+            }
+            _ => None,
         }
     }
     /// A request that is over, if there is one.
     pub fn take(&mut self) -> Option<Done> {
-        let done = match self.at_once.pop_front() {
-            Some(done) => done,
-            None => self.from.try_recv().ok()?,
-        };
+        let done = self.shared.lock().done.pop_front()?;
         self.flying -= 1;
         Some(done)
     }
@@ -146,9 +184,12 @@ impl Queue {
         if self.flying == 0 {
             return None;
         }
-        let done = match self.at_once.pop_front() {
-            Some(done) => done,
-            None => self.from.recv().ok()?,
+        let mut work = self.shared.lock();
+        let done = loop {
+            if let Some(done) = work.done.pop_front() {
+                break done;
+            }
+            work = self.shared.over.wait(work).unwrap_or_else(PoisonError::into_inner);
         };
         self.flying -= 1;
         Some(done)
@@ -162,7 +203,8 @@ impl Queue {
 impl Drop for Queue {
     /// What was begun is finished: no write is lost because somebody quits.
     fn drop(&mut self) {
-        self.to = None;
+        self.shared.lock().closed = true;
+        self.shared.came.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -193,7 +235,10 @@ mod test {
         });
         let mut q = Queue::new(image, 4, wake).unwrap();
         for n in 0..200u64 {
-            q.submit(n, Op::Write { at: n * 512, data: vec![n as u8; 512], fua: n % 50 == 0 });
+            q.submit(
+                n,
+                Op::Write { at: n * 512, data: vec![n as u8; 512].into(), fua: n % 50 == 0 },
+            );
         }
         let mut seen = [false; 200];
         while let Some(d) = q.wait() {
@@ -215,7 +260,7 @@ mod test {
         let (dir, image) = file();
         let mut q = Queue::new(image, 2, Arc::new(|| {})).unwrap();
         for n in 0..64u64 {
-            q.submit(n, Op::Write { at: n * 4096, data: vec![0xA5; 4096], fua: false });
+            q.submit(n, Op::Write { at: n * 4096, data: vec![0xA5; 4096].into(), fua: false });
         }
         drop(q);
         let bytes = std::fs::read(dir.path().join("x")).unwrap();

@@ -89,6 +89,11 @@ impl Image for Raw {
         let all = at + into.len() as u64 <= self.there();
         all.then(|| self.under.try_read(place, into)).flatten()
     }
+    fn try_write(&self, at: u64, from: &[u8]) -> Option<Result<()>> {
+        let place = self.place(at, from.len() as u64).ok()?;
+        let all = at + from.len() as u64 <= self.there();
+        all.then(|| self.under.try_write(place, from)).flatten()
+    }
     fn on_host(&self) -> u64 {
         self.under.on_host()
     }

@@ -180,13 +180,13 @@ fn medium(r: &mut Random) -> Option<Medium> {
 }
 
 /// The disk's answer, mostly the right one.
-fn disk_answer(op: &DiskOp, r: &mut Random) -> Result<Vec<u8>, DiskError> {
+fn disk_answer(op: &DiskOp, r: &mut Random) -> Result<Buffer, DiskError> {
     let len = if let DiskOp::Read { len, .. } = op { *len as usize } else { 0 };
     match r.below(8) {
         0 => Err(DiskError::Io),
-        1 => Ok(vec![0; r.below(5000) as usize]),
+        1 => Ok(Buffer::zeroed(r.below(5000) as usize)),
         _ if len > 1 << 20 => Err(DiskError::Range),
-        _ => Ok(vec![0x5A; len]),
+        _ => Ok(vec![0x5A; len].into()),
     }
 }
 
@@ -212,7 +212,9 @@ fn input(r: &mut Random) -> Input {
     match r.below(12) {
         9 => Input::Medium { unit: r.below(4) as u16, medium: medium(r) },
         10 => Input::EjectRequest { unit: r.below(4) as u16 },
-        11 => Input::Disk { unit: r.below(4) as u16, tag: r.value(), result: Ok(vec![1; 512]) },
+        11 => {
+            Input::Disk { unit: r.below(4) as u16, tag: r.value(), result: Ok(vec![1; 512].into()) }
+        }
         0 => Input::Bytes((0..r.below(40)).map(|i| i as u8).collect()),
         1 => Input::Break,
         2 => Input::Carrier(r.below(2) == 0),

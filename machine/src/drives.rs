@@ -14,6 +14,7 @@ use crate::parts::DeviceId;
 use block::{Image, Op, Queue};
 use device::{DiskError, DiskOp, Input, Medium, Request, Tick};
 use flight::{Failed, Flight, Socket};
+use memory::Buffer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::*};
@@ -226,11 +227,11 @@ impl Drives {
             (DiskOp::Tray { open }, _) => {
                 d.tray_open = open;
                 self.events.push(DriveEvent::Tray { drive: DriveId(n as u32), open });
-                flight.result = Some(Ok(Vec::new()));
+                flight.result = Some(Ok(Buffer::default()));
             }
             (DiskOp::Lock(on), _) => {
                 d.locked = on;
-                flight.result = Some(Ok(Vec::new()));
+                flight.result = Some(Ok(Buffer::default()));
             }
             (_, None) => flight.result = Some(Err(DiskError::NoMedium)),
             (op, Some((disk, queue))) => {

@@ -16,6 +16,7 @@ pub use open::open;
 pub use outbox::Outbox;
 pub(crate) use stream::spawn;
 
+use crate::inbox::Inbox;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -43,7 +44,7 @@ pub enum Event {
 #[derive(Clone)]
 pub struct Inlet {
     chardev: usize,
-    inbox: Sender<Event>,
+    inbox: Inbox,
     go_on: Receiver<()>,
 }
 
@@ -54,19 +55,19 @@ impl Inlet {
             return true;
         }
         let event = Event::Bytes { chardev: self.chardev, bytes: bytes.to_vec() };
-        self.inbox.send(event).is_ok() && self.go_on.recv().is_ok()
+        self.inbox.send(event) && self.go_on.recv().is_ok()
     }
 
     pub fn send_break(&self) -> bool {
-        self.inbox.send(Event::Break { chardev: self.chardev }).is_ok()
+        self.inbox.send(Event::Break { chardev: self.chardev })
     }
 
     pub fn opened(&self) -> bool {
-        self.inbox.send(Event::Opened { chardev: self.chardev }).is_ok()
+        self.inbox.send(Event::Opened { chardev: self.chardev })
     }
 
     pub fn closed(&self) -> bool {
-        self.inbox.send(Event::Closed { chardev: self.chardev }).is_ok()
+        self.inbox.send(Event::Closed { chardev: self.chardev })
     }
 }
 
@@ -129,7 +130,7 @@ impl Chardev {
     }
 
     /// The way from a new reader to the main thread.
-    fn inlet(&mut self, chardev: usize, inbox: &Sender<Event>) -> Inlet {
+    fn inlet(&mut self, chardev: usize, inbox: &Inbox) -> Inlet {
         let (go, go_on) = bounded(1);
         self.go_on = Some(go);
         Inlet { chardev, inbox: inbox.clone(), go_on }

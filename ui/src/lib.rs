@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod chardev;
 pub mod guest;
+pub mod inbox;
 pub mod log;
 pub mod monitor;
 pub mod mux;

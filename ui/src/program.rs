@@ -8,7 +8,6 @@ use crate::options::{self, Catalog, Fault, Options, Stop};
 use crate::session::{Session, open_chardevs};
 use crate::signals::Signals;
 use crate::vm::Vm;
-use crossbeam_channel::unbounded;
 use machine::config::{Config, DriveId, FlashContents};
 use std::sync::Arc;
 
@@ -102,7 +101,7 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     }
     options.config.log = target.log();
     options.config.log.choose(&options.log_items);
-    let (inbox, events) = unbounded();
+    let (inbox, events) = crate::inbox::inbox();
     let signals = Signals::listen(inbox.clone())
         .map_err(|e| Fault::new("signals", format!("cannot listen: {e}")))?;
     if let Some(path) = &options.pidfile {
@@ -122,7 +121,7 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     let mut guest = build(&options.config).map_err(|text| Fault::new("machine", text))?;
     options.config.flash_contents = Vec::new();
     let waker = inbox.clone();
-    guest.set_waker(Box::new(move || drop(waker.send(Event::Disk))));
+    guest.set_waker(Box::new(move || _ = waker.send(Event::Disk)));
     for (id, disk) in blocks.disks() {
         let put = guest.insert(id, Some(disk));
         put.map_err(|e| Fault::new("disks", format!("no thread for them: {e}")))?;

@@ -2,12 +2,12 @@
 
 use crate::chardev::{self, Chardev, Event};
 use crate::guest::{DeviceId, Slice};
+use crate::inbox::{Events, Inbox};
 use crate::monitor::hmp::Hmp;
 use crate::monitor::qmp::Qmp;
 use crate::mux::{Key, Mux};
 use crate::options::{self, Fault, Mode, Options};
 use crate::vm::{Cause, Line, Status, Vm};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use device::{Input, Request};
 use machine::config::Backend;
 use std::collections::VecDeque;
@@ -44,7 +44,7 @@ struct Port {
 }
 
 /// Opens the character devices, in order.
-pub fn open_chardevs(options: &Options, inbox: &Sender<Event>) -> Result<Vec<Chardev>, Fault> {
+pub fn open_chardevs(options: &Options, inbox: &Inbox) -> Result<Vec<Chardev>, Fault> {
     let all = options.chardevs.iter().enumerate();
     all.map(|(n, spec)| chardev::open(n, spec, inbox)).collect()
 }
@@ -52,19 +52,14 @@ pub fn open_chardevs(options: &Options, inbox: &Sender<Event>) -> Result<Vec<Cha
 /// A machine and all that it is joined to.
 pub struct Session {
     pub vm: Vm,
-    inbox: Receiver<Event>,
+    inbox: Events,
     ports: Vec<Port>,
     fronts: Vec<Front>,
     began: Instant,
 }
 
 impl Session {
-    pub fn new(
-        vm: Vm,
-        options: &Options,
-        chardevs: Vec<Chardev>,
-        inbox: Receiver<Event>,
-    ) -> Session {
+    pub fn new(vm: Vm, options: &Options, chardevs: Vec<Chardev>, inbox: Events) -> Session {
         let mut ports: Vec<Port> = chardevs
             .into_iter()
             .zip(&options.chardevs)
@@ -119,7 +114,7 @@ impl Session {
         }
         let status = loop {
             while self.vm.leaving.is_none()
-                && let Ok(event) = self.inbox.try_recv()
+                && let Some(event) = self.inbox.try_take()
             {
                 self.event(event);
             }
@@ -173,18 +168,8 @@ impl Session {
     }
 
     fn wait(&mut self, until: Option<Instant>) {
-        let event = match until {
-            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => self.inbox.recv_deadline(at),
-        };
-        match event {
-            Ok(event) => self.event(event),
-            Err(RecvTimeoutError::Timeout) => {}
-            // Every sender is gone, so nothing can ever come in: only a running machine's timers are left.
-            Err(RecvTimeoutError::Disconnected) => match until {
-                Some(at) => std::thread::sleep(at.saturating_duration_since(Instant::now())),
-                None => self.vm.shut_down(Cause::HostSignal),
-            },
+        if let Some(event) = self.inbox.wait(until) {
+            self.event(event);
         }
     }
 

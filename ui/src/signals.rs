@@ -1,7 +1,7 @@
 //! Signals that end the process: an orderly end, or at once when there is nothing yet, or any more, to put in order.
 
 use crate::chardev::{Event, Outbox, terminal};
-use crossbeam_channel::Sender;
+use crate::inbox::Inbox;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
@@ -22,7 +22,7 @@ pub struct Signals(Arc<Mutex<Stage>>);
 
 impl Signals {
     /// To be called before there are other threads: they must not take the signals either.
-    pub fn listen(inbox: Sender<Event>) -> io::Result<Signals> {
+    pub fn listen(inbox: Inbox) -> io::Result<Signals> {
         let mut set = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCONT] {
             set.add(signal);
@@ -50,14 +50,14 @@ impl Signals {
     }
 }
 
-fn tell(stage: &Mutex<Stage>, inbox: &Sender<Event>, number: i32, pid: i32) {
+fn tell(stage: &Mutex<Stage>, inbox: &Inbox, number: i32, pid: i32) {
     let mut stage = stage.lock().unwrap_or_else(|e| e.into_inner());
     match std::mem::replace(&mut *stage, Stage::Ending) {
         Stage::Running(outboxes) => {
             // The inbox before the hurry: whoever then stops waiting finds the signal.
             let told = inbox.send(Event::Signal { number, pid });
             outboxes.iter().for_each(|o| o.hurry());
-            if told.is_ok() {
+            if told {
                 return;
             }
         }

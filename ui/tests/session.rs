@@ -33,7 +33,7 @@ fn start(name: &str, line: &str) -> Running {
     let theirs = diary.clone();
     // A Guest stays on the thread it was made on.
     let thread = std::thread::spawn(move || {
-        let (inbox, events) = crossbeam_channel::unbounded();
+        let (inbox, events) = ui::inbox::inbox();
         let chardevs = open_chardevs(&options, &inbox).unwrap();
         let guest = Box::new(Fake::new(&options.config, theirs));
         let vm = Vm::new(guest, &options, Target::default());

@@ -242,7 +242,11 @@ fn a_disk_goes_on_in_overlays_while_it_is_written_to() {
     for n in 0..2000u64 {
         q.submit(
             n,
-            Op::Write { at: block(n), data: vec![(n >> 8) as u8 + 1; 4096], fua: n % 100 == 0 },
+            Op::Write {
+                at: block(n),
+                data: vec![(n >> 8) as u8 + 1; 4096].into(),
+                fua: n % 100 == 0,
+            },
         );
         if n % 256 == 255 {
             // The blocks of one round are all different; the next round waits for them.

@@ -4,6 +4,8 @@
 //! answered is where the next read finds it; that it outlives the host only a [`DiskOp::Flush`] that was answered after it, or
 //! `fua`, says.
 
+use memory::Buffer;
+
 /// What is to be done. Positions and lengths are in bytes, and multiples of the medium's block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskOp {
@@ -14,7 +16,7 @@ pub enum DiskOp {
     /// `fua`: the answer says that the data is as safe as after a flush.
     Write {
         at: u64,
-        data: Vec<u8>,
+        data: Buffer,
         fua: bool,
     },
     /// All writes answered before are to outlive a failure of the host.

@@ -10,7 +10,7 @@ mod split;
 
 pub use bench::Bench;
 pub use disk::{DiskError, DiskOp, Medium};
-pub use memory::Width;
+pub use memory::{Buffer, Width};
 pub use split::{join, split};
 pub use state::{Field, Misfit, bits, state};
 
@@ -83,7 +83,7 @@ pub enum Input {
     /// Time of day in seconds since 1970, as an answer to [`Request::TimeOfDay`].
     TimeOfDay(i64),
     /// The answer to the [`Request::Disk`] of this unit and tag: the bytes that were read, nothing else.
-    Disk { unit: u16, tag: u64, result: Result<Vec<u8>, DiskError> },
+    Disk { unit: u16, tag: u64, result: Result<Buffer, DiskError> },
     /// What is in this unit's drive now, at power-on and after each change.
     Medium { unit: u16, medium: Option<Medium> },
     /// The user wants the medium back.

@@ -349,7 +349,7 @@ impl Port {
                     drive.dma_ready(cx)
                 }
                 Next::Dma { out: true, len } | Next::Out { len, .. } => {
-                    let mut data = vec![0; len as usize];
+                    let mut data = Buffer::any(len as usize);
                     let skip = u64::from(slot.done);
                     let n = walk(list, skip, data.len(), cx.dma(), |dma, at, range| {
                         dma.read(at, &mut data[range])
@@ -423,7 +423,7 @@ impl Port {
             }
         };
         let op = if write {
-            let mut data = vec![0; q.len as usize];
+            let mut data = Buffer::any(q.len as usize);
             let n = walk((s.table, s.entries), 0, data.len(), cx.dma(), |dma, at, range| {
                 dma.read(at, &mut data[range])
             })?;
@@ -464,11 +464,11 @@ impl Port {
     fn queued_answer(
         &mut self,
         f: &Flight,
-        result: Result<Vec<u8>, DiskError>,
+        result: Result<Buffer, DiskError>,
         cx: &mut dyn Cx,
     ) -> Result<(), DmaFault> {
         let Some(drive) = &mut self.drive else { return Ok(()) };
-        let wrong = |data: &Vec<u8>| !f.write && data.len() != f.len as usize;
+        let wrong = |data: &Buffer| !f.write && data.len() != f.len as usize;
         let data = match result {
             Ok(data) if !wrong(&data) => data,
             other => {

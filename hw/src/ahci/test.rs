@@ -117,7 +117,7 @@ impl Board {
     /// Answers the `n`th request that waits.
     fn serve_one(&mut self, n: usize) {
         let Request::Disk { unit, tag, op } = self.b.asked.remove(n) else { return };
-        let result = Ok(match op {
+        let result: Result<_, DiskError> = Ok(match op {
             DiskOp::Read { at, len } => self.disk[at as usize..][..len as usize].to_vec(),
             DiskOp::Write { at, data, .. } => {
                 self.disk[at as usize..][..data.len()].copy_from_slice(&data);
@@ -125,7 +125,7 @@ impl Board {
             }
             _ => Vec::new(),
         });
-        self.d.input(Input::Disk { unit, tag, result }, &mut self.b);
+        self.d.input(Input::Disk { unit, tag, result: result.map(Buffer::from) }, &mut self.b);
     }
     fn fail(&mut self, n: usize, why: DiskError) {
         let Request::Disk { unit, tag, .. } = self.b.asked.remove(n) else { panic!("no request") };
@@ -313,7 +313,7 @@ fn resets_give_up_what_is_under_way() {
     assert_eq!((t.p(0x20), t.p(0x24)), (0x7F, u32::MAX));
     t.pw(0x2C, 0x300);
     assert_eq!((t.p(0x20), t.p(0x24), t.p(0x28)), (0x150, 0x101, 0x113));
-    t.d.input(Input::Disk { unit: 0, tag, result: Ok(vec![1; 512]) }, &mut t.b);
+    t.d.input(Input::Disk { unit: 0, tag, result: Ok(vec![1; 512].into()) }, &mut t.b);
     assert_eq!((t.b.ram[0x10_0000], t.p(0x34)), (0, 0));
     // Software reset by two frames.
     t.b.asked.clear();

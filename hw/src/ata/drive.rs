@@ -132,7 +132,7 @@ pub enum Next {
     /// It waits for the disk.
     Wait,
     /// Data for the host, `block` bytes at a time by PIO. When it is moved: [`Drive::moved`].
-    In { data: Vec<u8>, block: u32 },
+    In { data: Buffer, block: u32 },
     /// Data from the host, for [`Drive::received`].
     Out { len: u32, block: u32 },
     /// DMA of so many bytes: when it can begin, [`Drive::dma_ready`], or [`Drive::received`] if the data goes `out`.
@@ -328,7 +328,7 @@ impl Drive {
     pub(super) fn reply(&mut self, data: Vec<u8>) -> Next {
         let block = data.len() as u32;
         self.s.job = Some(Job { what: What::Reply, left: block, block, ..Job::default() });
-        Next::In { data, block }
+        Next::In { data: data.into(), block }
     }
     /// Gets the next data for the host.
     fn fetch(&mut self, cx: &mut dyn Cx) -> Next {
@@ -336,7 +336,7 @@ impl Drive {
         let Some(job) = &mut self.s.job else { return Next::Done };
         if job.what == What::Reply {
             let data = std::mem::take(&mut job.reply.0);
-            return Next::In { data, block: job.block };
+            return Next::In { data: data.into(), block: job.block };
         }
         job.chunk = if job.dma { job.left } else { job.left.min(most) };
         let op = DiskOp::Read { at: job.at, len: job.chunk };
@@ -384,7 +384,7 @@ impl Drive {
         self.done()
     }
     /// Data from the host, as much as was wanted.
-    pub fn received(&mut self, data: Vec<u8>, cx: &mut dyn Cx) -> Next {
+    pub fn received(&mut self, data: Buffer, cx: &mut dyn Cx) -> Next {
         let through = self.through();
         let Some(job) = &mut self.s.job else { return self.done() };
         let next = match job.what {
@@ -402,7 +402,7 @@ impl Drive {
     pub fn answer(
         &mut self,
         tag: u64,
-        result: Result<Vec<u8>, DiskError>,
+        result: Result<Buffer, DiskError>,
         cx: &mut dyn Cx,
     ) -> Option<Next> {
         let job = self.s.job.as_mut()?;
@@ -422,7 +422,7 @@ impl Drive {
             (Ok(data), What::Read) => Next::In { data, block: job.block },
             (Ok(data), What::ReadRaw) => {
                 let data = super::packet::raw_sectors(job.at, &data);
-                Next::In { data, block: job.block }
+                Next::In { data: data.into(), block: job.block }
             }
             (Ok(_), What::Write) => self.written(cx),
             (Ok(_), _) if !job.failed => self.done(),

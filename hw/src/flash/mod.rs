@@ -109,7 +109,7 @@ impl Cfi {
             let mut data = vec![0; SECTOR as usize];
             if cx.backing().read(self.config.backing + at, &mut data).is_ok() {
                 self.s.going.push(n);
-                let op = DiskOp::Write { at, data, fua: true };
+                let op = DiskOp::Write { at, data: data.into(), fua: true };
                 cx.ask(Request::Disk { unit: 0, tag: n.into(), op });
             }
         }

@@ -56,9 +56,9 @@ fn bytes_are_programmed_and_kept() {
     put(&mut d, &mut b, 0x1004, 0x56);
     put(&mut d, &mut b, 0x1004, 0xFF);
     assert_eq!((written(&mut b), d.unsaved().len()), (vec![], 1));
-    d.input(Input::Disk { unit: 0, tag: 1, result: Ok(vec![]) }, &mut b);
+    d.input(Input::Disk { unit: 0, tag: 1, result: Ok(vec![].into()) }, &mut b);
     assert_eq!(written(&mut b), [(1, 0x1000)]);
-    d.input(Input::Disk { unit: 0, tag: 1, result: Ok(vec![]) }, &mut b);
+    d.input(Input::Disk { unit: 0, tag: 1, result: Ok(vec![].into()) }, &mut b);
     assert!(d.unsaved().is_empty());
 }
 

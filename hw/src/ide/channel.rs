@@ -233,7 +233,7 @@ impl Channel {
                     None => return,
                 },
                 Next::In { data, block } => {
-                    return self.port(wait::DATA_IN, data, block, true);
+                    return self.port(wait::DATA_IN, data.to_vec(), block, true);
                 }
                 Next::Out { len, block } => {
                     return self.port(wait::DATA_OUT, vec![0; len as usize], block, !first);
@@ -315,7 +315,7 @@ impl Channel {
                 packet[..n].copy_from_slice(&data[..n]);
                 drive.packet(&packet, cx)
             }
-            _ => drive.received(data, cx),
+            _ => drive.received(data.into(), cx),
         };
         self.advance(next, false, cx);
         self.tell(cx);
@@ -376,7 +376,7 @@ impl Channel {
         if !self.s.dma_out {
             return self.active().map(|d| d.dma_ready(cx));
         }
-        let mut data = vec![0; self.s.dma_len as usize];
+        let mut data = Buffer::any(self.s.dma_len as usize);
         let end = walk(self.s.bm_table, data.len(), cx.dma(), |dma, at, range| {
             dma.read(at, &mut data[range])
         });

@@ -76,7 +76,7 @@ impl Board {
                 assert!(!self.tags.contains(&tag) || unit == 2);
                 self.tags.push(tag);
                 let image = if unit == 0 { &mut self.disk } else { &mut self.cd };
-                let result = Ok(match op {
+                let result: Result<_, DiskError> = Ok(match op {
                     DiskOp::Read { at, len } => image[at as usize..][..len as usize].to_vec(),
                     DiskOp::Write { at, data, .. } => {
                         image[at as usize..][..data.len()].copy_from_slice(&data);
@@ -88,7 +88,10 @@ impl Board {
                     }
                     _ => Vec::new(),
                 });
-                self.d.input(Input::Disk { unit, tag, result }, &mut self.b);
+                self.d.input(
+                    Input::Disk { unit, tag, result: result.map(Buffer::from) },
+                    &mut self.b,
+                );
             }
         }
     }
@@ -96,7 +99,7 @@ impl Board {
         let Some(Request::Disk { unit, tag, .. }) = self.b.asked.pop() else {
             panic!("nothing asked")
         };
-        self.d.input(Input::Disk { unit, tag, result }, &mut self.b);
+        self.d.input(Input::Disk { unit, tag, result: result.map(Buffer::from) }, &mut self.b);
     }
     /// Registers 1 to 5 and 7 of a channel, high-order bytes first where it needs them.
     fn command48(&mut self, lba: u64, count: u16, code: u8) {
@@ -455,7 +458,7 @@ fn a_reset_gives_up_what_is_under_way() {
     t.out(0x3F6, W8, 4);
     assert_eq!(t.b.asked, [Request::DiskAbandon { unit: 0 }]);
     t.out(0x3F6, W8, 0);
-    t.d.input(Input::Disk { unit: 0, tag, result: Ok(vec![0; 512]) }, &mut t.b);
+    t.d.input(Input::Disk { unit: 0, tag, result: Ok(vec![0; 512].into()) }, &mut t.b);
     assert_eq!((t.b8(0x1F7), t.b8(0x1F1), t.irq(14)), (0x50, 1, false));
     t.b.asked.clear();
     t.command28(0, 1, 0x20);

@@ -235,7 +235,7 @@ impl Blk {
         io.cx.ask(Request::Disk { unit, tag, op });
     }
     /// The disk has done what was asked.
-    fn answer(&mut self, tag: u64, result: Result<Vec<u8>, DiskError>, io: &mut Io) {
+    fn answer(&mut self, tag: u64, result: Result<Buffer, DiskError>, io: &mut Io) {
         let Ok(n) = self.s.pending.binary_search_by_key(&tag, |p| p.tag) else { return };
         let mut p = self.s.pending.remove(n);
         self.bytes = self.bytes.saturating_sub(p.bytes);

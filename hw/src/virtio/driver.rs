@@ -14,7 +14,7 @@ pub const WRITE: u16 = 2;
 pub const INDIRECT: u16 = 4;
 
 /// One buffer: address, length, whether the device writes it.
-pub type Buffer = (u64, u32, bool);
+pub type Piece = (u64, u32, bool);
 
 #[derive(Clone, Default)]
 pub struct Ring {
@@ -206,14 +206,14 @@ impl<D: VirtioDevice> Guest<D> {
 
     // Requests.
 
-    pub fn descriptor(&mut self, at: u64, (addr, len, write): Buffer, flags: u16, next: u16) {
+    pub fn descriptor(&mut self, at: u64, (addr, len, write): Piece, flags: u16, next: u16) {
         self.put(at, &addr.to_le_bytes());
         self.put(at + 8, &len.to_le_bytes());
         self.put(at + 12, &(flags | if write { WRITE } else { 0 }).to_le_bytes());
         self.put(at + 14, &next.to_le_bytes());
     }
     /// Puts a chain into a queue, without telling. Gives its head.
-    pub fn queue(&mut self, n: usize, buffers: &[Buffer]) -> u16 {
+    pub fn queue(&mut self, n: usize, buffers: &[Piece]) -> u16 {
         let table = if self.indirect { self.alloc(16 * buffers.len() as u64) } else { 0 };
         let Ring { size, desc, free, .. } = self.rings[n];
         for (i, buffer) in buffers.iter().enumerate() {
@@ -251,7 +251,7 @@ impl<D: VirtioDevice> Guest<D> {
         }
     }
     /// A chain, and the notification.
-    pub fn send(&mut self, n: usize, buffers: &[Buffer]) -> u16 {
+    pub fn send(&mut self, n: usize, buffers: &[Piece]) -> u16 {
         let head = self.queue(n, buffers);
         self.kick(n);
         head

@@ -16,9 +16,6 @@ const HEADS: u16 = 64;
 const DIRECT: u16 = 8;
 const INDIRECT: u16 = 256;
 
-/// Bytes read at once.
-const PIECE: u64 = 32 << 10;
-
 const F_NEXT: u16 = 1;
 const F_WRITE: u16 = 2;
 const F_INDIRECT: u16 = 4;
@@ -324,23 +321,10 @@ impl<'a> Io<'a> {
         }
         done == into.len()
     }
-    /// All that lies `skip` bytes into the segments; each piece is cleared right before it is read, while it is near.
-    pub fn collect(&mut self, from: &[Segment], mut skip: u64) -> Option<Vec<u8>> {
-        let mut all = Vec::with_capacity(total(from).saturating_sub(skip) as usize);
-        for s in from {
-            let (mut at, end) = (skip.min(s.len.into()), u64::from(s.len));
-            skip -= at;
-            while at < end {
-                let (done, n) = (all.len(), (end - at).min(PIECE) as usize);
-                all.resize(done + n, 0);
-                if self.cx.dma().read(s.addr + at, &mut all[done..]).is_err() {
-                    self.fail("a buffer that is not in memory");
-                    return None;
-                }
-                at += n as u64;
-            }
-        }
-        Some(all)
+    /// All that lies `skip` bytes into the segments.
+    pub fn collect(&mut self, from: &[Segment], skip: u64) -> Option<Buffer> {
+        let mut all = Buffer::any(total(from).saturating_sub(skip) as usize);
+        self.gather(from, skip, &mut all).then_some(all)
     }
     /// Writes to the segments, as much as there is room. Fails the device where there is no memory.
     pub fn scatter(&mut self, into: &[Segment], mut from: &[u8]) -> bool {

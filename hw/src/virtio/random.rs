@@ -69,7 +69,7 @@ fn step<D: VirtioDevice>(g: &mut Guest<D>, r: &Random, make: fn() -> D) {
                 _ => Ok(vec![1; 512 << r.below(2)]),
             };
             let tag = r.below(64);
-            g.input(Input::Disk { unit: 0, tag, result });
+            g.input(Input::Disk { unit: 0, tag, result: result.map(Buffer::from) });
         }
         12 => {
             let what = match r.below(3) {

@@ -5,6 +5,7 @@ use crate::config::{Drive, OnError};
 use crate::parts::DeviceId;
 use block::Op;
 use device::{DiskError, DiskOp, Input, Request, Tick};
+use memory::Buffer;
 use std::io::{Error, ErrorKind};
 
 /// Where a drive is joined to a device.
@@ -41,7 +42,7 @@ pub(super) struct Flight {
     /// Which of [`KINDS`] it is.
     pub kind: usize,
     pub bytes: u64,
-    pub result: Option<Result<Vec<u8>, DiskError>>,
+    pub result: Option<Result<Buffer, DiskError>>,
 }
 
 impl Flight {
@@ -94,7 +95,7 @@ pub(super) struct Failed {
 }
 
 /// What the device is told, or `None` if the request waits for another try.
-type Answer = Option<Result<Vec<u8>, DiskError>>;
+type Answer = Option<Result<Buffer, DiskError>>;
 
 impl Failed {
     pub fn new(op: &Op, why: &Error) -> Failed {
@@ -116,7 +117,7 @@ impl Failed {
             (OnError::Stop, _) | (OnError::Enospc, DiskError::NoSpace) => (OnError::Stop, None),
             (OnError::Ignore, _) => {
                 let len = if let Op::Read { len, .. } = op { *len as usize } else { 0 };
-                (OnError::Ignore, Some(Ok(vec![0; len])))
+                (OnError::Ignore, Some(Ok(Buffer::zeroed(len))))
             }
             _ => report,
         }

@@ -52,7 +52,7 @@ fn held(drive: u32, tag: u64, op: &Op) -> Request {
     match op.clone() {
         Op::Read { at, len } => Request { held: Some(0), at, len: len.into(), ..r },
         Op::Write { at, data, fua } => {
-            Request { held: Some(1), at, data: Bytes(data), flag: fua, ..r }
+            Request { held: Some(1), at, data: Bytes(data.to_vec()), flag: fua, ..r }
         }
         Op::Flush => Request { held: Some(2), ..r },
         Op::Discard { at, len } => Request { held: Some(3), at, len, ..r },
@@ -62,7 +62,7 @@ fn held(drive: u32, tag: u64, op: &Op) -> Request {
 fn unheld(r: Request) -> Option<Op> {
     Some(match r.held? {
         0 => Op::Read { at: r.at, len: r.len.try_into().ok()? },
-        1 => Op::Write { at: r.at, data: r.data.0, fua: r.flag },
+        1 => Op::Write { at: r.at, data: r.data.0.into(), fua: r.flag },
         2 => Op::Flush,
         3 => Op::Discard { at: r.at, len: r.len },
         4 => Op::Zero { at: r.at, len: r.len, unmap: r.flag },
@@ -83,7 +83,7 @@ impl Drives {
             all.drives.push(Bytes(saved.save()));
             for f in d.flights.values() {
                 let (error, data) = match &f.result {
-                    Some(Ok(bytes)) => (0, bytes.clone()),
+                    Some(Ok(bytes)) => (0, bytes.to_vec()),
                     Some(Err(e)) => (error_number(*e), Vec::new()),
                     None => continue,
                 };
@@ -147,7 +147,7 @@ impl Drives {
             let number = self.next;
             self.next += 1;
             let result = match r.error {
-                0 => Ok(r.data.0),
+                0 => Ok(r.data.0.into()),
                 e => Err(ERRORS.get(e as usize - 1).copied().unwrap_or(DiskError::Io)),
             };
             let kind = r.kind as usize % KINDS.len();

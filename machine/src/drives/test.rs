@@ -75,6 +75,7 @@ fn ask(d: &mut Drives, now: Tick, tag: u64, op: DiskOp) {
     d.ask(now, WHO, what);
 }
 fn answer(tag: u64, result: Result<Vec<u8>, DiskError>) -> (DeviceId, Input) {
+    let result = result.map(Buffer::from);
     (WHO, Input::To(5, Box::new(Input::Disk { unit: 1, tag, result })))
 }
 /// Waits for an answer that comes when the host has it.
@@ -88,7 +89,7 @@ fn wait(d: &mut Drives) -> (DeviceId, Input) {
     panic!("no answer");
 }
 fn write(byte: u8) -> DiskOp {
-    DiskOp::Write { at: 512, data: vec![byte; 512], fua: false }
+    DiskOp::Write { at: 512, data: vec![byte; 512].into(), fua: false }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! From what an option says to an open character device.
 
-use super::{Chardev, Event, Outbox, Ring, Sink, pty, socket, stream, terminal};
+use super::{Chardev, Outbox, Ring, Sink, pty, socket, stream, terminal};
+use crate::inbox::Inbox;
 use crate::options::{self, Address, ChardevKind, Fault};
-use crossbeam_channel::Sender;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Opens the `n`-th character device; its threads report to `inbox`.
-pub fn open(n: usize, spec: &options::Chardev, inbox: &Sender<Event>) -> Result<Chardev, Fault> {
+pub fn open(n: usize, spec: &options::Chardev, inbox: &Inbox) -> Result<Chardev, Fault> {
     let mut c = Chardev::new(&spec.id, "");
     if let Some(path) = &spec.logfile {
         let file = create(path, spec.logappend);
@@ -83,7 +83,7 @@ fn away(c: &mut Chardev, patient: bool) -> Result<Arc<Outbox>, Fault> {
     Ok(outbox)
 }
 
-fn stdio(n: usize, c: &mut Chardev, inbox: &Sender<Event>, signals: bool) -> io::Result<String> {
+fn stdio(n: usize, c: &mut Chardev, inbox: &Inbox, signals: bool) -> io::Result<String> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     terminal::enter(signals);
@@ -100,7 +100,7 @@ fn create(path: &Path, append: bool) -> io::Result<File> {
 fn file(
     n: usize,
     c: &mut Chardev,
-    inbox: &Sender<Event>,
+    inbox: &Inbox,
     path: &Path,
     append: bool,
     input: Option<&Path>,
@@ -116,7 +116,7 @@ fn file(
 }
 
 /// `path.in` and `path.out`, or else `path` for both ways. Opened for both ways, so that no opening waits.
-fn pipe(n: usize, c: &mut Chardev, inbox: &Sender<Event>, path: &Path) -> io::Result<String> {
+fn pipe(n: usize, c: &mut Chardev, inbox: &Inbox, path: &Path) -> io::Result<String> {
     let both = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
     let end = |suffix: &str| {
         let mut p = path.as_os_str().to_owned();

@@ -245,19 +245,19 @@ fn indices_wrap() {
 #[test]
 fn a_rest_without_sense_breaks_the_device_until_reset() {
     type Break = fn(&mut Guest<Rng>);
-    fn one(g: &mut Guest<Rng>, buffer: Buffer, flags: u16, next: u16) {
+    fn one(g: &mut Guest<Rng>, buffer: Piece, flags: u16, next: u16) {
         let desc = g.rings[0].desc;
         g.descriptor(desc, buffer, flags, next);
         g.offer(0, 0);
     }
-    fn table(g: &mut Guest<Rng>, entries: &[(Buffer, u16, u16)], len: u32) {
+    fn table(g: &mut Guest<Rng>, entries: &[(Piece, u16, u16)], len: u32) {
         let at = g.alloc(16 * entries.len() as u64);
         for (i, (buffer, flags, next)) in entries.iter().enumerate() {
             g.descriptor(at + 16 * i as u64, *buffer, *flags, *next);
         }
         one(g, (at, len, false), INDIRECT, 0);
     }
-    const GOOD: Buffer = (0x2000, 8, true);
+    const GOOD: Piece = (0x2000, 8, true);
     #[rustfmt::skip]
     let rows: &[(&str, Break)] = &[
         ("a head beyond the table",       |g| g.offer(0, 8)),

@@ -9,7 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("state",      &[]),
     ("memory",     &["state"]),
     ("device",     &["memory", "state"]),
-    ("block",      &["state"]),
+    ("block",      &["memory", "state"]),
     ("cpu",        &["memory", "state"]),
     ("jit",        &["cpu", "memory"]),
     ("hw",         &["device", "memory", "block", "state"]),
