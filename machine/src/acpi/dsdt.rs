@@ -1,7 +1,7 @@
 //! The DSDT's outline: what the machine has that cannot be found by probing.
 
-use acpi_tables::aml::{Arg, Device, Method, Name, Package, Scope, Store, ZERO};
 use acpi_tables::Aml;
+use acpi_tables::aml::{Arg, Device, Method, Name, Package, Scope, Store, ZERO};
 use acpi_tables::aml::{EISAName, IO, Memory32Fixed, Path, ResourceTemplate};
 
 use super::resource::{Raw, bytes};
