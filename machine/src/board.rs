@@ -140,10 +140,11 @@ impl IsaLines {
 
 /// Builds a machine; its cores and memory are as after power-on, with a kernel loaded if one was asked for.
 pub(crate) fn build(mut config: Config) -> Result<Machine, MachineError> {
-    let layout = layout(&config);
+    let mut layout = layout(&config);
     let mut b = Builder { bytes: layout.ram_low + layout.ram_high, ..Builder::default() };
     map_ram(&mut b, &layout);
     let model = Arc::new(model(&config)?);
+    layout.cpu_id = [model.signature(), model.first_features()];
     let mut board = pc::wire(&mut b, &config, layout, &model)?;
     board.layout.hotplug = b.parts.get(board.pci).and_then(plug::hot_buses);
     let ram = Arc::new(Ram::new(b.bytes)?);
@@ -197,7 +198,6 @@ fn layout(config: &Config) -> Layout {
     let mut l = Layout::new(board, config.ram, t.cpus);
     l.topology = boot::Topology { sockets: t.sockets, cores: t.cores * t.dies, threads: t.threads };
     l.apic_ids = l.topology.apic_ids();
-    l.apic_ids.truncate(t.cpus as usize);
     l.com = [config.serial[0].is_some(), config.serial[1].is_some()];
     l.ps2 = config.board.i8042;
     l.uuid = config.uuid;

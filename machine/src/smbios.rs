@@ -219,6 +219,8 @@ fn processor(l: &Layout, socket: u16) -> Structure {
         .text(4, &format!("CPU {socket}"))
         .put(5, &[CENTRAL, SEE_FAMILY_2])
         .text(7, MAKER)
+        .put(8, &l.cpu_id[0].to_le_bytes())
+        .put(12, &l.cpu_id[1].to_le_bytes())
         .text(0x10, &l.name)
         .put(0x14, &2000u16.to_le_bytes())
         .put(0x16, &2000u16.to_le_bytes())
@@ -339,6 +341,15 @@ mod test {
             assert_eq!((sizes.len(), sizes.iter().sum::<u64>()), (modules, ram));
             assert_eq!(all.iter().filter(|s| s.0 == 19).count(), ranges);
         }
+    }
+
+    #[test]
+    fn processors_have_their_cpuid() {
+        let mut l = Layout::new(Board::Pc, 1 << 30, 1);
+        l.cpu_id = [0x663, 0x0FCB_FBFD];
+        let all = walk(&build(&l).unwrap().structures);
+        let cpu = &all.iter().find(|s| s.0 == 4).unwrap().1;
+        assert_eq!(cpu[8..16], [0x63, 6, 0, 0, 0xFD, 0xFB, 0xCB, 0x0F]);
     }
 
     #[test]

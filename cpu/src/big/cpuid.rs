@@ -147,6 +147,10 @@ impl Model {
             | (self.model >> 4 & 15) << 16
             | extra << 20
     }
+    /// CPUID leaf 1 EDX of a single processor.
+    pub fn first_features(&self) -> u32 {
+        table::bits(|f| self.offers(f), 1, 0, table::Reg::Edx)
+    }
     /// Says how many packages, cores in each, and threads in each the machine has.
     pub fn set_topology(&mut self, packages: u32, cores: u32, threads: u32) {
         self.topology = (packages.max(1), cores.max(1), threads.max(1));

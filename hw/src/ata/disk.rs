@@ -173,7 +173,7 @@ impl Drive {
     }
     /// DATA SET MANAGEMENT, whose only use is TRIM.
     fn data_set_management(&mut self, cx: &mut dyn Cx) -> Next {
-        let can = self.medium.as_ref().is_some_and(|m| m.discard && !m.read_only);
+        let can = self.medium.as_ref().is_some_and(|m| !m.read_only);
         let blocks = u32::from(self.s.regs.count);
         if !can || self.s.regs.feature & 0xFF != 1 || !(1..=8).contains(&blocks) {
             return self.abort();

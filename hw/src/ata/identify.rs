@@ -140,9 +140,8 @@ impl Drive {
             // 32 commands at once; native queueing, first generation.
             w.set_all(&[(75, 31), (76, 0x0102)]);
         }
-        if self.medium.as_ref().is_some_and(|m| m.discard) {
-            // Sectors that were trimmed read the same each time; one block of ranges a command.
-            w.set_all(&[(69, 0x4000), (105, 1), (169, 1)]);
-        }
+        // TRIM is there even if the host gives no space back: a guest shall not see which host it has. Sectors that were
+        // trimmed read the same each time; one block of ranges a command.
+        w.set_all(&[(69, 0x4000), (105, 1), (169, 1)]);
     }
 }

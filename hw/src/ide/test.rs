@@ -16,7 +16,7 @@ fn medium(len: u64, block: u32) -> Medium {
         read_only: block == 2048,
         block,
         physical: block,
-        discard: true,
+        discard: false,
         write_cache: true,
     }
 }

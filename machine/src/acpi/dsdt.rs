@@ -1,5 +1,6 @@
 //! The DSDT's outline: what the machine has that cannot be found by probing.
 
+use acpi_tables::Aml;
 use acpi_tables::aml::{Arg, Device, Method, Name, Package, Scope, Store, ZERO};
 use acpi_tables::aml::{EISAName, IO, Memory32Fixed, Path, ResourceTemplate};
 
@@ -16,7 +17,7 @@ pub fn build(l: &Layout) -> Vec<u8> {
     if let Some(base) = l.hpet {
         system.extend(hpet(base));
     }
-    system.extend(processors(l.apic_ids.len()));
+    system.extend(processors(l.apic_ids.len(), l.present));
     out.extend(bytes(&Scope::new("\\_SB_".into(), vec![&Raw(system)])));
     if l.hotplug.is_some() {
         out.extend(hotplug::event());
@@ -84,16 +85,20 @@ fn hpet(base: u32) -> Vec<u8> {
     ))
 }
 
-/// A container with a device for each processor; `_UID` is the number the MADT gives it.
-fn processors(count: usize) -> Vec<u8> {
+/// A container with a device for each processor; `_UID` is the number the MADT gives it. Those
+/// that are not there say so.
+fn processors(count: usize, present: usize) -> Vec<u8> {
     let mut inner = bytes(&Name::new("_HID".into(), &"ACPI0010"));
     inner.extend(bytes(&Name::new("_CID".into(), &EISAName::new("PNP0A05"))));
     for n in 0..count as u32 {
         let name = format!("C{n:03X}");
-        inner.extend(bytes(&Device::new(
-            name.as_str().into(),
-            vec![&Name::new("_HID".into(), &"ACPI0007"), &Name::new("_UID".into(), &n)],
-        )));
+        let hid = Name::new("_HID".into(), &"ACPI0007");
+        let (uid, absent) = (Name::new("_UID".into(), &n), Name::new("_STA".into(), &ZERO));
+        let mut inside: Vec<&dyn Aml> = vec![&hid, &uid];
+        if n as usize >= present {
+            inside.push(&absent);
+        }
+        inner.extend(bytes(&Device::new(name.as_str().into(), inside)));
     }
     bytes(&Device::new("CPUS".into(), vec![&Raw(inner)]))
 }

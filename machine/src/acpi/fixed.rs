@@ -91,16 +91,17 @@ pub fn madt(l: &Layout) -> Vec<u8> {
     t.extend(PCAT_COMPAT.to_le_bytes());
     let mut any_wide = false;
     for (uid, &id) in l.apic_ids.iter().enumerate() {
+        let flags = if uid < l.present { ENABLED } else { 0 };
         match (u8::try_from(uid), u8::try_from(id)) {
             (Ok(uid), Ok(id)) if uid < 255 && id < 255 => {
                 t.extend([0, 8, uid, id]);
-                t.extend(ENABLED.to_le_bytes());
+                t.extend(flags.to_le_bytes());
             }
             _ => {
                 any_wide = true;
                 t.extend([9, 16, 0, 0]);
                 t.extend(id.to_le_bytes());
-                t.extend(ENABLED.to_le_bytes());
+                t.extend(flags.to_le_bytes());
                 t.extend((uid as u32).to_le_bytes());
             }
         }

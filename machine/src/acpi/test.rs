@@ -26,6 +26,7 @@ fn layouts() -> Vec<(&'static str, Layout)> {
     small_ecam.ecam = Some(Range::sized(0xE000_0000, 16 << 20));
     small_ecam.topology = Topology { sockets: 2, cores: 75, threads: 2 };
     small_ecam.apic_ids = small_ecam.topology.apic_ids();
+    small_ecam.present = 290;
     small_ecam.pvpanic = Some(0x505);
     vec![
         ("q35", Layout::new(Board::Q35, 256 << 20, 2)),
@@ -132,16 +133,23 @@ fn the_loader_script_gives_the_same_bytes_as_placing() {
 fn the_madt_lists_every_processor_once() {
     for (name, layout) in layouts() {
         let madt = fixed::madt(&layout);
-        let (mut ids, mut at) = (Vec::new(), 8);
+        let (mut ids, mut at, mut enabled) = (Vec::new(), 8, 0);
         while at < madt.len() {
             match madt[at] {
-                0 => ids.push(u32::from(madt[at + 3])),
-                9 => ids.push(number(&madt, at + 4, 4) as u32),
+                0 => {
+                    ids.push(u32::from(madt[at + 3]));
+                    enabled += number(&madt, at + 4, 4);
+                }
+                9 => {
+                    ids.push(number(&madt, at + 4, 4) as u32);
+                    enabled += number(&madt, at + 8, 4);
+                }
                 _ => {}
             }
             at += usize::from(madt[at + 1]);
         }
         assert_eq!((at, ids), (madt.len(), layout.apic_ids), "{name}");
+        assert_eq!(enabled, layout.present as u64, "{name}");
     }
 }
 

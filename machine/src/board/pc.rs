@@ -29,7 +29,7 @@ pub(crate) fn wire(
     let pic = b.part("i8259", pic::Pic::new(), &[ports(0x20, 2), ports(0xA0, 2), ports(0x4D0, 2)]);
     let ioapic = b.part("ioapic", ioapic::IoApic::new(), &[mmio(layout.io_apic.into(), 0x1000)]);
     let isa = IsaLines { pic, ioapic };
-    for (n, &id) in layout.apic_ids.iter().enumerate() {
+    for (n, &id) in layout.apic_ids[..layout.present].iter().enumerate() {
         let config = lapic::Config {
             cpu: n as u32,
             id,

@@ -108,6 +108,10 @@ pub struct Layout {
     pub topology: Topology,
     /// One for each processor, the boot processor's first.
     pub apic_ids: Vec<u32>,
+    /// So many of them are there; the others are sockets without a processor.
+    pub present: usize,
+    /// EAX and EDX of processor 0's CPUID leaf 1.
+    pub cpu_id: [u32; 2],
     /// Whether processor 0 knows 64-bit mode.
     pub long_mode: bool,
     pub local_apic: u32,
@@ -165,6 +169,8 @@ impl Layout {
             ram_high,
             topology,
             apic_ids: topology.apic_ids(),
+            present: cpus as usize,
+            cpu_id: [0; 2],
             long_mode: true,
             local_apic: 0xFEE0_0000,
             io_apic_id: 0,

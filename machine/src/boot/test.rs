@@ -156,6 +156,15 @@ fn linux_32_enters_at_its_first_byte() {
 }
 
 #[test]
+fn a_kernels_last_paragraph_may_be_short() {
+    let image = Bz::default().image();
+    for missing in [0, 8, 15] {
+        boot(&image[..image.len() - missing], None, "").unwrap();
+    }
+    assert!(refused(&image[..image.len() - 16], None, "").contains("truncated: Linux kernel"));
+}
+
+#[test]
 fn a_random_seed_is_handed_over_as_setup_data() {
     let image = Bz::default().image();
     let mut ram = VecRam(vec![0xCC; RAM as usize]);

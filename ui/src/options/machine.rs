@@ -140,14 +140,11 @@ pub fn smp(g: &mut Gathered, said: &mut Said) -> Done {
     let shape = format!(
         "sockets ({sockets}) * dies ({dies_of}) * cores ({cores}) * threads ({threads_of})"
     );
-    if product != max.unwrap_or(product).max(cpus) {
-        let text = format!("{shape} is {product}, but there are to be {all} CPUs");
-        return Err(said.fault(text).into());
-    }
-    if product > cpus {
-        let text = format!(
-            "{shape} is {product}, but cpus is {cpus}: CPUs to be plugged in later are not there yet"
-        );
+    let complete = counts[1].is_some() && counts[3].is_some();
+    let expected = if complete { max.unwrap_or(product) } else { all };
+    if product != expected.max(cpus) {
+        let start = if cpus > all { format!(", {cpus} of them from the start") } else { "".into() };
+        let text = format!("{shape} is {product}, but there are to be {all} CPUs{start}");
         return Err(said.fault(text).into());
     }
     if product > MAX_CPUS {

@@ -71,7 +71,8 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-smp 17", "-smp: cpus=17: expected a number from 1 to 16"),
         ("-smp two", "-smp: cpus=two: expected a number from 1 to 16"),
         ("-smp 4,sockets=3", "-smp: sockets (3) * dies (1) * cores (1) * threads (1) is 3, but there are to be 4 CPUs"),
-        ("-smp 2,maxcpus=4", "-smp: sockets (1) * dies (1) * cores (4) * threads (1) is 4, but cpus is 2: CPUs to be plugged in later are not there yet"),
+        ("-smp 2,cores=4", "-smp: sockets (1) * dies (1) * cores (4) * threads (1) is 4, but there are to be 2 CPUs"),
+        ("-smp 4,maxcpus=2", "-smp: sockets (1) * dies (1) * cores (2) * threads (1) is 2, but there are to be 2 CPUs, 4 of them from the start"),
         ("-smp cores=8,threads=4", "-smp: 32 CPUs: at most 16"),
         ("-m 1x", "-m: '1x' is not a size: expected a number, perhaps with a suffix K, M, G or T"),
         ("-m 65G", "-m: '65G' is too much: at most 64G"),
@@ -195,6 +196,9 @@ fn topologies_are_completed() {
         ("8,sockets=2,cores=2,threads=2", [8, 2, 1, 2, 2]),
         ("cores=4", [4, 1, 1, 4, 1]),
         ("16,dies=2,maxcpus=16", [16, 1, 2, 8, 1]),
+        ("2,maxcpus=4", [2, 1, 1, 4, 1]),
+        ("2,maxcpus=8,sockets=2,threads=2", [2, 2, 1, 2, 2]),
+        ("1,sockets=2,cores=2", [1, 2, 1, 2, 1]),
     ] {
         let t = good(&format!("-smp {line}")).config.topology;
         assert_eq!([t.cpus, t.sockets, t.dies, t.cores, t.threads], want, "{line}");
