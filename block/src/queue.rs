@@ -118,7 +118,7 @@ pub struct Queue {
 }
 
 /// Bytes that are copied while the machine waits.
-const AT_ONCE: u32 = 64 << 10;
+const AT_ONCE: u32 = 1 << 20;
 
 impl Queue {
     /// `woken` is called after each answer, from another thread or within [`Queue::submit`]: [`Queue::take`] has it then.

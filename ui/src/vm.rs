@@ -192,6 +192,9 @@ impl Vm {
 
     /// The end, or a stop if that is what was asked for.
     pub fn shut_down(&mut self, cause: Cause) {
+        if self.leaving.is_some() {
+            return;
+        }
         // Whoever hears of the end may count on it that nothing is under way any more.
         let safe = self.finish_disks();
         self.notify("SHUTDOWN", Some(cause.data()));

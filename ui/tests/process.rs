@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use ui::options::Catalog;
 
@@ -34,6 +36,9 @@ const TESTS: &[(&str, Test)] = &[
     ("a_client_tries_again", reconnect),
 ];
 
+/// Each test ends long before this.
+const LIMIT: Duration = Duration::from_secs(120);
+
 fn main() {
     if std::env::var_os("REPRISE_FAKE").is_some() {
         let catalog = Catalog { cpus: || "max\n".to_string(), check_cpu: |_| Ok(()) };
@@ -48,7 +53,18 @@ fn main() {
         let dir = dir.join(name);
         std::fs::create_dir_all(&dir).unwrap();
         println!("test {name} ...");
+        let done = Arc::new(AtomicBool::new(false));
+        let watched = done.clone();
+        let watch = move || {
+            std::thread::sleep(LIMIT);
+            if !watched.load(SeqCst) {
+                eprintln!("test {name} does not end");
+                std::process::exit(1);
+            }
+        };
+        std::thread::Builder::new().spawn(watch).unwrap();
         test(&dir);
+        done.store(true, SeqCst);
     }
     std::fs::remove_dir_all(&dir).unwrap();
     println!("all ok");
