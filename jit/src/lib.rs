@@ -12,6 +12,7 @@ mod clif;
 mod compile;
 mod cross;
 mod decode;
+mod emit;
 mod engine;
 mod event;
 mod fast;
