@@ -1,3 +1,208 @@
 //! The baseline tier: native code for one block at a time, made in one pass. For x86-64 hosts.
+//!
+//! Code has the convention of regions: all guest state is in the core where a block begins and ends, so that blocks of this
+//! tier, regions and tier 0 follow each other freely. A block has two entries: one for who comes from outside, with the core
+//! and the context as arguments, and one behind it for other blocks of this tier.
 
 pub mod asm;
+mod body;
+mod memory;
+mod sem;
+
+use crate::clif::{leave, left_at, rip_at};
+use crate::native::Cx;
+use ::memory::PAGE;
+use asm::{Alu, Hole, RAX, RCX, RDX, RSP, Rm};
+use body::{Body, CORE, CX, Flags, Term, V};
+use cpu::{Insn, Mode, Width};
+pub use sem::{Meaning, table};
+use std::mem::offset_of;
+
+const RSI: u8 = 6;
+const RDI: u8 = 7;
+const NEGATIVE: u8 = 8;
+const NOT_EQUAL: u8 = 5;
+
+/// A block's code, to be put anywhere.
+pub struct Emitted {
+    pub code: Vec<u8>,
+    /// Where blocks of this tier enter it.
+    pub inner: u32,
+    /// Jumps to places in the same page, by their distance from the block's start: they first lead to where the engine is
+    /// told of them.
+    pub links: Vec<(Hole, i32)>,
+    /// Instructions that the code has pointers to.
+    pub called: Vec<Box<Insn>>,
+}
+
+/// A block that is to be emitted.
+pub struct Source<'a> {
+    pub insns: &'a [Insn],
+    pub mode: Mode,
+    /// RAM offset of its first byte.
+    pub at: u64,
+    /// After its last instruction the engine has to look what is due.
+    pub end: bool,
+    /// The number that its first link gets.
+    pub link: u32,
+}
+
+/// Whether the host counts bits.
+fn has_counts() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("popcnt")
+        && std::is_x86_feature_detected!("lzcnt")
+        && std::is_x86_feature_detected!("bmi1");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The writer of one block.
+struct Writer<'a> {
+    body: Body<'a>,
+    source: &'a Source<'a>,
+    links: Vec<(Hole, i32)>,
+    called: Vec<Box<Insn>>,
+    /// Jumps to the code that finds the next block.
+    search: Vec<Hole>,
+    /// Jumps to a return.
+    rets: Vec<Hole>,
+}
+
+/// Emits a block. `table`: see [`table`].
+pub fn emit(source: &Source<'_>, table: &[Option<Meaning>]) -> Emitted {
+    let mut w = Writer {
+        body: Body::new(source.insns, source.mode),
+        source,
+        links: Vec::new(),
+        called: Vec::new(),
+        search: Vec::new(),
+        rets: Vec::new(),
+    };
+    w.body.asm.mov(CORE, RDI);
+    w.body.asm.mov(CX, RSI);
+    let inner = w.body.asm.here();
+    let n = source.insns.len() as i32;
+    w.body.asm.alu_constant(Alu::Sub, Width::W64, Rm::M(CORE, left_at()), n);
+    let short = w.body.asm.jcc(NEGATIVE);
+    let mut over = false;
+    for (k, i) in source.insns.iter().enumerate() {
+        w.body.index = k;
+        w.body.next = w.body.delta + i32::from(i.len);
+        let done = table[i.row as usize].is_some_and(|m| w.body.one(m));
+        if !done {
+            over = w.call_out(i, k + 1 == source.insns.len() && source.end);
+        }
+        w.body.delta = w.body.next;
+    }
+    if !over {
+        w.end();
+    }
+    w.body.write_slow();
+    w.body.write_exits();
+    // The rest of a budget is for tier 0.
+    w.body.asm.land(short);
+    w.body.asm.alu_constant(Alu::Add, Width::W64, Rm::M(CORE, left_at()), n);
+    w.body.leave(leave::SIDE);
+    w.write_rest();
+    Emitted { code: w.body.asm.code, inner, links: w.links, called: w.called }
+}
+
+impl Writer<'_> {
+    /// Has the interpreter do the current instruction; gives whether the block ends with that.
+    fn call_out(&mut self, i: &Insn, last: bool) -> bool {
+        let b = &mut self.body;
+        b.stored_flags();
+        b.clobber();
+        b.now.cache = [None; 16];
+        let undone = (b.insns.len() - b.index) as i32;
+        b.put_place(b.next, undone);
+        let insn = Box::new(*i);
+        b.asm.constant(RDX, &raw const *insn as u64);
+        self.called.push(insn);
+        b.asm.constant(RCX, i.len.into());
+        b.asm.lea(Width::W64, RSP, Rm::M(RSP, -8));
+        b.call(if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) });
+        b.asm.lea(Width::W64, RSP, Rm::M(RSP, 8));
+        if last {
+            b.asm.ret();
+            return true;
+        }
+        // The helper has put RIP and the count right.
+        b.asm.test(Width::W64, Rm::R(RAX), RAX);
+        self.rets.push(b.asm.jcc(NOT_EQUAL));
+        b.put_place(-b.next, -undone);
+        false
+    }
+
+    fn end(&mut self) {
+        let b = &mut self.body;
+        let (flags, next) = (b.now.flags, i64::from(b.next));
+        b.pinned = 0;
+        let term = match b.now.term {
+            Term::Branch(V::K(k), d) => Term::Jump(if k != 0 { d } else { next }),
+            Term::Fall => Term::Jump(next),
+            other => other,
+        };
+        b.store_flags(flags);
+        match term {
+            Term::Branch(c, d) => {
+                let cond = match c {
+                    V::R(h, _) => {
+                        b.asm.test(Width::W64, Rm::R(h), h);
+                        NOT_EQUAL
+                    }
+                    _ => b.host_condition(c).unwrap_or(NOT_EQUAL),
+                };
+                let taken = b.asm.jcc(cond);
+                self.go(next);
+                self.body.asm.land(taken);
+                self.go(d);
+            }
+            Term::Indirect(to) => {
+                let h = b.reg(to);
+                b.asm.store(Width::W64, Rm::M(CORE, rip_at()), h);
+                self.search.push(b.asm.jmp());
+            }
+            Term::Jump(d) => self.go(d),
+            Term::Fall => {}
+        }
+    }
+    /// Goes to a place so far from the block's start.
+    fn go(&mut self, delta: i64) {
+        let near = (self.source.at % PAGE) as i64 + delta;
+        let small = i32::try_from(delta);
+        let b = &mut self.body;
+        match small {
+            Ok(d) => b.put_place(d, 0),
+            Err(_) => {
+                b.asm.constant(RAX, delta as u64);
+                b.asm.alu_to(Alu::Add, Width::W64, Rm::M(CORE, rip_at()), RAX);
+            }
+        }
+        let hole = b.asm.jmp();
+        match small {
+            Ok(d) if (0..PAGE as i64).contains(&near) => self.links.push((hole, d)),
+            _ => self.search.push(hole),
+        }
+    }
+
+    /// What many ways lead to.
+    fn write_rest(&mut self) {
+        let asm = &mut self.body.asm;
+        for (n, (hole, _)) in self.links.iter().enumerate() {
+            asm.land(*hole);
+            let number = self.source.link + n as u32 + 1;
+            asm.store_constant(Width::W64, Rm::M(CX, crate::native::LINK), number as i32);
+            self.search.push(asm.jmp());
+        }
+        if !self.rets.is_empty() {
+            self.rets.iter().for_each(|h| asm.land(*h));
+            asm.ret();
+        }
+        if !self.search.is_empty() {
+            self.search.iter().for_each(|h| asm.land(*h));
+            asm.jmp_to(Rm::M(CX, crate::native::SEARCH));
+        }
+    }
+}

@@ -53,11 +53,17 @@ pub struct Cx {
     flag: Ask,
     cond: Ask,
     status: Get,
+    /// The link that was not there when the last block of the baseline tier ended, counted from 1.
+    link: u64,
+    /// Code of the baseline tier that goes on at RIP, if the table knows where that is.
+    search: *const u8,
     /// Set while native code runs.
     bus: MaybeUninit<*mut dyn Bus>,
 }
 pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
+pub const LINK: i32 = offset_of!(Cx, link) as i32;
+pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
 pub const ENTER_FLOATS: usize = offset_of!(Cx, enter_floats);
 pub const FLAG: usize = offset_of!(Cx, flag);
 pub const COND: usize = offset_of!(Cx, cond);
@@ -112,6 +118,8 @@ impl Gate {
             flag,
             cond,
             status,
+            link: 0,
+            search: std::ptr::null(),
             value: [0; 2],
             floats: 0,
             jumps: jumps.as_mut_ptr(),

@@ -319,6 +319,13 @@ impl Asm {
         self.put4(0);
         Hole(self.here() - 4)
     }
+    /// To code that is there already.
+    pub fn jmp_back(&mut self, to: u32) {
+        let hole = self.jmp();
+        let distance = to as i32 - (hole.0 as i32 + 4);
+        let at = hole.0 as usize;
+        self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+    }
     pub fn jmp_to(&mut self, rm: Rm) {
         self.control(4, rm);
     }
