@@ -61,6 +61,15 @@ impl Arena {
         flush(self.write, self.run, at, code.len());
         Some(run)
     }
+    /// Changes four bytes of code, which is not running.
+    pub fn patch(&mut self, at: *const u8, to: i32) {
+        let offset = (at as usize).wrapping_sub(self.run as usize);
+        if offset <= self.used - 4 {
+            // SAFETY: the bytes are inside the mapping, as was just seen.
+            unsafe { self.write.add(offset).cast::<i32>().write_unaligned(to) };
+            flush(self.write, self.run, offset, 4);
+        }
+    }
     /// What is in the arena so far stays in it.
     pub fn keep(&mut self) {
         self.kept = self.used;

@@ -7,6 +7,7 @@
 //! One [`Engine`] serves all cores of a machine, in turn, on one thread.
 
 mod arena;
+mod baseline;
 mod block;
 mod clif;
 mod compile;
