@@ -73,6 +73,12 @@ impl Baseline {
         self.all.push(Code { outer, inner, _called: called, incoming: Vec::new() });
         Some(self.all.len() as u32 - 1)
     }
+    /// A way from this tier into a region.
+    pub fn bridge(&mut self, arena: &mut Arena, region: *const u8) -> Option<u32> {
+        let inner = arena.add(&emit::bridge(region as u64))?;
+        self.all.push(Code { outer: region, inner, _called: Vec::new(), incoming: Vec::new() });
+        Some(self.all.len() as u32 - 1)
+    }
     /// Where code is entered from outside.
     pub fn entry(&self, number: u32) -> *const u8 {
         self.all[number as usize].outer

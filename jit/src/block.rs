@@ -36,6 +36,8 @@ pub struct Block {
     pub heat: u32,
     /// Number of the region that starts here; [`NONE`] if there is none.
     pub region: u32,
+    /// Number of its code in the baseline tier; [`NONE`] if there is none.
+    pub base: u32,
     /// It is part of a region that is being compiled: no other is asked for meanwhile.
     pub pending: bool,
     /// Regions it is part of.
@@ -145,6 +147,7 @@ impl Blocks {
             end,
             heat: 0,
             region: NONE,
+            base: NONE,
             pending: false,
             users: Vec::new(),
             serial: self.serial,
@@ -174,9 +177,15 @@ impl Blocks {
         id
     }
 
-    /// Notes writes to code pages, drops the blocks whose bytes are no longer the same, and gives the numbers of their regions.
-    pub fn written(&mut self, ram: &Ram, writes: &[(u64, u32)], now: u64) -> Vec<u32> {
-        let mut regions = Vec::new();
+    /// Notes writes to code pages, drops the blocks whose bytes are no longer the same, and gives the numbers of their regions
+    /// and of their code in the baseline tier.
+    pub fn written(
+        &mut self,
+        ram: &Ram,
+        writes: &[(u64, u32)],
+        now: u64,
+    ) -> (Vec<u32>, Vec<u32>) {
+        let mut regions = Gone::default();
         let mut now_bytes = [0; PAGE as usize];
         for &(at, len) in writes {
             let page = at & !(PAGE - 1);
@@ -220,12 +229,20 @@ impl Blocks {
                 ram.clear_flags(page, CODE);
             }
         }
-        regions
+        (regions.regions, regions.bases)
     }
 }
 
-fn drop_block(b: &mut Block, index: &mut Map<(u64, u32), Id>, regions: &mut Vec<u32>) {
+/// What goes with dropped blocks.
+#[derive(Default)]
+struct Gone {
+    regions: Vec<u32>,
+    bases: Vec<u32>,
+}
+
+fn drop_block(b: &mut Block, index: &mut Map<(u64, u32), Id>, gone: &mut Gone) {
     index.remove(&(b.at, b.mode.0));
-    regions.append(&mut b.users);
-    (b.at, b.region, b.count) = (u64::MAX, NONE, 0);
+    gone.regions.append(&mut b.users);
+    gone.bases.extend((b.base != NONE).then_some(b.base));
+    (b.at, b.region, b.base, b.count) = (u64::MAX, NONE, NONE, 0);
 }

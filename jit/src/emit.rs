@@ -10,10 +10,10 @@ mod memory;
 mod sem;
 
 use crate::clif::{leave, left_at, rip_at};
-use crate::native::Cx;
+use crate::native::{self, Cx};
 use ::memory::PAGE;
-use asm::{Alu, Hole, RAX, RCX, RDX, RSP, Rm};
-use body::{Body, CORE, CX, Flags, Term, V};
+use asm::{Alu, Asm, Hole, RAX, RCX, RDX, RSP, Rm, Shift};
+use body::{Body, CORE, CX, Term, V};
 use cpu::{Insn, Mode, Width};
 pub use sem::{Meaning, table};
 use std::mem::offset_of;
@@ -45,6 +45,8 @@ pub struct Source<'a> {
     pub end: bool,
     /// The number that its first link gets.
     pub link: u32,
+    /// Its counter's.
+    pub id: u32,
 }
 
 /// Whether the host counts bits.
@@ -55,6 +57,55 @@ fn has_counts() -> bool {
         && std::is_x86_feature_detected!("bmi1");
     #[cfg(not(target_arch = "x86_64"))]
     false
+}
+
+/// The way from this tier into a region.
+pub fn bridge(region: u64) -> Vec<u8> {
+    let mut a = Asm::default();
+    a.mov(RDI, CORE);
+    a.mov(RSI, CX);
+    a.constant(RAX, region);
+    a.jmp_to(Rm::R(RAX));
+    a.code
+}
+
+/// Code that goes on at RIP: the engine's table says where the code for an address is in this mode, and the TLB whether
+/// that address still means the same memory.
+pub fn search(set: usize) -> Vec<u8> {
+    const R8: u8 = 8;
+    let mut a = Asm::default();
+    a.load(Width::W64, RAX, Rm::M(CORE, rip_at()));
+    a.mov(RCX, RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
+    a.alu(Alu::Xor, Width::W64, RCX, Rm::R(RAX));
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
+    a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
+    a.alu(Alu::Add, Width::W64, RCX, Rm::M(CX, native::JUMPS));
+    a.mov(RDX, RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
+    a.mov(RSI, RAX);
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
+    let entry = |field| Rm::X(CORE, RDX, 0, native::tlb_at(set) + field);
+    let mut no = Vec::new();
+    let mut same = |a: &mut Asm, r: u8, rm: Rm| {
+        a.alu(Alu::Cmp, Width::W64, r, rm);
+        no.push(a.jcc(NOT_EQUAL));
+    };
+    same(&mut a, RAX, Rm::M(RCX, native::JUMP_RIP));
+    same(&mut a, RSI, entry(native::TAG_EXEC));
+    a.load(Width::W64, RSI, entry(native::ADDEND));
+    a.alu(Alu::Add, Width::W64, RSI, Rm::R(RAX));
+    same(&mut a, RSI, Rm::M(RCX, native::JUMP_HOST));
+    a.load(Width::W32, R8, Rm::M(CORE, native::MODE));
+    same(&mut a, R8, Rm::M(RCX, native::JUMP_MODE));
+    a.mov(RDI, CORE);
+    a.mov(RSI, CX);
+    a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
+    no.into_iter().for_each(|h| a.land(h));
+    a.constant(RAX, leave::JUMP);
+    a.ret();
+    a.code
 }
 
 /// The writer of one block.
@@ -85,6 +136,9 @@ pub fn emit(source: &Source<'_>, table: &[Option<Meaning>]) -> Emitted {
     let n = source.insns.len() as i32;
     w.body.asm.alu_constant(Alu::Sub, Width::W64, Rm::M(CORE, left_at()), n);
     let short = w.body.asm.jcc(NEGATIVE);
+    w.body.asm.load(Width::W64, RAX, Rm::M(CX, native::HEAT));
+    let counter = 4 * (source.id as usize % native::HEATS) as i32;
+    w.body.asm.alu_constant(Alu::Add, Width::W32, Rm::M(RAX, counter), 1);
     let mut over = false;
     for (k, i) in source.insns.iter().enumerate() {
         w.body.index = k;
@@ -193,8 +247,9 @@ impl Writer<'_> {
         for (n, (hole, _)) in self.links.iter().enumerate() {
             asm.land(*hole);
             let number = self.source.link + n as u32 + 1;
-            asm.store_constant(Width::W64, Rm::M(CX, crate::native::LINK), number as i32);
-            self.search.push(asm.jmp());
+            asm.store_constant(Width::W64, Rm::M(CX, native::LINK), number as i32);
+            asm.constant(RAX, leave::JUMP);
+            asm.ret();
         }
         if !self.rets.is_empty() {
             self.rets.iter().for_each(|h| asm.land(*h));
@@ -202,7 +257,8 @@ impl Writer<'_> {
         }
         if !self.search.is_empty() {
             self.search.iter().for_each(|h| asm.land(*h));
-            asm.jmp_to(Rm::M(CX, crate::native::SEARCH));
+            let set = self.source.mode.code_set() as i32;
+            asm.jmp_to(Rm::M(CX, native::SEARCH + 8 * set));
         }
     }
 }

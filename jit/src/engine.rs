@@ -2,7 +2,7 @@
 
 use crate::block::{Blocks, Id, NONE};
 use crate::cross::Steps;
-use crate::region::{self, After, Regions};
+use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
 use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
 use memory::Ram;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Config {
     /// Executions of a block after which a region is made of it; `u32::MAX` for never.
     pub threshold: u32,
+    /// Executions of a block after which it gets code of the baseline tier; `u32::MAX` for never.
+    pub baseline: u32,
     /// Compile on a thread of its own, else at once.
     pub background: bool,
     /// Room for native code.
@@ -21,9 +23,12 @@ pub struct Config {
     pub max_region_insns: usize,
 }
 
+/// Where there is an emitter, the second execution is worth it.
+const BASELINE: u32 = if cfg!(target_arch = "x86_64") { 2 } else { u32::MAX };
+
 impl Default for Config {
     fn default() -> Self {
-        Config { threshold: 600, background: true, code_bytes: 64 << 20, max_region_insns: 120 }
+        Config { threshold: 600, baseline: BASELINE, background: true, code_bytes: 64 << 20, max_region_insns: 120 }
     }
 }
 
@@ -111,6 +116,8 @@ struct Jump {
     id: Id,
 }
 
+/// Native code that is left with fewer instructions to go than this has used up its time.
+const SAMPLE: i64 = 64;
 const JUMPS: usize = 32768;
 const CROSSINGS: usize = 1024;
 const NO_CROSSING: (u64, Mode) = (!0, Mode(0));
@@ -133,6 +140,8 @@ pub struct Engine {
     /// Exceptions end the run instead of being delivered, and this is the last.
     catch: bool,
     caught: Option<Exception>,
+    /// Native code was left because its time was over: where it was is likely to be hot.
+    sample: bool,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -159,6 +168,7 @@ impl Engine {
             count: Counters::default(),
             catch: false,
             caught: None,
+            sample: false,
         })
     }
 
@@ -222,15 +232,12 @@ impl Engine {
                 check = self.step(&mut s);
                 continue;
             };
-            let b = &self.blocks.all[id as usize];
-            let (region, hot) = (b.region, b.heat >= self.config.threshold);
-            if region < region::MAX && !std::mem::take(&mut plain) {
-                (check, plain) = self.native(&mut s, region);
+            self.look_at_heat(s.c, id);
+            if !std::mem::take(&mut plain)
+                && let Some(code) = self.code(&mut s, id)
+            {
+                (check, plain) = self.native(&mut s, code);
                 continue;
-            }
-            plain = false;
-            if hot && region == NONE && !b.pending && plan::may(s.c.mode) {
-                self.request(s.c, id);
             }
             check = self.tier0(&mut s, id);
         }
@@ -309,21 +316,22 @@ impl Engine {
     /// Executes a region and those that follow it. Gives whether events are to be looked at, and whether the block at RIP must
     /// be executed by tier 0.
     #[inline]
-    fn native(&mut self, s: &mut Interp<'_>, mut region: u32) -> (bool, bool) {
+    fn native(&mut self, s: &mut Interp<'_>, mut code: Native) -> (bool, bool) {
         let before = s.c.left;
         if !plan::far_from_hole(s.c.mode, s.c.state.rip) {
             return (false, true);
         }
         let out = loop {
-            match self.regions.run(region, s) {
+            match self.regions.run(code, s) {
                 After::Side => {
                     self.count.side_exits += 1;
+                    self.sample = s.c.left < SAMPLE;
                     break (false, true);
                 }
                 After::Jump => {
                     self.count.jumps += 1;
                     match self.region_at(s) {
-                        Some(next) => region = next,
+                        Some(next) => code = next,
                         None => break (false, false),
                     }
                 }
@@ -334,6 +342,7 @@ impl Engine {
                 }
                 After::Event => {
                     self.count.events += 1;
+                    self.sample = true;
                     break (true, false);
                 }
             }
@@ -344,33 +353,60 @@ impl Engine {
 
     /// The region at RIP, if there is one that may be entered.
     #[inline]
-    fn region_at(&mut self, s: &mut Interp<'_>) -> Option<u32> {
+    fn region_at(&mut self, s: &mut Interp<'_>) -> Option<Native> {
         let id = self.next(s)?;
-        let b = &self.blocks.all[id as usize];
-        let (region, at) = (b.region, b.at);
-        if region >= region::MAX || !plan::far_from_hole(s.c.mode, s.c.state.rip) {
+        let code = self.code(s, id)?;
+        if !plan::far_from_hole(s.c.mode, s.c.state.rip) {
             return None;
         }
-        self.regions.know(region, s, at);
-        Some(region)
+        let b = &self.blocks.all[id as usize];
+        self.regions.link(b);
+        self.regions.know(code, s, b.at);
+        Some(code)
+    }
+    /// The native code of a block: a region, or the baseline tier's, which is made if the block has earned it.
+    #[inline]
+    fn code(&mut self, s: &Interp<'_>, id: Id) -> Option<Native> {
+        let b = &self.blocks.all[id as usize];
+        if b.region < region::MAX {
+            return Some(self.regions.code(b.region));
+        }
+        if b.base == NONE && (b.heat < self.config.baseline || !plan::may(s.c.mode)) {
+            return None;
+        }
+        self.regions.base_code(&mut self.blocks, id)
     }
 
+    /// Asks for a region of a block that has earned one.
+    #[inline]
+    fn look_at_heat(&mut self, core: &Core, id: Id) {
+        let sample = std::mem::take(&mut self.sample);
+        let b = &self.blocks.all[id as usize];
+        if b.region != NONE || b.pending || b.base != NONE && !sample {
+            return;
+        }
+        if self.regions.heat(b, id) >= self.config.threshold && plan::may(core.mode) {
+            self.request(core, id);
+        }
+    }
     /// Asks for a region that starts with block `id`, which is about to run.
     #[cold]
     fn request(&mut self, core: &Core, id: Id) {
         let again = self.config.threshold / 2;
         if !self.regions.room() {
-            self.blocks.all[id as usize].heat = again;
+            self.regions.set_heat(&mut self.blocks, id, again);
             return;
         }
-        let state = match plan::plan(&self.blocks, core, id, self.config.max_region_insns) {
+        let heat = |id: Id| self.regions.heat(&self.blocks.all[id as usize], id);
+        let most = self.config.max_region_insns;
+        let state = match plan::plan(&self.blocks, core, id, most, &heat) {
             Some(p) => {
                 let parts: Vec<Id> = p.from.iter().map(|f| f.0).collect();
                 if self.regions.submit(p).is_ok() {
                     parts.into_iter().for_each(|b| self.blocks.all[b as usize].pending = true);
                     region::ASKED
                 } else {
-                    self.blocks.all[id as usize].heat = again;
+                    self.regions.set_heat(&mut self.blocks, id, again);
                     NONE
                 }
             }
@@ -480,9 +516,9 @@ impl Engine {
         let writes = self.ram.take_code_writes();
         self.count.code_writes += writes.len() as u64;
         self.crossing.fill(NO_CROSSING);
-        for region in self.blocks.written(&self.ram, &writes, now) {
-            self.regions.drop(region, &mut self.blocks);
-        }
+        let (regions, bases) = self.blocks.written(&self.ram, &writes, now);
+        regions.into_iter().for_each(|n| self.regions.drop(n, &mut self.blocks));
+        bases.into_iter().for_each(|n| self.regions.drop_base(n));
     }
 
     /// Makes the core's TLB know which pages became code while other cores ran.

@@ -56,7 +56,9 @@ pub struct Cx {
     /// The link that was not there when the last block of the baseline tier ended, counted from 1.
     link: u64,
     /// Code of the baseline tier that goes on at RIP, if the table knows where that is.
-    search: *const u8,
+    search: [*const u8; 2],
+    /// How often blocks of the baseline tier were entered, by their numbers.
+    heat: *mut u32,
     /// Set while native code runs.
     bus: MaybeUninit<*mut dyn Bus>,
 }
@@ -64,11 +66,15 @@ pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
 pub const LINK: i32 = offset_of!(Cx, link) as i32;
 pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
+pub const HEAT: i32 = offset_of!(Cx, heat) as i32;
+pub const MODE: i32 = offset_of!(Core, mode) as i32;
 pub const ENTER_FLOATS: usize = offset_of!(Cx, enter_floats);
 pub const FLAG: usize = offset_of!(Cx, flag);
 pub const COND: usize = offset_of!(Cx, cond);
 pub const STATUS: usize = offset_of!(Cx, status);
 
+/// Counters of entered blocks.
+pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
 pub const JUMP_SLOTS: usize = 16384;
 /// Log2 of the size of an entry.
@@ -99,6 +105,7 @@ type Enterer = unsafe extern "C" fn(*mut Core, *mut Cx, *const u8) -> u64;
 pub struct Gate {
     cx: Box<Cx>,
     jumps: Box<[Jump; JUMP_SLOTS]>,
+    heat: Box<[u32]>,
     enter: Option<Enterer>,
 }
 
@@ -108,6 +115,7 @@ unsafe impl Send for Gate {}
 impl Gate {
     pub fn new() -> Gate {
         let mut jumps = Box::new([NO_JUMP; JUMP_SLOTS]);
+        let mut heat = vec![0; HEATS].into_boxed_slice();
         let cx = Box::new(Cx {
             load,
             store,
@@ -119,13 +127,14 @@ impl Gate {
             cond,
             status,
             link: 0,
-            search: std::ptr::null(),
+            search: [std::ptr::null(); 2],
+            heat: heat.as_mut_ptr(),
             value: [0; 2],
             floats: 0,
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
         });
-        Gate { cx, jumps, enter: None }
+        Gate { cx, jumps, heat, enter: None }
     }
 
     /// Takes the code that enters regions.
@@ -137,6 +146,24 @@ impl Gate {
         self.enter = Some(unsafe { std::mem::transmute::<*const u8, Enterer>(at) });
     }
 
+    /// Takes the code that goes on at RIP, for a set of the TLB.
+    ///
+    /// # Safety
+    /// It must be what [`crate::emit::search`] gave for that set, and stay as long as the gate is used.
+    pub unsafe fn set_search(&mut self, set: usize, code: *const u8) {
+        self.cx.search[set & 1] = code;
+    }
+    /// The link that was missing, counted from 1.
+    pub fn take_link(&mut self) -> u64 {
+        std::mem::take(&mut self.cx.link)
+    }
+    /// How often a block was entered by the baseline tier.
+    pub fn heat(&self, id: u32) -> u32 {
+        self.heat[id as usize % HEATS]
+    }
+    pub fn set_heat(&mut self, id: u32, heat: u32) {
+        self.heat[id as usize % HEATS] = heat;
+    }
     fn slot(rip: u64) -> usize {
         (rip ^ rip >> 12) as usize % JUMP_SLOTS
     }

@@ -87,9 +87,14 @@ pub fn far_from_hole(mode: Mode, rip: u64) -> bool {
 }
 
 /// Plans the region that starts with block `head`, which is about to run.
-pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> {
+pub fn plan(
+    blocks: &Blocks,
+    core: &Core,
+    head: Id,
+    max: usize,
+    heat: &dyn Fn(Id) -> u32,
+) -> Option<Plan> {
     let (mode, base) = (core.mode, core.state.rip);
-    let h = &blocks.all[head as usize];
     let set = mode.code_set();
     let wrap = if mode.long64() { !0 } else { 0xffff_ffff };
     let first_page = base & !(PAGE - 1);
@@ -98,7 +103,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         (la.wrapping_sub(first_page) as i64) >> 12
     };
     // Choose: the hottest block next, as long as there is room.
-    let least = (h.heat / 32).max(1);
+    let least = (heat(head) / 32).max(1);
     let (mut chosen, mut room): (Vec<(i64, Id)>, usize) = (Vec::new(), max);
     let mut edge: Vec<(i64, u32)> = vec![(0, u32::MAX)];
     let find = |delta: i64| {
@@ -131,7 +136,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         for d in taken.map(|t| next + t).into_iter().chain(falls.then_some(next)) {
             let near = d.unsigned_abs() < 1 << 30;
             if let Some(id) = near.then(|| find(d)).flatten() {
-                let heat = blocks.all[id as usize].heat;
+                let heat = heat(id);
                 if heat >= least {
                     edge.push((d, heat));
                 }

@@ -7,6 +7,7 @@ pub const RAX: u8 = 0;
 pub const RCX: u8 = 1;
 pub const RDX: u8 = 2;
 pub const RSP: u8 = 4;
+pub const RBP: u8 = 5;
 
 /// A register or a place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

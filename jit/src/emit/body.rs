@@ -4,7 +4,7 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, RSP, Rm};
+use super::asm::{Alu, Asm, Hole, RBP, RSP, Rm};
 use crate::clif::{gpr_at, leave, left_at, rip_at};
 use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
 use std::mem::offset_of;
@@ -12,8 +12,8 @@ use std::mem::offset_of;
 /// The core and the context, in registers that helpers keep.
 pub const CORE: u8 = 3;
 pub const CX: u8 = 12;
-/// Registers for values.
-const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
+/// Registers for values. RBP is the frame of whoever entered.
+const POOL: u16 = !(1 << RSP | 1 << RBP | 1 << CORE | 1 << CX);
 
 /// A value: a constant, a host register with a bound, or a condition of the guest's flags as they were when there had been
 /// so many of them in this block.

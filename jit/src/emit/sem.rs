@@ -1,7 +1,7 @@
 //! The words of [`Sem`], answered with host code.
 
 use super::asm::{Alu, Count, One, RCX, Rm, Shift};
-use super::body::{Body, CORE, Flags, Term, V};
+use super::body::{Body, Flags, Term, V};
 use cpu::sem::{Big, cond_of_flags};
 use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Res, SegReg, Sem, Var, Width, flags};
 use std::convert::Infallible;
