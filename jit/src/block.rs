@@ -179,12 +179,7 @@ impl Blocks {
 
     /// Notes writes to code pages, drops the blocks whose bytes are no longer the same, and gives the numbers of their regions
     /// and of their code in the baseline tier.
-    pub fn written(
-        &mut self,
-        ram: &Ram,
-        writes: &[(u64, u32)],
-        now: u64,
-    ) -> (Vec<u32>, Vec<u32>) {
+    pub fn written(&mut self, ram: &Ram, writes: &[(u64, u32)], now: u64) -> (Vec<u32>, Vec<u32>) {
         let mut regions = Gone::default();
         let mut now_bytes = [0; PAGE as usize];
         for &(at, len) in writes {

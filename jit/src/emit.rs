@@ -59,6 +59,20 @@ fn has_counts() -> bool {
     false
 }
 
+/// The code that enters native code, in place of [`crate::clif::enter`]: it keeps what the host's convention wants kept, which
+/// this tier uses freely. `(core, cx, code) -> u64`
+pub fn enter() -> Vec<u8> {
+    const KEPT: [u8; 6] = [3, 5, 12, 13, 14, 15];
+    let mut a = Asm::default();
+    KEPT.iter().for_each(|r| a.push(*r));
+    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
+    a.call(Rm::R(RDX));
+    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+    KEPT.iter().rev().for_each(|r| a.pop(*r));
+    a.ret();
+    a.code
+}
+
 /// The way from this tier into a region.
 pub fn bridge(region: u64) -> Vec<u8> {
     let mut a = Asm::default();

@@ -28,7 +28,13 @@ const BASELINE: u32 = if cfg!(target_arch = "x86_64") { 2 } else { u32::MAX };
 
 impl Default for Config {
     fn default() -> Self {
-        Config { threshold: 600, baseline: BASELINE, background: true, code_bytes: 64 << 20, max_region_insns: 120 }
+        Config {
+            threshold: 600,
+            baseline: BASELINE,
+            background: true,
+            code_bytes: 64 << 20,
+            max_region_insns: 120,
+        }
     }
 }
 

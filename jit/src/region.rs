@@ -5,9 +5,9 @@
 use crate::arena::Arena;
 use crate::baseline::{self, Baseline};
 use crate::block::{Block, Blocks, NONE};
-use crate::emit::Source;
 use crate::clif::leave;
 use crate::compile::{Done, Worker};
+use crate::emit::Source;
 use crate::engine::{Config, JitError};
 use crate::native::Gate;
 use crate::plan::Plan;
@@ -71,6 +71,7 @@ impl Regions {
         let mut worker = None;
         if !never {
             let (w, enter) = Worker::new(config.background)?;
+            let enter = if cfg!(target_arch = "x86_64") { crate::emit::enter() } else { enter };
             worker = Some(w);
             if let Some(at) = arena.add(&enter) {
                 for set in 0..2 {
@@ -165,7 +166,8 @@ impl Regions {
         if old != baseline::NONE {
             self.drop_base(old);
         }
-        blocks.all[head.0 as usize].base = self.base.bridge(&mut self.arena, place).unwrap_or(baseline::NONE);
+        blocks.all[head.0 as usize].base =
+            self.base.bridge(&mut self.arena, place).unwrap_or(baseline::NONE);
         self.made += 1;
         self.insns += plan.insns.len() as u64;
         self.bytes += code.len() as u64;
