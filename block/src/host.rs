@@ -356,7 +356,7 @@ impl Image for HostFile {
         if !cached || within(self.len.load(Acquire), at, from.len() as u64).is_err() {
             return None;
         }
-        self.patience.spend(|| Some(self.file.write_all_at(from, at)))
+        self.patience.spend(|| self.file.write_all_at(from, at))
     }
     fn on_host(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;

@@ -91,7 +91,7 @@ pub trait Image: Send + Sync {
     fn try_read(&self, _at: u64, _into: &mut [u8]) -> Option<std::io::Result<()>> {
         None
     }
-    /// Writes if that needs no waiting; `None`: it does, or nobody knows, and what was written of it is written again.
+    /// Writes if that is not likely to need waiting; `None`: it is, or nobody knows, and nothing was written.
     fn try_write(&self, _at: u64, _from: &[u8]) -> Option<std::io::Result<()>> {
         None
     }

@@ -13,8 +13,8 @@ const PAUSE: u32 = 256;
 pub struct Patience(AtomicU32);
 
 impl Patience {
-    /// Does the work here, unless the host took long over such work lately.
-    pub fn spend<T>(&self, work: impl FnOnce() -> Option<T>) -> Option<T> {
+    /// Does the work here; `None`: it is not done, since the host took long over such work lately.
+    pub fn spend<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         if self.0.fetch_update(AcqRel, Relaxed, |n| n.checked_sub(1)).is_ok() {
             return None;
         }
@@ -23,7 +23,7 @@ impl Patience {
         if start.elapsed() > LONG {
             self.0.store(PAUSE, Release);
         }
-        done
+        Some(done)
     }
 }
 
@@ -36,10 +36,10 @@ mod test {
         let p = Patience::default();
         let slow = || {
             std::thread::sleep(2 * LONG);
-            Some(7)
+            7
         };
         assert_eq!(p.spend(slow), Some(7));
-        assert!((0..PAUSE).all(|_| p.spend(|| Some(1)).is_none()));
-        assert_eq!(p.spend(|| Some(1)), Some(1));
+        assert!((0..PAUSE).all(|_| p.spend(|| 1).is_none()));
+        assert_eq!(p.spend(|| 1), Some(1));
     }
 }

@@ -174,7 +174,6 @@ fn medium(r: &mut Random) -> Option<Medium> {
         read_only: r.below(8) == 0,
         block,
         physical: block << r.below(4),
-        discard: r.below(2) == 0,
         write_cache: r.below(2) == 0,
     })
 }

@@ -77,6 +77,10 @@ impl Driver {
     pub fn named(name: &str) -> Option<&'static Driver> {
         all().find(|d| d.name == name)
     }
+    /// The same; an error in QEMU's words if there is none.
+    pub fn find(name: &str) -> Result<&'static Driver, String> {
+        Driver::named(name).ok_or_else(|| format!("'{name}' is not a valid device model name"))
+    }
     /// What kind of bus it stands on, as `-device help` says.
     pub fn bus(&self) -> &'static str {
         match self.home {

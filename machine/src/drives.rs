@@ -419,7 +419,6 @@ impl Drive {
             read_only: info.read_only,
             block: 512,
             physical: 512,
-            discard: info.discard,
             write_cache: disk.write_cache,
         })
     }

@@ -134,9 +134,8 @@ pub(crate) fn make(
     spec: &DeviceSpec,
     env: &mut Env<'_>,
 ) -> Result<Made, String> {
-    let Some(driver @ Driver { home: Home::Pci(make), .. }) = Driver::named(spec.driver) else {
-        return Err(format!("'{}' is not a valid device model name", spec.driver));
-    };
+    let driver = Driver::find(spec.driver)?;
+    let Home::Pci(make) = &driver.home else { return Err(cold(driver.name)) };
     let mut props = spec.props.clone();
     // In a slot of PCI Express there is no room for the ports of legacy virtio.
     let auto = matches!(props.get("disable-legacy"), None | Some(Value::Auto));
@@ -186,13 +185,10 @@ impl Machine {
             return Err(format!("Duplicate device ID '{id}'"));
         }
         let pci = self.board.pci;
-        match Driver::named(spec.driver).map(|d| d.home) {
-            None => return Err(format!("'{}' is not a valid device model name", spec.driver)),
-            Some(Home::Isa(_)) => return Err(not_hot("isa.0")),
-            Some(Home::Behind(bus)) => {
-                return Err(not_hot(spec.props.text("bus").unwrap_or(bus)));
-            }
-            Some(Home::Pci(_)) => {}
+        match Driver::find(spec.driver)?.home {
+            Home::Isa(_) => return Err(not_hot("isa.0")),
+            Home::Behind(bus) => return Err(not_hot(spec.props.text("bus").unwrap_or(bus))),
+            Home::Pci(_) => {}
         }
         let (seat, made) = self.make(&spec)?;
         let Made { function, drives, backends } = made;

@@ -83,3 +83,15 @@ fn what_cannot_be_opened_is_told_in_words() {
     let none = Access { no_lock: true, ..access("writeback") };
     assert!(HostFile::open(&path, none).is_ok());
 }
+
+#[test]
+fn only_what_is_aligned_goes_to_the_host_as_it_is() {
+    for len in [1, 512, 4096, 70_001] {
+        let b = Buffer::zeroed(len);
+        assert!(fits(8192, &b[..len & !511], 512, 4096));
+    }
+    let b = Buffer::zeroed(1024);
+    assert!(!fits(100, &b, 512, 512));
+    assert!(!fits(0, &b[1..513], 512, 512));
+    assert!(!fits(0, &b[..100], 512, 1));
+}

@@ -61,8 +61,6 @@ pub struct Medium {
     /// Bytes of a logical and of a physical block, powers of two.
     pub block: u32,
     pub physical: u32,
-    /// Discarding gives space back.
-    pub discard: bool,
     /// Writes may be lost until a flush.
     pub write_cache: bool,
 }

@@ -20,7 +20,7 @@ fn make() -> Ahci {
 fn tell_media(d: &mut Ahci, b: &mut Bench) {
     let medium = |len, block| {
         let (physical, read_only) = (block, block == 2048);
-        Some(Medium { len, read_only, block, physical, discard: true, write_cache: true })
+        Some(Medium { len, read_only, block, physical, write_cache: true })
     };
     d.input(Input::Medium { unit: 0, medium: medium(DISK, 512) }, b);
     d.input(Input::Medium { unit: 1, medium: medium(1 << 20, 2048) }, b);

@@ -123,14 +123,8 @@ fn a_loaded_chip_gives_its_drive_everything() {
     let (mut e, _) = chip(false);
     e.load(&saved).unwrap();
     assert_eq!(e.save(), saved);
-    let medium = Medium {
-        len: LEN,
-        read_only: false,
-        block: 512,
-        physical: 512,
-        discard: false,
-        write_cache: false,
-    };
+    let medium =
+        Medium { len: LEN, read_only: false, block: 512, physical: 512, write_cache: false };
     e.input(Input::Medium { unit: 0, medium: Some(medium) }, &mut b);
     assert_eq!(written(&mut b).len(), 4);
     let far = State { unsaved: vec![4], ..State::default() };

@@ -11,14 +11,7 @@ struct Board {
 }
 
 fn medium(len: u64, block: u32) -> Medium {
-    Medium {
-        len,
-        read_only: block == 2048,
-        block,
-        physical: block,
-        discard: false,
-        write_cache: true,
-    }
+    Medium { len, read_only: block == 2048, block, physical: block, write_cache: true }
 }
 fn make() -> Piix3Ide {
     Piix3Ide::new([Some(DriveConfig::disk()), None, Some(DriveConfig::cd()), None])

@@ -81,14 +81,7 @@ fn step<D: VirtioDevice>(g: &mut Guest<D>, r: &Random, make: fn() -> D) {
         13 if r.one_in(10) => {
             let (block, physical) = (512 << r.below(4), r.below(5000) as u32);
             let len = r.below(100_000);
-            let medium = Medium {
-                len,
-                read_only: r.one_in(3),
-                block,
-                physical,
-                discard: true,
-                write_cache: true,
-            };
+            let medium = Medium { len, read_only: r.one_in(3), block, physical, write_cache: true };
             g.input(Input::Medium { unit: 0, medium: Some(medium) });
         }
         14 if r.one_in(10) => g.move_to(make(), PciOptions::default()),

@@ -19,20 +19,25 @@ pub struct StateHash {
     pub hash: u128,
 }
 
+/// Connects, as soon as the emulator listens.
+pub(crate) fn connect(path: &Path) -> Result<UnixStream> {
+    let mut tries = 0;
+    loop {
+        match UnixStream::connect(path) {
+            Ok(socket) => return Ok(socket),
+            Err(e) if tries == 200 => {
+                return Err(e).with_context(|| format!("connecting to {}", path.display()));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+        tries += 1;
+    }
+}
+
 impl Monitor {
     /// Connects, as soon as the emulator listens.
     pub fn open(path: &Path) -> Result<Monitor> {
-        let mut tries = 0;
-        let socket = loop {
-            match UnixStream::connect(path) {
-                Ok(socket) => break socket,
-                Err(e) if tries == 200 => {
-                    return Err(e).with_context(|| format!("connecting to {}", path.display()));
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
-            }
-            tries += 1;
-        };
+        let socket = connect(path)?;
         socket.set_read_timeout(Some(Duration::from_secs(120)))?;
         let mut monitor = Monitor { socket };
         monitor.until_prompt()?;

@@ -1,6 +1,7 @@
 //! The monitor for programs (QMP), on a socket.
 
 use crate::machine::now;
+use crate::monitor::connect;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -20,17 +21,7 @@ pub struct Qmp {
 impl Qmp {
     /// Connects, as soon as the emulator listens, and says hello.
     pub fn open(path: &Path) -> Result<Qmp> {
-        let mut tries = 0;
-        let socket = loop {
-            match UnixStream::connect(path) {
-                Ok(socket) => break socket,
-                Err(e) if tries == 200 => {
-                    return Err(e).with_context(|| format!("connecting to {}", path.display()));
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
-            }
-            tries += 1;
-        };
+        let socket = connect(path)?;
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let (socket, events) = (BufReader::new(socket), VecDeque::new());
         let mut qmp = Qmp { socket, events, line: Vec::new() };

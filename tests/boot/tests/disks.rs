@@ -116,12 +116,17 @@ pub fn path(p: &Path) -> &str {
     p.to_str().unwrap_or_default()
 }
 
-/// A machine with one drive.
-fn machine(bus: &Bus, drive: &str) -> Result<Machine> {
+/// A machine that boots Linux with the drivers, and its shell on the serial line.
+pub fn linux(machine: Machine) -> Result<Machine> {
     let files = files()?;
-    let drive = format!("{drive},{}", bus.interface);
-    let machine = Machine::new(bus.board)?.args(["-m", "256", "-no-reboot", "-drive", &drive]);
+    let machine = machine.args(["-m", "256", "-no-reboot"]);
     Ok(machine.kernel(&files.kernel).initrd(&files.initrd).append("console=ttyS0 panic=-1 quiet"))
+}
+
+/// The same with one drive.
+fn machine(bus: &Bus, drive: &str) -> Result<Machine> {
+    let drive = format!("{drive},{}", bus.interface);
+    linux(Machine::new(bus.board)?.args(["-drive", &drive]))
 }
 
 pub fn shell(running: &mut Running) -> Result<()> {
@@ -180,11 +185,9 @@ fn nine(mode: &Mode, end: &str) -> Result<()> {
     let traced = ["strace", "-f", "-qq", "-e", "trace=openat,fdatasync,fsync", "-o", path(&trace)];
     let mut words: Vec<String> = traced.map(str::to_owned).to_vec();
     words.extend(place::reprise()?.iter().cloned());
-    let files = files()?;
     let drive = format!("{drive},if=virtio");
-    let machine = Machine::of(&words, "q35").args(["-m", "256", "-no-reboot", "-drive", &drive]);
-    let machine = machine.kernel(&files.kernel).initrd(&files.initrd);
-    let mut running = machine.append("console=ttyS0 panic=-1 quiet").boot_with_monitor()?;
+    let machine = linux(Machine::of(&words, "q35").args(["-drive", &drive]))?;
+    let mut running = machine.boot_with_monitor()?;
     shell(&mut running)?;
     let before = syncs(&trace)?;
     let write = "dd if=/tmp/s of=/dev/vda bs=512 count=1 oflag=direct conv=notrunc";
@@ -227,15 +230,13 @@ fn saved(board: &str) -> Result<()> {
     let state = dir.file("state");
     let interfaces = ["ide", "virtio"];
     let machine = |copy: &str| {
-        let files = files()?;
-        let mut machine = Machine::new(board)?.args(["-m", "256", "-no-reboot"]);
+        let mut machine = linux(Machine::new(board)?)?;
         for interface in interfaces {
             let file = dir.file(&format!("{interface}{copy}"));
             let drive = format!("if={interface},format=raw,file={}", file.display());
             machine = machine.args(["-drive", &drive]);
         }
-        let machine = machine.kernel(&files.kernel).initrd(&files.initrd);
-        Ok::<_, anyhow::Error>(machine.append("console=ttyS0 panic=-1 quiet"))
+        Ok::<_, anyhow::Error>(machine)
     };
     for interface in interfaces {
         std::fs::write(dir.file(interface), contents())?;
@@ -285,7 +286,6 @@ fn stop() -> Result<()> {
     let dir = Folder::new()?;
     let image = dir.file("image");
     std::fs::write(&image, contents())?;
-    let files = files()?;
     let node = format!(
         "driver=raw,node-name=d,file.driver=blkdebug,file.image.driver=file,file.image.filename={},\
          file.inject-error.0.event=write_aio,file.inject-error.0.errno=5,\
@@ -293,10 +293,8 @@ fn stop() -> Result<()> {
         image.display()
     );
     let device = "virtio-blk-pci,drive=d,werror=stop,rerror=stop";
-    let machine = Machine::new("q35")?.args(["-m", "256", "-no-reboot"]);
-    let machine = machine.args(["-blockdev", &node, "-device", device]);
-    let machine = machine.kernel(&files.kernel).initrd(&files.initrd);
-    let mut running = machine.append("console=ttyS0 panic=-1 quiet").boot_with_monitor()?;
+    let machine = linux(Machine::new("q35")?.args(["-blockdev", &node, "-device", device]))?;
+    let mut running = machine.boot_with_monitor()?;
     shell(&mut running)?;
     running.send("dd if=/dev/vda of=/dev/vda bs=1M count=2 seek=2 oflag=direct; echo made $?\n")?;
     let mut monitor = running.monitor()?;

@@ -3,7 +3,7 @@
 //!
 //! One boot has a disk for each policy on each of the board's controllers, and each disk has the same faults.
 
-use crate::disks::{Folder, files, path, say, shell, tool};
+use crate::disks::{Folder, linux, path, say, shell, tool};
 use crate::seconds;
 use anyhow::{Context, Result, ensure};
 use boot_tests::debian::PROMPT;
@@ -225,9 +225,7 @@ fn io_status(qmp: &mut Qmp, device: &str) -> Result<String> {
 }
 
 fn machine(board: &str) -> Result<Machine> {
-    let files = files()?;
-    let machine = Machine::new(board)?.args(["-m", "256", "-no-reboot", "-nodefaults"]);
-    Ok(machine.kernel(&files.kernel).initrd(&files.initrd).append("console=ttyS0 panic=-1 quiet"))
+    linux(Machine::new(board)?.args(["-nodefaults"]))
 }
 
 fn policies(board: &str, buses: [&'static Bus; 2]) -> Result<()> {

@@ -6,14 +6,13 @@
 
 use super::Target;
 use super::drivers::{Found, Mad};
-use super::ports::{PATIENCE, Pair, act, report, rest, same};
+use super::ports::{Pair, both, rest, same};
 use super::rack::{self, Brittle};
 use super::script::{Script, Step};
 use crate::rng::Rng;
 use device::Width::*;
 use machine::config::Chipset;
 use std::sync::Arc;
-use std::time::Instant;
 
 pub struct Devices {
     pairs: Vec<(Pair, Vec<Arc<Brittle>>)>,
@@ -39,13 +38,11 @@ impl Devices {
 
     /// Puts a pair back to its beginning. Where functions came or went, it is made anew.
     fn renew(&mut self, n: usize) -> Result<(), String> {
-        let (p, images) = &mut self.pairs[n];
+        let p = &mut self.pairs[n].0;
         let loads = |m: &mut machine::Machine| m.load(&mut &p.fresh[..]).is_ok();
         if !loads(&mut p.machine) || !loads(&mut p.twin) {
             let q35 = p.q35;
             self.pairs[n] = pair(q35)?;
-        } else {
-            images.iter().for_each(|i| i.fill());
         }
         let (p, images) = &mut self.pairs[n];
         images.iter().for_each(|i| i.fill());
@@ -108,21 +105,6 @@ impl Target for Devices {
              anew, disks were asked {asked} times, and {failed} times in vain"
         )
     }
-}
-
-/// Does a step on both machines; gives what both saw.
-fn both(pair: &mut Pair, trail: &mut Vec<Step>, step: Step) -> Result<u64, String> {
-    let start = Instant::now();
-    let ours = act(&mut pair.machine, &step);
-    if start.elapsed() > PATIENCE {
-        return Err(format!("{step:x?} took {:?}", start.elapsed()));
-    }
-    let other = act(&mut pair.twin, &step);
-    trail.push(step);
-    if ours != other {
-        return Err(report(pair, trail, &format!("{ours:#x}, but {other:#x} in the twin")));
-    }
-    Ok(ours)
 }
 
 /// Reads and writes of configuration space, by ports.

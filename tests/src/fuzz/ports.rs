@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const RAM: u64 = 4 << 20;
 /// No step takes this long, even on a busy host.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A machine, its twin, and what they are as after power-on.
 pub(super) struct Pair {
@@ -87,23 +87,11 @@ impl Ports {
             script.next(&mut todo);
             for step in todo.drain(..) {
                 self.steps += 1;
-                let start = Instant::now();
-                let ours = act(&mut pair.machine, &step);
-                if start.elapsed() > PATIENCE {
-                    return Err(format!("{step:x?} took {:?}", start.elapsed()));
-                }
-                let other = act(&mut pair.twin, &step);
-                self.taken += u64::from(ours != 0 && matches!(step, Step::Acknowledge));
-                trail.push(step);
+                let taking = matches!(step, Step::Acknowledge);
+                let seen = both(pair, &mut trail, step)?;
+                self.taken += u64::from(taking && seen != 0);
                 if every == 1 {
                     same(pair, &trail)?;
-                }
-                if ours != other {
-                    return Err(report(
-                        pair,
-                        &trail,
-                        &format!("{ours:#x}, but {other:#x} in the twin"),
-                    ));
                 }
             }
             if n % every == every - 1 {
@@ -113,6 +101,21 @@ impl Ports {
         }
         same(pair, &trail)
     }
+}
+
+/// Does a step on both machines; gives what both saw.
+pub(super) fn both(pair: &mut Pair, trail: &mut Vec<Step>, step: Step) -> Result<u64, String> {
+    let start = Instant::now();
+    let ours = act(&mut pair.machine, &step);
+    if start.elapsed() > PATIENCE {
+        return Err(format!("{step:x?} took {:?}", start.elapsed()));
+    }
+    let other = act(&mut pair.twin, &step);
+    trail.push(step);
+    if ours != other {
+        return Err(report(pair, trail, &format!("{ours:#x}, but {other:#x} in the twin")));
+    }
+    Ok(ours)
 }
 
 /// Saves the machine; its twin has done the same and must save the same, and again after loading.
@@ -133,7 +136,7 @@ pub(super) fn same(pair: &mut Pair, trail: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn report(pair: &mut Pair, trail: &[Step], what: &str) -> String {
+fn report(pair: &mut Pair, trail: &[Step], what: &str) -> String {
     let mut out = format!("{} steps, the last ones:\n", trail.len());
     for step in &trail[trail.len().saturating_sub(12)..] {
         out += &format!("  {step:x?}\n");
@@ -163,7 +166,7 @@ pub(super) fn rest(m: &mut Machine) {
 }
 
 /// Does a step. Gives what the guest sees of it.
-pub(super) fn act(m: &mut Machine, step: &Step) -> u64 {
+fn act(m: &mut Machine, step: &Step) -> u64 {
     let seen = match step {
         Step::PortRead(at, w) => m.with_core(0, |s| s.bus.port_read(s.c.retired(), *at, *w)),
         Step::PortWrite(at, w, v) => {

@@ -13,9 +13,7 @@ impl Vm {
     pub fn device_add(&mut self, said: &[(String, String)]) -> Result<(), String> {
         let driver = said.iter().find(|s| s.0 == "driver").filter(|s| !s.1.is_empty());
         let driver = &driver.ok_or("Parameter 'driver' is missing")?.1;
-        let Some(row) = Driver::named(driver) else {
-            return Err(format!("'{driver}' is not a valid device model name"));
-        };
+        let row = Driver::find(driver)?;
         let known =
             |key: &str| matches!(key, "driver" | "id") || row.all_props().any(|p| p.name == key);
         if let Some((key, _)) = said.iter().find(|s| !known(&s.0)) {

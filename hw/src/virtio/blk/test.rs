@@ -12,7 +12,7 @@ fn config() -> BlkConfig {
 }
 fn medium(len: u64) -> Medium {
     let (block, physical) = (512, 512);
-    Medium { len, read_only: false, block, physical, discard: true, write_cache: true }
+    Medium { len, read_only: false, block, physical, write_cache: true }
 }
 fn guest_of(config: BlkConfig, medium: Medium) -> Guest<Blk> {
     let mut g = Guest::new(Blk::new(config), PciOptions::default());
