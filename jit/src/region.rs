@@ -7,11 +7,11 @@ use crate::baseline::{self, Baseline};
 use crate::block::{Block, Blocks, NONE};
 use crate::clif::leave;
 use crate::compile::{Done, Worker};
-use crate::emit::Source;
+use crate::emit::{self, Source};
 use crate::engine::{Config, JitError};
 use crate::native::Gate;
 use crate::plan::Plan;
-use cpu::{Insn, Interp, Mode};
+use cpu::{Insn, Interp};
 
 /// Numbers in [`crate::block::Block::region`] from here on are none.
 pub const MAX: u32 = u32::MAX - 8;
@@ -39,7 +39,6 @@ struct Region {
     code: *const u8,
     /// What the code has pointers to.
     _insns: Vec<Insn>,
-    mode: Mode,
     /// The block it starts with.
     head: (u32, u64),
     alive: bool,
@@ -65,25 +64,26 @@ pub struct Regions {
 
 impl Regions {
     pub fn new(config: &Config) -> Result<Regions, JitError> {
-        let never = config.threshold == u32::MAX;
-        let mut arena = Arena::new(if never { 0 } else { config.code_bytes })?;
+        let emits = cfg!(target_arch = "x86_64") && config.baseline != u32::MAX;
+        let compiles = config.threshold != u32::MAX;
+        let mut arena = Arena::new(if emits || compiles { config.code_bytes } else { 0 })?;
         let mut gate = Gate::new();
         let mut worker = None;
-        if !never {
-            let (w, enter) = Worker::new(config.background)?;
-            let enter = if cfg!(target_arch = "x86_64") { crate::emit::enter() } else { enter };
-            worker = Some(w);
-            if let Some(at) = arena.add(&enter) {
-                for set in 0..2 {
-                    if let Some(at) = arena.add(&crate::emit::search(set)) {
-                        // SAFETY: it was made for this, and is kept.
-                        unsafe { gate.set_search(set, at) };
-                    }
+        let mut enter = cfg!(target_arch = "x86_64").then(emit::enter);
+        if compiles {
+            let (w, code) = Worker::new(config.background)?;
+            (worker, enter) = (Some(w), enter.or(Some(code)));
+        }
+        if let Some(at) = enter.and_then(|code| arena.add(&code)) {
+            for set in 0..2 {
+                if let Some(at) = arena.add(&emit::search(set)) {
+                    // SAFETY: it was made for this, and is kept.
+                    unsafe { gate.set_search(set, at) };
                 }
-                arena.keep();
-                // SAFETY: it was made for this, and is kept.
-                unsafe { gate.open(at) };
             }
+            arena.keep();
+            // SAFETY: it was made for this, and is kept.
+            unsafe { gate.open(at) };
         }
         Ok(Regions {
             all: Vec::new(),
@@ -174,7 +174,6 @@ impl Regions {
         self.all.push(Region {
             code: place,
             _insns: plan.insns,
-            mode: plan.mode,
             head,
             alive: true,
         });
