@@ -17,7 +17,7 @@ struct Code {
     outer: *const u8,
     inner: *const u8,
     /// What the code has pointers to.
-    _called: Vec<Box<Insn>>,
+    _insns: Option<Box<[Insn]>>,
     /// Links that lead here, by their numbers.
     incoming: Vec<u32>,
 }
@@ -55,9 +55,9 @@ impl Baseline {
     }
 
     /// Makes a block's code; `None`: there is no room.
-    pub fn make(&mut self, arena: &mut Arena, source: &mut Source<'_>) -> Option<u32> {
+    pub fn make(&mut self, arena: &mut Arena, mut source: Source) -> Option<u32> {
         source.link = self.links.len() as u32;
-        let Emitted { code, inner, links, called } = emit::emit(source, &self.table);
+        let Emitted { code, inner, links, calls } = emit::emit(&source, &self.table);
         let outer = arena.add(&code)?;
         for (hole, delta) in links {
             let (at, bytes) = (hole.0 as usize, &code[hole.0 as usize..][..4]);
@@ -70,13 +70,18 @@ impl Baseline {
         }
         (self.made, self.bytes) = (self.made + 1, self.bytes + code.len() as u64);
         let inner = outer.wrapping_add(inner as usize);
-        self.all.push(Code { outer, inner, _called: called, incoming: Vec::new() });
+        self.all.push(Code {
+            outer,
+            inner,
+            _insns: calls.then_some(source.insns),
+            incoming: Vec::new(),
+        });
         Some(self.all.len() as u32 - 1)
     }
     /// A way from this tier into a region.
     pub fn bridge(&mut self, arena: &mut Arena, region: *const u8) -> Option<u32> {
         let inner = arena.add(&emit::bridge(region as u64))?;
-        self.all.push(Code { outer: region, inner, _called: Vec::new(), incoming: Vec::new() });
+        self.all.push(Code { outer: region, inner, _insns: None, incoming: Vec::new() });
         Some(self.all.len() as u32 - 1)
     }
     /// Where code is entered from outside.

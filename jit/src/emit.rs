@@ -31,16 +31,18 @@ pub struct Emitted {
     /// Jumps to places in the same page, by their distance from the block's start: they first lead to where the engine is
     /// told of them.
     pub links: Vec<(Hole, i32)>,
-    /// Instructions that the code has pointers to.
-    pub called: Vec<Box<Insn>>,
+    /// The code has pointers to the block's instructions.
+    pub calls: bool,
 }
 
 /// A block that is to be emitted.
-pub struct Source<'a> {
-    pub insns: &'a [Insn],
+pub struct Source {
+    pub insns: Box<[Insn]>,
     pub mode: Mode,
     /// RAM offset of its first byte.
     pub at: u64,
+    /// The host's address of the page that its only instruction goes on in.
+    pub second: Option<u64>,
     /// After its last instruction the engine has to look what is due.
     pub end: bool,
     /// The number that its first link gets.
@@ -125,28 +127,34 @@ pub fn search(set: usize) -> Vec<u8> {
 /// The writer of one block.
 struct Writer<'a> {
     body: Body<'a>,
-    source: &'a Source<'a>,
+    source: &'a Source,
     links: Vec<(Hole, i32)>,
-    called: Vec<Box<Insn>>,
+    calls: bool,
     /// Jumps to the code that finds the next block.
     search: Vec<Hole>,
     /// Jumps to a return.
     rets: Vec<Hole>,
+    /// Jumps to where the block is left to tier 0.
+    others: Vec<Hole>,
 }
 
 /// Emits a block. `table`: see [`table`].
-pub fn emit(source: &Source<'_>, table: &[Option<Meaning>]) -> Emitted {
+pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
-        body: Body::new(source.insns, source.mode),
+        body: Body::new(&source.insns, source.mode),
         source,
         links: Vec::new(),
-        called: Vec::new(),
+        calls: false,
         search: Vec::new(),
         rets: Vec::new(),
+        others: Vec::new(),
     };
     w.body.asm.mov(CORE, RDI);
     w.body.asm.mov(CX, RSI);
     let inner = w.body.asm.here();
+    if let Some(second) = source.second {
+        w.check_second(second);
+    }
     let n = source.insns.len() as i32;
     w.body.asm.alu_constant(Alu::Sub, Width::W64, Rm::M(CORE, left_at()), n);
     let short = w.body.asm.jcc(NEGATIVE);
@@ -171,12 +179,31 @@ pub fn emit(source: &Source<'_>, table: &[Option<Meaning>]) -> Emitted {
     // The rest of a budget is for tier 0.
     w.body.asm.land(short);
     w.body.asm.alu_constant(Alu::Add, Width::W64, Rm::M(CORE, left_at()), n);
+    std::mem::take(&mut w.others).into_iter().for_each(|h| w.body.asm.land(h));
     w.body.leave(leave::SIDE);
     w.write_rest();
-    Emitted { code: w.body.asm.code, inner, links: w.links, called: w.called }
+    Emitted { code: w.body.asm.code, inner, links: w.links, calls: w.calls }
 }
 
 impl Writer<'_> {
+    /// Leaves the block to tier 0 unless the next page is at this address of the host's.
+    fn check_second(&mut self, host: u64) {
+        let a = &mut self.body.asm;
+        let set = native::tlb_at(self.source.mode.code_set());
+        a.load(Width::W64, RAX, Rm::M(CORE, rip_at()));
+        a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
+        a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
+        a.mov(RDX, RAX);
+        a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
+        a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
+        a.alu(Alu::Cmp, Width::W64, RAX, Rm::X(CORE, RDX, 0, set + native::TAG_EXEC));
+        let other = a.jcc(NOT_EQUAL);
+        a.alu(Alu::Add, Width::W64, RAX, Rm::X(CORE, RDX, 0, set + native::ADDEND));
+        a.constant(RCX, host);
+        a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RCX));
+        self.others.extend([other, a.jcc(NOT_EQUAL)]);
+    }
+
     /// Has the interpreter do the current instruction; gives whether the block ends with that.
     fn call_out(&mut self, i: &Insn, last: bool) -> bool {
         let b = &mut self.body;
@@ -185,9 +212,8 @@ impl Writer<'_> {
         b.now.cache = [None; 16];
         let undone = (b.insns.len() - b.index) as i32;
         b.put_place(b.next, undone);
-        let insn = Box::new(*i);
-        b.asm.constant(RDX, &raw const *insn as u64);
-        self.called.push(insn);
+        b.asm.constant(RDX, &raw const *i as u64);
+        self.calls = true;
         b.asm.constant(RCX, i.len.into());
         b.asm.lea(Width::W64, RSP, Rm::M(RSP, -8));
         b.call(if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) });

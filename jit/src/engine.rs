@@ -1,6 +1,6 @@
 //! The run loop: blocks one after the other, events between them.
 
-use crate::block::{Blocks, Id, NONE};
+use crate::block::{Block, Blocks, Id, NONE};
 use crate::cross::Steps;
 use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
@@ -124,9 +124,9 @@ struct Jump {
 
 /// Native code that is left with fewer instructions to go than this has used up its time.
 const SAMPLE: i64 = 64;
-const JUMPS: usize = 32768;
-const CROSSINGS: usize = 1024;
-const NO_CROSSING: (u64, Mode) = (!0, Mode(0));
+const JUMPS: usize = 65536;
+const ODD: usize = 1024;
+const NOT_ODD: (u64, Mode) = (!0, Mode(0));
 const NO_JUMP: Jump = Jump { rip: !0, at: !0, mode: Mode(0), id: NONE };
 
 /// Runs the cores of one machine, in turn.
@@ -137,9 +137,9 @@ pub struct Engine {
     steps: Steps,
     regions: Regions,
     jumps: Box<[Jump; JUMPS]>,
-    /// Places, with their modes, where an instruction was found to cross its page. If that is no longer so, it is executed
-    /// one at a time for nothing until code is written somewhere.
-    crossing: Box<[(u64, Mode); CROSSINGS]>,
+    /// Places, with their modes, where no instruction was found. If that is no longer so, it is executed one at a time for
+    /// nothing until code is written somewhere.
+    odd: Box<[(u64, Mode); ODD]>,
     /// How far each core's TLB follows [`Blocks::protected`].
     seen: Vec<usize>,
     count: Counters,
@@ -156,6 +156,16 @@ fn within(core: &Core, bytes: u16) -> bool {
     core.mode.long64() || core.state.rip + bytes as u64 - 1 <= core.state.seg[1].limit as u64
 }
 
+/// The linear address of the page behind that of `la`.
+fn next_page(la: u64) -> u64 {
+    (la | (memory::PAGE - 1)).wrapping_add(1)
+}
+/// Whether a block at a linear address goes on where it did when it was decoded.
+#[inline(always)]
+fn goes_on(core: &Core, la: u64, b: &Block) -> bool {
+    !b.crosses() || core.tlb.exec(core.mode.code_set(), next_page(la)) == Some(b.second)
+}
+
 fn slot(rip: u64) -> usize {
     (rip ^ rip >> 12) as usize % JUMPS
 }
@@ -169,7 +179,7 @@ impl Engine {
             steps: Steps::new(),
             regions: Regions::new(&config)?,
             jumps: Box::new([NO_JUMP; JUMPS]),
-            crossing: Box::new([NO_CROSSING; CROSSINGS]),
+            odd: Box::new([NOT_ODD; ODD]),
             seen: Vec::new(),
             count: Counters::default(),
             catch: false,
@@ -183,7 +193,7 @@ impl Engine {
         self.blocks.clear(&self.ram);
         self.regions.clear();
         self.jumps.fill(NO_JUMP);
-        self.crossing.fill(NO_CROSSING);
+        self.odd.fill(NOT_ODD);
         self.count.flushes += 1;
     }
 
@@ -240,7 +250,7 @@ impl Engine {
             };
             self.look_at_heat(s.c, id);
             if !std::mem::take(&mut plain)
-                && let Some(code) = self.code(&mut s, id)
+                && let Some(code) = self.code(&s, id)
             {
                 (check, plain) = self.native(&mut s, code);
                 continue;
@@ -380,7 +390,7 @@ impl Engine {
         if b.base == NONE && (b.heat < self.config.baseline || !plan::may(s.c.mode)) {
             return None;
         }
-        self.regions.base_code(&mut self.blocks, id)
+        self.regions.base_code(&mut self.blocks, id, s.c.tlb.ram().base() as u64)
     }
 
     /// Asks for a region of a block that has earned one.
@@ -457,12 +467,13 @@ impl Engine {
         let at = s.c.tlb.exec(mode.code_set(), la);
         if j.rip == rip && j.mode == mode && at == Some(j.at) {
             let b = &self.blocks.all[j.id as usize];
-            if b.at == j.at && b.mode == mode && within(s.c, b.bytes) {
+            if b.at == j.at && b.mode == mode && within(s.c, b.bytes) && goes_on(s.c, la, b) {
                 return Some(j.id);
             }
         }
         let id = self.find(s, la, at)?;
-        within(s.c, self.blocks.all[id as usize].bytes).then_some(id)
+        let b = &self.blocks.all[id as usize];
+        (within(s.c, b.bytes) && goes_on(s.c, la, b)).then_some(id)
     }
 
     #[cold]
@@ -481,15 +492,24 @@ impl Engine {
         let id = match self.blocks.find(at, mode) {
             Some(id) => id,
             None => {
-                let crossing = (at ^ at >> 12) as usize % CROSSINGS;
-                if self.crossing[crossing] == (at, mode) || self.blocks.shunned(at, s.c.retired()) {
+                let odd = (at ^ at >> 12) as usize % ODD;
+                if self.odd[odd] == (at, mode) || self.blocks.shunned(at, s.c.retired()) {
                     return None;
                 }
                 if self.blocks.full() {
                     self.flush();
                 }
-                let Some(id) = decode::block(&mut self.blocks, s.c, at) else {
-                    self.crossing[crossing] = (at, mode);
+                let mut id = decode::block(&mut self.blocks, s.c, at);
+                if id.is_none() {
+                    // Executed one at a time, it gets its second page into the TLB.
+                    let second = s.c.tlb.exec(mode.code_set(), next_page(la))?;
+                    if self.blocks.shunned(second, s.c.retired()) {
+                        return None;
+                    }
+                    id = decode::across(&mut self.blocks, s.c, at, second);
+                }
+                let Some(id) = id else {
+                    self.odd[odd] = (at, mode);
                     return None;
                 };
                 self.count.decoded += 1;
@@ -521,7 +541,7 @@ impl Engine {
     fn code_written(&mut self, now: u64) {
         let writes = self.ram.take_code_writes();
         self.count.code_writes += writes.len() as u64;
-        self.crossing.fill(NO_CROSSING);
+        self.odd.fill(NOT_ODD);
         let (regions, bases) = self.blocks.written(&self.ram, &writes, now);
         regions.into_iter().for_each(|n| self.regions.drop(n, &mut self.blocks));
         bases.into_iter().for_each(|n| self.regions.drop_base(n));

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::clif::leave;
+use crate::hash::Map;
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
 use memory::{PAGE, TLB_SIZE, Tlb, TlbEntry};
@@ -76,7 +77,7 @@ pub const STATUS: usize = offset_of!(Cx, status);
 /// Counters of entered blocks.
 pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
-pub const JUMP_SLOTS: usize = 16384;
+pub const JUMP_SLOTS: usize = 65536;
 /// Log2 of the size of an entry.
 pub const JUMP_BITS: i64 = 5;
 const _: () = assert!(size_of::<Jump>() == 1 << JUMP_BITS);
@@ -106,6 +107,8 @@ pub struct Gate {
     cx: Box<Cx>,
     jumps: Box<[Jump; JUMP_SLOTS]>,
     heat: Box<[u32]>,
+    /// Slots of the table that code has been in.
+    known: Map<u64, Vec<u32>>,
     enter: Option<Enterer>,
 }
 
@@ -134,7 +137,7 @@ impl Gate {
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
         });
-        Gate { cx, jumps, heat, enter: None }
+        Gate { cx, jumps, heat, known: Map::default(), enter: None }
     }
 
     /// Takes the code that enters regions.
@@ -169,14 +172,28 @@ impl Gate {
     }
     /// Notes that `code` is the region for `rip` in this mode where that is at `host`.
     pub fn know(&mut self, rip: u64, mode: Mode, host: u64, code: *const u8) {
-        self.jumps[Self::slot(rip)] = Jump { rip, mode: mode.0.into(), host, code };
+        let n = Self::slot(rip);
+        let slot = &mut self.jumps[n];
+        if !std::ptr::eq(slot.code, code) {
+            let slots = self.known.entry(code as u64).or_default();
+            if !slots.contains(&(n as u32)) {
+                slots.push(n as u32);
+            }
+        }
+        *slot = Jump { rip, mode: mode.0.into(), host, code };
     }
     /// Forgets a region.
     pub fn forget(&mut self, code: *const u8) {
-        self.jumps.iter_mut().filter(|j| std::ptr::eq(j.code, code)).for_each(|j| *j = NO_JUMP);
+        for n in self.known.remove(&(code as u64)).unwrap_or_default() {
+            let slot = &mut self.jumps[n as usize];
+            if std::ptr::eq(slot.code, code) {
+                *slot = NO_JUMP;
+            }
+        }
     }
     pub fn forget_all(&mut self) {
         self.jumps.fill(NO_JUMP);
+        self.known.clear();
     }
 
     /// Runs a region and those it goes on in. Gives what it was left for.

@@ -109,7 +109,7 @@ pub fn plan(
     let find = |delta: i64| {
         let la = base.wrapping_add(delta as u64) & wrap;
         let at = core.tlb.exec(set, la)?;
-        blocks.find(at, mode)
+        blocks.find(at, mode).filter(|&id| !blocks.all[id as usize].crosses())
     };
     while let Some(k) = (0..edge.len()).max_by_key(|&k| (edge[k].1, std::cmp::Reverse(k))) {
         let (delta, _) = edge.swap_remove(k);
@@ -142,6 +142,9 @@ pub fn plan(
                 }
             }
         }
+    }
+    if chosen.is_empty() {
+        return None;
     }
     let mut p = Plan {
         mode,

@@ -171,12 +171,7 @@ impl Regions {
         self.made += 1;
         self.insns += plan.insns.len() as u64;
         self.bytes += code.len() as u64;
-        self.all.push(Region {
-            code: place,
-            _insns: plan.insns,
-            head,
-            alive: true,
-        });
+        self.all.push(Region { code: place, _insns: plan.insns, head, alive: true });
         true
     }
 
@@ -204,17 +199,18 @@ impl Regions {
         Native(self.all[number as usize].code)
     }
     /// The code of a block in the baseline tier, which is made if there is none. `None`: there is no room.
-    pub fn base_code(&mut self, blocks: &mut Blocks, id: u32) -> Option<Native> {
+    pub fn base_code(&mut self, blocks: &mut Blocks, id: u32, ram: u64) -> Option<Native> {
         let b = &blocks.all[id as usize];
         if b.base != baseline::NONE {
             return Some(Native(self.base.entry(b.base)));
         }
         let ops = &blocks.ops[b.first as usize..][..b.count as usize];
-        let insns: Vec<Insn> = ops.iter().map(|op| op.insn).collect();
+        let insns: Box<[Insn]> = ops.iter().map(|op| op.insn).collect();
         let (mode, at, end) = (b.mode, b.at, b.end);
-        let mut source = Source { insns: &insns, mode, at, end, link: 0, id };
+        let second = b.crosses().then(|| ram + b.second);
+        let source = Source { insns, mode, at, second, end, link: 0, id };
         let heat = b.heat;
-        let number = self.base.make(&mut self.arena, &mut source)?;
+        let number = self.base.make(&mut self.arena, source)?;
         self.gate.set_heat(id, heat);
         blocks.all[id as usize].base = number;
         Some(Native(self.base.entry(number)))
