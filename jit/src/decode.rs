@@ -66,29 +66,3 @@ fn op(insn: Insn, mode: Mode) -> Op {
     let fast = if mode.long64() { fast::handler(&insn) } else { None };
     Op { run: fast.unwrap_or(ROWS[insn.row as usize].run), insn }
 }
-
-/// Whether this is a string instruction, which ends its block only because it may have to run again.
-pub fn is_string(i: &Insn) -> bool {
-    use iced_x86::Mnemonic::*;
-    matches!(
-        i.iced().mnemonic(),
-        Movsb
-            | Movsw
-            | Movsq
-            | Stosb
-            | Stosw
-            | Stosd
-            | Stosq
-            | Lodsb
-            | Lodsw
-            | Lodsd
-            | Lodsq
-            | Scasb
-            | Scasw
-            | Scasd
-            | Scasq
-            | Cmpsb
-            | Cmpsw
-            | Cmpsq
-    )
-}

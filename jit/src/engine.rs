@@ -136,7 +136,7 @@ pub struct Engine {
     blocks: Blocks,
     steps: Steps,
     regions: Regions,
-    jumps: Box<[Jump; JUMPS]>,
+    jumps: Box<[Jump]>,
     /// Places, with their modes, where no instruction was found. If that is no longer so, it is executed one at a time for
     /// nothing until code is written somewhere.
     odd: Box<[(u64, Mode); ODD]>,
@@ -178,7 +178,7 @@ impl Engine {
             blocks: Blocks::new(),
             steps: Steps::new(),
             regions: Regions::new(&config)?,
-            jumps: Box::new([NO_JUMP; JUMPS]),
+            jumps: vec![NO_JUMP; JUMPS].into_boxed_slice(),
             odd: Box::new([NOT_ODD; ODD]),
             seen: Vec::new(),
             count: Counters::default(),

@@ -105,7 +105,7 @@ type Enterer = unsafe extern "C" fn(*mut Core, *mut Cx, *const u8) -> u64;
 /// The way into native code, with what it needs besides the core.
 pub struct Gate {
     cx: Box<Cx>,
-    jumps: Box<[Jump; JUMP_SLOTS]>,
+    jumps: Box<[Jump]>,
     heat: Box<[u32]>,
     /// Slots of the table that code has been in.
     known: Map<u64, Vec<u32>>,
@@ -117,7 +117,7 @@ unsafe impl Send for Gate {}
 
 impl Gate {
     pub fn new() -> Gate {
-        let mut jumps = Box::new([NO_JUMP; JUMP_SLOTS]);
+        let mut jumps = vec![NO_JUMP; JUMP_SLOTS].into_boxed_slice();
         let mut heat = vec![0; HEATS].into_boxed_slice();
         let cx = Box::new(Cx {
             load,

@@ -1,7 +1,6 @@
 //! Which code to compile together: a region's blocks, how they follow each other, and where its loops are.
 
 use crate::block::{Blocks, Id};
-use crate::decode::is_string;
 use cpu::rows::ROWS;
 use cpu::{Core, Insn, Mode};
 use iced_x86::FlowControl;
@@ -199,9 +198,7 @@ pub fn plan(
 
 /// Whether the engine looks at what is due after a block.
 fn ends(blocks: &Blocks, id: Id) -> bool {
-    let b = &blocks.all[id as usize];
-    let last = b.first + b.count - 1;
-    b.end && !is_string(&blocks.ops[last as usize].insn)
+    blocks.all[id as usize].end
 }
 
 /// Reverse post-order from the head; what cannot be reached is left out.

@@ -24,6 +24,11 @@ pub fn table() -> Vec<Option<Meaning>> {
     for &(m, f) in INTEGER {
         all[cpu::rows::number(m) as usize] = f;
     }
+    // The string instruction shares its mnemonic with one of vector registers.
+    all[cpu::rows::number(iced_x86::Mnemonic::Movsd) as usize] = Some(|s, i| {
+        s.misfit |= i.op.iter().any(|o| matches!(o, cpu::Opnd::Xmm(_)));
+        cpu::sem::string::movs(s, i)
+    });
     all
 }
 
