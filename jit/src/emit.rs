@@ -85,40 +85,35 @@ pub fn bridge(region: u64) -> Vec<u8> {
     a.code
 }
 
-/// Code that goes on at RIP: the engine's table says where the code for an address is in this mode, and the TLB whether
-/// that address still means the same memory.
+/// Code that goes on at RIP: the TLB says where that is in RAM, and the engine's table which code it has in this mode.
 pub fn search(set: usize) -> Vec<u8> {
-    const R8: u8 = 8;
     let mut a = Asm::default();
     a.load(Width::W64, RAX, Rm::M(CORE, rip_at()));
-    a.mov(RCX, RAX);
-    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
-    a.alu(Alu::Xor, Width::W64, RCX, Rm::R(RAX));
-    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
-    a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
-    a.alu(Alu::Add, Width::W64, RCX, Rm::M(CX, native::JUMPS));
     a.mov(RDX, RAX);
     a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
     a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
     a.mov(RSI, RAX);
     a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
     let entry = |field| Rm::X(CORE, RDX, 0, native::tlb_at(set) + field);
-    let mut no = Vec::new();
-    let mut same = |a: &mut Asm, r: u8, rm: Rm| {
-        a.alu(Alu::Cmp, Width::W64, r, rm);
-        no.push(a.jcc(NOT_EQUAL));
-    };
-    same(&mut a, RAX, Rm::M(RCX, native::JUMP_RIP));
-    same(&mut a, RSI, entry(native::TAG_EXEC));
-    a.load(Width::W64, RSI, entry(native::ADDEND));
-    a.alu(Alu::Add, Width::W64, RSI, Rm::R(RAX));
-    same(&mut a, RSI, Rm::M(RCX, native::JUMP_HOST));
-    a.load(Width::W32, R8, Rm::M(CORE, native::MODE));
-    same(&mut a, R8, Rm::M(RCX, native::JUMP_MODE));
+    a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
+    let other = a.jcc(NOT_EQUAL);
+    a.alu(Alu::Add, Width::W64, RAX, entry(native::ADDEND));
+    a.mov(RCX, RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
+    a.alu(Alu::Xor, Width::W64, RCX, Rm::R(RAX));
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
+    a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
+    a.alu(Alu::Add, Width::W64, RCX, Rm::M(CX, native::JUMPS));
+    a.load(Width::W32, RSI, Rm::M(CORE, native::MODE));
+    a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
+    a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
+    a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
+    let unknown = a.jcc(NOT_EQUAL);
     a.mov(RDI, CORE);
     a.mov(RSI, CX);
     a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
-    no.into_iter().for_each(|h| a.land(h));
+    a.land(other);
+    a.land(unknown);
     a.constant(RAX, leave::JUMP);
     a.ret();
     a.code

@@ -113,10 +113,9 @@ impl std::fmt::Display for Counters {
     }
 }
 
-/// Where execution went from a linear address lately.
+/// The block at a place in RAM that was executed lately.
 #[derive(Clone, Copy)]
 struct Jump {
-    rip: u64,
     at: u64,
     mode: Mode,
     id: Id,
@@ -127,7 +126,7 @@ const SAMPLE: i64 = 64;
 const JUMPS: usize = 65536;
 const ODD: usize = 1024;
 const NOT_ODD: (u64, Mode) = (!0, Mode(0));
-const NO_JUMP: Jump = Jump { rip: !0, at: !0, mode: Mode(0), id: NONE };
+const NO_JUMP: Jump = Jump { at: !0, mode: Mode(0), id: NONE };
 
 /// Runs the cores of one machine, in turn.
 pub struct Engine {
@@ -166,8 +165,8 @@ fn goes_on(core: &Core, la: u64, b: &Block) -> bool {
     !b.crosses() || core.tlb.exec(core.mode.code_set(), next_page(la)) == Some(b.second)
 }
 
-fn slot(rip: u64) -> usize {
-    (rip ^ rip >> 12) as usize % JUMPS
+fn slot(at: u64) -> usize {
+    (at ^ at >> 12) as usize % JUMPS
 }
 
 impl Engine {
@@ -334,7 +333,7 @@ impl Engine {
     #[inline]
     fn native(&mut self, s: &mut Interp<'_>, mut code: Native) -> (bool, bool) {
         let before = s.c.left;
-        if !plan::far_from_hole(s.c.mode, s.c.state.rip) {
+        if !cpu::far_from_hole(s.c.state.rip) {
             return (false, true);
         }
         let out = loop {
@@ -372,7 +371,7 @@ impl Engine {
     fn region_at(&mut self, s: &mut Interp<'_>) -> Option<Native> {
         let id = self.next(s)?;
         let code = self.code(s, id)?;
-        if !plan::far_from_hole(s.c.mode, s.c.state.rip) {
+        if !cpu::far_from_hole(s.c.state.rip) {
             return None;
         }
         let b = &self.blocks.all[id as usize];
@@ -463,9 +462,9 @@ impl Engine {
         let (rip, mode) = (s.c.state.rip, s.c.mode);
         let la =
             if mode.long64() { rip } else { rip.wrapping_add(s.c.state.seg[1].base) & 0xffff_ffff };
-        let j = self.jumps[slot(rip)];
         let at = s.c.tlb.exec(mode.code_set(), la);
-        if j.rip == rip && j.mode == mode && at == Some(j.at) {
+        let j = self.jumps[slot(at.unwrap_or(0))];
+        if j.mode == mode && at == Some(j.at) {
             let b = &self.blocks.all[j.id as usize];
             if b.at == j.at && b.mode == mode && within(s.c, b.bytes) && goes_on(s.c, la, b) {
                 return Some(j.id);
@@ -516,8 +515,7 @@ impl Engine {
                 id
             }
         };
-        let rip = s.c.state.rip;
-        self.jumps[slot(rip)] = Jump { rip, at, mode, id };
+        self.jumps[slot(at)] = Jump { at, mode, id };
         Some(id)
     }
 

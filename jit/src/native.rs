@@ -78,26 +78,33 @@ pub const STATUS: usize = offset_of!(Cx, status);
 pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
 pub const JUMP_SLOTS: usize = 65536;
+/// So many slots of one code are looked through for those that still have it.
+const MANY: usize = 64;
 /// Log2 of the size of an entry.
-pub const JUMP_BITS: i64 = 5;
+pub const JUMP_BITS: i64 = 4;
 const _: () = assert!(size_of::<Jump>() == 1 << JUMP_BITS);
 
-/// Where the code for a linear address in a mode is, as long as the address means the same memory.
+/// The code for a place in a mode.
 #[derive(Clone, Copy)]
-#[repr(C, align(32))]
+#[repr(C, align(16))]
 struct Jump {
-    rip: u64,
-    mode: u64,
-    /// The host's address of the guest's code.
-    host: u64,
+    /// See [`Jump::key`].
+    key: u64,
     code: *const u8,
 }
-pub const JUMP_RIP: i32 = offset_of!(Jump, rip) as i32;
-pub const JUMP_MODE: i32 = offset_of!(Jump, mode) as i32;
-pub const JUMP_HOST: i32 = offset_of!(Jump, host) as i32;
+pub const JUMP_KEY: i32 = offset_of!(Jump, key) as i32;
 pub const JUMP_CODE: i32 = offset_of!(Jump, code) as i32;
-/// No mode is all ones.
-const NO_JUMP: Jump = Jump { rip: 0, mode: !0, host: 0, code: std::ptr::null() };
+/// Code is at no host address of zero.
+const NO_JUMP: Jump = Jump { key: 0, code: std::ptr::null() };
+/// How far up the mode is in a key: RAM is shorter than what is below.
+pub const KEY_MODE: u8 = 44;
+
+impl Jump {
+    /// The host's address of the guest's code, and the mode.
+    fn key(host: u64, mode: Mode) -> u64 {
+        host ^ u64::from(mode.0) << KEY_MODE
+    }
+}
 
 /// What enters a region: the convention of C outside, that of regions inside.
 type Enterer = unsafe extern "C" fn(*mut Core, *mut Cx, *const u8) -> u64;
@@ -167,20 +174,23 @@ impl Gate {
     pub fn set_heat(&mut self, id: u32, heat: u32) {
         self.heat[id as usize % HEATS] = heat;
     }
-    fn slot(rip: u64) -> usize {
-        (rip ^ rip >> 12) as usize % JUMP_SLOTS
+    fn slot(host: u64) -> usize {
+        (host ^ host >> 12) as usize % JUMP_SLOTS
     }
-    /// Notes that `code` is the region for `rip` in this mode where that is at `host`.
-    pub fn know(&mut self, rip: u64, mode: Mode, host: u64, code: *const u8) {
-        let n = Self::slot(rip);
-        let slot = &mut self.jumps[n];
+    /// Notes that `code` is what runs for the guest's code at `host` in this mode.
+    pub fn know(&mut self, mode: Mode, host: u64, code: *const u8) {
+        let n = Self::slot(host);
+        let slot = &self.jumps[n];
         if !std::ptr::eq(slot.code, code) {
             let slots = self.known.entry(code as u64).or_default();
-            if !slots.contains(&(n as u32)) {
+            slots.push(n as u32);
+            // The same code at many addresses, one after the other: most of these slots have something else by now.
+            if slots.len() >= MANY && slots.len().is_power_of_two() {
+                slots.retain(|&k| std::ptr::eq(self.jumps[k as usize].code, code));
                 slots.push(n as u32);
             }
         }
-        *slot = Jump { rip, mode: mode.0.into(), host, code };
+        self.jumps[n] = Jump { key: Jump::key(host, mode), code };
     }
     /// Forgets a region.
     pub fn forget(&mut self, code: *const u8) {

@@ -78,13 +78,6 @@ pub fn may(mode: Mode) -> bool {
         && !mode.has(Mode::VM86)
 }
 
-/// Whether no relative branch from here can reach a non-canonical address.
-#[inline(always)]
-pub fn far_from_hole(mode: Mode, rip: u64) -> bool {
-    const NEAR: u64 = 1 << 32;
-    !mode.long64() || rip < (1 << 47) - NEAR || rip >= 0u64.wrapping_sub(1 << 47) + NEAR
-}
-
 /// Plans the region that starts with block `head`, which is about to run.
 pub fn plan(
     blocks: &Blocks,

@@ -249,9 +249,9 @@ impl Regions {
         }
     }
 
-    /// Notes that a region is what runs at RIP, whose code is at this RAM offset: others go on in it from now on.
+    /// Notes that this is what runs for the code at this RAM offset: others go on in it from now on.
     pub fn know(&mut self, code: Native, s: &Interp<'_>, at: u64) {
         let host = s.c.tlb.ram().base() as u64 + at;
-        self.gate.know(s.c.state.rip, s.c.mode, host, code.0);
+        self.gate.know(s.c.mode, host, code.0);
     }
 }
