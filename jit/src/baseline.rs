@@ -57,8 +57,9 @@ impl Baseline {
     /// Makes a block's code; `None`: there is no room.
     pub fn make(&mut self, arena: &mut Arena, mut source: Source) -> Option<u32> {
         source.link = self.links.len() as u32;
-        let Emitted { code, inner, links, calls } = emit::emit(&source, &self.table);
-        let outer = arena.add(&code)?;
+        let Emitted { mut asm, inner, links, calls } = emit::emit(&source, &self.table);
+        let outer = arena.add_parts(&mut asm)?;
+        let code = asm.code;
         for (hole, delta) in links {
             let (at, bytes) = (hole.0 as usize, &code[hole.0 as usize..][..4]);
             self.links.push(Link {

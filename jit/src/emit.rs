@@ -12,20 +12,19 @@ mod sem;
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
 use ::memory::PAGE;
-use asm::{Alu, Asm, Hole, RAX, RCX, RDX, RSP, Rm, Shift};
-use body::{Body, CORE, CX, Term, V};
+use asm::{Alu, Asm, Hole, RAX, RCX, RDX, RSI, RSP, Rm, Shift};
+use body::{Body, CX, Term, V, come_in, core, core_table, pass_on};
 use cpu::{Insn, Mode, Width};
+pub use memory::{THUNKS, thunk};
 pub use sem::{Meaning, table};
 use std::mem::offset_of;
 
-const RSI: u8 = 6;
-const RDI: u8 = 7;
 const NEGATIVE: u8 = 8;
 const NOT_EQUAL: u8 = 5;
 
 /// A block's code, to be put anywhere.
 pub struct Emitted {
-    pub code: Vec<u8>,
+    pub asm: Asm,
     /// Where blocks of this tier enter it.
     pub inner: u32,
     /// Jumps to places in the same page, by their distance from the block's start: they first lead to where the engine is
@@ -78,23 +77,25 @@ pub fn enter() -> Vec<u8> {
 /// The way from this tier into a region.
 pub fn bridge(region: u64) -> Vec<u8> {
     let mut a = Asm::default();
-    a.mov(RDI, CORE);
-    a.mov(RSI, CX);
+    pass_on(&mut a);
     a.constant(RAX, region);
     a.jmp_to(Rm::R(RAX));
     a.code
 }
 
 /// Code that goes on at RIP: the TLB says where that is in RAM, and the engine's table which code it has in this mode.
-pub fn search(set: usize) -> Vec<u8> {
+/// Gives it, and where this tier enters it.
+pub fn search(set: usize) -> (Vec<u8>, u32) {
     let mut a = Asm::default();
-    a.load(Width::W64, RAX, Rm::M(CORE, rip_at()));
+    come_in(&mut a);
+    let inner = a.here();
+    a.load(Width::W64, RAX, core(rip_at()));
     a.mov(RDX, RAX);
     a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
     a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
     a.mov(RSI, RAX);
     a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
-    let entry = |field| Rm::X(CORE, RDX, 0, native::tlb_at(set) + field);
+    let entry = |field| core_table(RDX, native::tlb_at(set) + field);
     a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
     let other = a.jcc(NOT_EQUAL);
     a.alu(Alu::Add, Width::W64, RAX, entry(native::ADDEND));
@@ -104,19 +105,26 @@ pub fn search(set: usize) -> Vec<u8> {
     a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
     a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
     a.alu(Alu::Add, Width::W64, RCX, Rm::M(CX, native::JUMPS));
-    a.load(Width::W32, RSI, Rm::M(CORE, native::MODE));
+    a.load(Width::W32, RSI, core(native::MODE));
     a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
     a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
     a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
     let unknown = a.jcc(NOT_EQUAL);
-    a.mov(RDI, CORE);
-    a.mov(RSI, CX);
+    pass_on(&mut a);
     a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
     a.land(other);
+    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
+    pass_on(&mut a);
+    a.call(Rm::M(CX, offset_of!(Cx, find) as i32));
+    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+    a.test(Width::W32, Rm::R(RAX), RAX);
+    let bad = a.jcc(NOT_EQUAL);
+    a.jmp_back(inner);
+    a.land(bad);
     a.land(unknown);
-    a.constant(RAX, leave::JUMP);
+    a.small(RAX, leave::JUMP as i8);
     a.ret();
-    a.code
+    (a.code, inner)
 }
 
 /// The writer of one block.
@@ -144,14 +152,13 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
         rets: Vec::new(),
         others: Vec::new(),
     };
-    w.body.asm.mov(CORE, RDI);
-    w.body.asm.mov(CX, RSI);
+    come_in(&mut w.body.asm);
     let inner = w.body.asm.here();
     if let Some(second) = source.second {
         w.check_second(second);
     }
     let n = source.insns.len() as i32;
-    w.body.asm.alu_constant(Alu::Sub, Width::W64, Rm::M(CORE, left_at()), n);
+    w.body.asm.alu_constant(Alu::Sub, Width::W64, core(left_at()), n);
     let short = w.body.asm.jcc(NEGATIVE);
     w.body.asm.load(Width::W64, RAX, Rm::M(CX, native::HEAT));
     let counter = 4 * (source.id as usize % native::HEATS) as i32;
@@ -169,15 +176,16 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     if !over {
         w.end();
     }
+    w.body.asm.cold();
     w.body.write_slow();
     w.body.write_exits();
     // The rest of a budget is for tier 0.
     w.body.asm.land(short);
-    w.body.asm.alu_constant(Alu::Add, Width::W64, Rm::M(CORE, left_at()), n);
+    w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
     std::mem::take(&mut w.others).into_iter().for_each(|h| w.body.asm.land(h));
     w.body.leave(leave::SIDE);
     w.write_rest();
-    Emitted { code: w.body.asm.code, inner, links: w.links, calls: w.calls }
+    Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
 }
 
 impl Writer<'_> {
@@ -185,15 +193,15 @@ impl Writer<'_> {
     fn check_second(&mut self, host: u64) {
         let a = &mut self.body.asm;
         let set = native::tlb_at(self.source.mode.code_set());
-        a.load(Width::W64, RAX, Rm::M(CORE, rip_at()));
+        a.load(Width::W64, RAX, core(rip_at()));
         a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
         a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
         a.mov(RDX, RAX);
         a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
         a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
-        a.alu(Alu::Cmp, Width::W64, RAX, Rm::X(CORE, RDX, 0, set + native::TAG_EXEC));
+        a.alu(Alu::Cmp, Width::W64, RAX, core_table(RDX, set + native::TAG_EXEC));
         let other = a.jcc(NOT_EQUAL);
-        a.alu(Alu::Add, Width::W64, RAX, Rm::X(CORE, RDX, 0, set + native::ADDEND));
+        a.alu(Alu::Add, Width::W64, RAX, core_table(RDX, set + native::ADDEND));
         a.constant(RCX, host);
         a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RCX));
         self.others.extend([other, a.jcc(NOT_EQUAL)]);
@@ -250,7 +258,7 @@ impl Writer<'_> {
             }
             Term::Indirect(to) => {
                 let h = b.reg(to);
-                b.asm.store(Width::W64, Rm::M(CORE, rip_at()), h);
+                b.asm.store(Width::W64, core(rip_at()), h);
                 self.search.push(b.asm.jmp());
             }
             Term::Jump(d) => self.go(d),
@@ -266,7 +274,7 @@ impl Writer<'_> {
             Ok(d) => b.put_place(d, 0),
             Err(_) => {
                 b.asm.constant(RAX, delta as u64);
-                b.asm.alu_to(Alu::Add, Width::W64, Rm::M(CORE, rip_at()), RAX);
+                b.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
             }
         }
         let hole = b.asm.jmp();
@@ -283,7 +291,7 @@ impl Writer<'_> {
             asm.land(*hole);
             let number = self.source.link + n as u32 + 1;
             asm.store_constant(Width::W64, Rm::M(CX, native::LINK), number as i32);
-            asm.constant(RAX, leave::JUMP);
+            asm.small(RAX, leave::JUMP as i8);
             asm.ret();
         }
         if !self.rets.is_empty() {

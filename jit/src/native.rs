@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::clif::leave;
+use crate::emit::THUNKS;
 use crate::hash::Map;
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
@@ -34,6 +35,7 @@ type Access3 = extern "C" fn(*mut Core, *mut Cx, u64, u64, u64) -> u64;
 type Ask = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
 type Interpret = extern "C" fn(*mut Core, *mut Cx, *const Insn, u64) -> u64;
 type Enter = extern "C" fn(*mut Core, *mut Cx);
+type Find = extern "C" fn(*mut Core, *mut Cx) -> u64;
 type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 
 /// What native code has besides the core: helpers, and what they need.
@@ -41,6 +43,10 @@ type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 pub struct Cx {
     /// What a load helper has read; also where results go that count only by their flags.
     pub value: [u64; 2],
+    /// See [`crate::emit::thunk`].
+    thunks: [*const u8; THUNKS],
+    /// The link that was not there when the last block of the baseline tier ended, counted from 1.
+    link: u64,
     /// The host's MXCSR is the guest's, if this is not 0.
     floats: u64,
     /// Where regions go on: [`JUMP_SLOTS`] entries.
@@ -48,25 +54,29 @@ pub struct Cx {
     pub load: Access2,
     pub store: Access3,
     pub refill: Access2,
+    pub find: Find,
     pub interpret: Interpret,
     pub finish: Interpret,
     enter_floats: Enter,
     flag: Ask,
     cond: Ask,
     status: Get,
-    /// The link that was not there when the last block of the baseline tier ended, counted from 1.
-    link: u64,
     /// Code of the baseline tier that goes on at RIP, if the table knows where that is.
     search: [*const u8; 2],
+    /// The same, for regions.
+    search_outer: [*const u8; 2],
     /// How often blocks of the baseline tier were entered, by their numbers.
     heat: *mut u32,
     /// Set while native code runs.
     bus: MaybeUninit<*mut dyn Bus>,
 }
+pub const VALUE: i32 = offset_of!(Cx, value) as i32;
+pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
 pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
 pub const LINK: i32 = offset_of!(Cx, link) as i32;
 pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
+pub const SEARCH_OUTER: i32 = offset_of!(Cx, search_outer) as i32;
 pub const HEAT: i32 = offset_of!(Cx, heat) as i32;
 pub const MODE: i32 = offset_of!(Core, mode) as i32;
 pub const ENTER_FLOATS: usize = offset_of!(Cx, enter_floats);
@@ -130,6 +140,7 @@ impl Gate {
             load,
             store,
             refill,
+            find,
             interpret,
             finish,
             enter_floats,
@@ -138,8 +149,10 @@ impl Gate {
             status,
             link: 0,
             search: [std::ptr::null(); 2],
+            search_outer: [std::ptr::null(); 2],
             heat: heat.as_mut_ptr(),
             value: [0; 2],
+            thunks: [std::ptr::null(); THUNKS],
             floats: 0,
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
@@ -160,8 +173,16 @@ impl Gate {
     ///
     /// # Safety
     /// It must be what [`crate::emit::search`] gave for that set, and stay as long as the gate is used.
-    pub unsafe fn set_search(&mut self, set: usize, code: *const u8) {
-        self.cx.search[set & 1] = code;
+    pub unsafe fn set_search(&mut self, set: usize, code: *const u8, inner: u32) {
+        self.cx.search[set & 1] = code.wrapping_add(inner as usize);
+        self.cx.search_outer[set & 1] = code;
+    }
+    /// Takes the code of a thunk.
+    ///
+    /// # Safety
+    /// It must be what [`crate::emit::thunk`] gave for that number, and stay as long as the gate is used.
+    pub unsafe fn set_thunk(&mut self, n: usize, code: *const u8) {
+        self.cx.thunks[n] = code;
     }
     /// The link that was missing, counted from 1.
     pub fn take_link(&mut self) -> u64 {
@@ -347,6 +368,15 @@ extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
         return 1;
     }
     s.c.tlb.ram_at(set, la, true).is_none() as u64
+}
+
+/// Makes the TLB entry for RIP. 1: the engine has to see to it.
+extern "C" fn find(core: *mut Core, cx: *mut Cx) -> u64 {
+    // SAFETY: called by native code only.
+    let mut s = unsafe { interp(core, cx) };
+    let (set, la) = (s.c.mode.code_set(), s.c.state.rip);
+    let there = cpu::far_from_hole(la) && s.page(set, la, Access::Exec).is_ok();
+    !(there && s.c.tlb.exec(set, la).is_some()) as u64
 }
 
 /// Does an instruction of a region with the interpreter. The state is whole, and RIP is the next instruction's.

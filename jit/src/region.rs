@@ -76,9 +76,16 @@ impl Regions {
         }
         if let Some(at) = enter.and_then(|code| arena.add(&code)) {
             for set in 0..2 {
-                if let Some(at) = arena.add(&emit::search(set)) {
+                let (code, inner) = emit::search(set);
+                if let Some(at) = arena.add(&code) {
                     // SAFETY: it was made for this, and is kept.
-                    unsafe { gate.set_search(set, at) };
+                    unsafe { gate.set_search(set, at, inner) };
+                }
+            }
+            for n in 0..emit::THUNKS {
+                if let Some(at) = arena.add(&emit::thunk(n)) {
+                    // SAFETY: it was made for this, and is kept.
+                    unsafe { gate.set_thunk(n, at) };
                 }
             }
             arena.keep();

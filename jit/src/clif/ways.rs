@@ -128,10 +128,18 @@ impl Clif<'_> {
         self.b.set_cold_block(no);
         self.b.ins().brif(all, no, &[], go, &[]);
         self.b.switch_to_block(no);
-        self.leave(leave::JUMP);
+        let (core, cx) = (self.core, self.cx);
+        if cfg!(target_arch = "x86_64") {
+            // The page may only be missing in the TLB.
+            let at = native::SEARCH_OUTER + 8 * self.plan.mode.code_set() as i32;
+            let search = get(self, cx, at);
+            let sig = self.b.import_signature(signature());
+            self.b.ins().return_call_indirect(sig, search, &[core, cx]);
+        } else {
+            self.leave(leave::JUMP);
+        }
         self.b.switch_to_block(go);
         let sig = self.b.import_signature(signature());
-        let (core, cx) = (self.core, self.cx);
         self.b.ins().return_call_indirect(sig, code, &[core, cx]);
     }
 

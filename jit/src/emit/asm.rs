@@ -7,7 +7,9 @@ pub const RAX: u8 = 0;
 pub const RCX: u8 = 1;
 pub const RDX: u8 = 2;
 pub const RSP: u8 = 4;
-pub const RBP: u8 = 5;
+pub const RSI: u8 = 6;
+pub const RDI: u8 = 7;
+pub const R8: u8 = 8;
 
 /// A register or a place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +22,16 @@ pub enum Rm {
 }
 use Rm::*;
 
-/// The eight operations that share their encoding; the numbers are the encoding's.
+/// Operations that share their encoding; the numbers are the encoding's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Alu {
-    Add,
-    Or,
-    Adc,
-    Sbb,
-    And,
-    Sub,
-    Xor,
-    Cmp,
+    Add = 0,
+    Or = 1,
+    And = 4,
+    Sub = 5,
+    Xor = 6,
+    Cmp = 7,
 }
 
 /// Shifts; the numbers are the encoding's.
@@ -70,10 +70,14 @@ pub enum Count {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole(pub u32);
 
-/// Code under construction.
+/// Code under construction: hot, and behind it cold, which goes to another place.
 #[derive(Default)]
 pub struct Asm {
     pub code: Vec<u8>,
+    /// Where the cold code begins.
+    cut: Option<u32>,
+    /// Distances from one of the two to the other.
+    crossing: Vec<u32>,
 }
 
 /// How an instruction is put together, besides its operands.
@@ -210,6 +214,11 @@ impl Asm {
             self.code.extend(k.to_le_bytes());
         }
     }
+    /// A small constant in the fewest bytes.
+    pub fn small(&mut self, to: u8, k: i8) {
+        self.code.extend([0x6A, k as u8]);
+        self.pop(to);
+    }
     /// Stores a constant, sign-extended from 32 bits.
     pub fn store_constant(&mut self, w: Width, to: Rm, k: i32) {
         self.sized(w, 0xC6, 0, to, false);
@@ -254,10 +263,6 @@ impl Asm {
     pub fn test(&mut self, w: Width, a: Rm, b: u8) {
         self.sized(w, 0x84, b, a, true);
     }
-    pub fn test_constant(&mut self, w: Width, a: Rm, k: i32) {
-        self.sized(w, 0xF6, 0, a, false);
-        self.immediate(w, k);
-    }
     pub fn one(&mut self, op: One, w: Width, rm: Rm) {
         self.sized(w, 0xF6, op as u8, rm, false);
     }
@@ -284,13 +289,6 @@ impl Asm {
         }
         self.code.extend([0x0F, 0xC8 | r & 7]);
     }
-    /// EDX:EAX from EAX, or the same at 64 bits.
-    pub fn sign_to_rdx(&mut self, w: Width) {
-        if w == Width::W64 {
-            self.code.push(0x48);
-        }
-        self.code.push(0x99);
-    }
 
     // Conditions: the numbers are those of [`cpu::Cond`].
 
@@ -299,13 +297,6 @@ impl Asm {
     }
     pub fn cmov(&mut self, cond: u8, w: Width, to: u8, from: Rm) {
         self.two(w, 0, 0x40 | cond & 15, to, from, false);
-    }
-    /// SF, ZF, AF, PF, CF to AH, and back.
-    pub fn lahf(&mut self) {
-        self.code.push(0x9F);
-    }
-    pub fn sahf(&mut self) {
-        self.code.push(0x9E);
     }
 
     // Control.
@@ -323,9 +314,7 @@ impl Asm {
     /// To code that is there already.
     pub fn jmp_back(&mut self, to: u32) {
         let hole = self.jmp();
-        let distance = to as i32 - (hole.0 as i32 + 4);
-        let at = hole.0 as usize;
-        self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        self.aim(hole, to);
     }
     pub fn jmp_to(&mut self, rm: Rm) {
         self.control(4, rm);
@@ -354,9 +343,39 @@ impl Asm {
     }
     /// Makes a hole's jump go to what comes next.
     pub fn land(&mut self, hole: Hole) {
+        self.aim(hole, self.here());
+    }
+    fn aim(&mut self, hole: Hole, to: u32) {
         let at = hole.0 as usize;
-        let distance = self.here() as i32 - (hole.0 as i32 + 4);
+        let distance = to as i32 - (hole.0 as i32 + 4);
         self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        if self.cut.is_some_and(|cut| (hole.0 < cut) != (to < cut)) {
+            self.crossing.push(hole.0);
+        }
+    }
+
+    // Hot and cold.
+
+    /// What comes from now on is cold.
+    pub fn cold(&mut self) {
+        self.cut = Some(self.here());
+    }
+    /// Lengths of the hot and the cold code.
+    pub fn lengths(&self) -> (usize, usize) {
+        let hot = self.cut.map_or(self.code.len(), |cut| cut as usize);
+        (hot, self.code.len() - hot)
+    }
+    /// The two, for places that are so many bytes farther apart than they are here.
+    pub fn split(&mut self, farther: i32) -> (&[u8], &[u8]) {
+        let (hot, _) = self.lengths();
+        for at in std::mem::take(&mut self.crossing) {
+            let at = at as usize;
+            let bytes = [0, 1, 2, 3].map(|n| self.code[at + n]);
+            let more = if at < hot { farther } else { -farther };
+            let distance = i32::from_le_bytes(bytes).wrapping_add(more);
+            self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+        self.code.split_at(hot)
     }
 }
 

@@ -4,16 +4,36 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, RBP, RSP, Rm};
+use super::asm::{Alu, Asm, Hole, RAX, RDI, RSI, RSP, Rm};
 use crate::clif::{gpr_at, leave, left_at, rip_at};
 use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
 use std::mem::offset_of;
 
 /// The core and the context, in registers that helpers keep.
-pub const CORE: u8 = 3;
+const CORE: u8 = 3;
 pub const CX: u8 = 12;
-/// Registers for values. RBP is the frame of whoever entered.
-const POOL: u16 = !(1 << RSP | 1 << RBP | 1 << CORE | 1 << CX);
+/// So far into the core that register points, that what is most used has short distances.
+const BIAS: i32 = 64;
+/// Registers for values.
+const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
+
+/// A place in the core.
+pub fn core(at: i32) -> Rm {
+    Rm::M(CORE, at - BIAS)
+}
+/// A place in one of the core's tables, with an index in bytes.
+pub fn core_table(index: u8, at: i32) -> Rm {
+    Rm::X(CORE, index, 0, at - BIAS)
+}
+/// Takes the two as arguments, and gives them.
+pub fn come_in(a: &mut Asm) {
+    a.lea(Width::W64, CORE, Rm::M(RDI, BIAS));
+    a.mov(CX, RSI);
+}
+pub fn pass_on(a: &mut Asm) {
+    a.lea(Width::W64, RDI, core(0));
+    a.mov(RSI, CX);
+}
 
 /// A value: a constant, a host register with a bound, or a condition of the guest's flags as they were when there had been
 /// so many of them in this block.
@@ -170,13 +190,18 @@ impl<'a> Body<'a> {
     }
     /// Takes a certain register for the current instruction, which nobody may need; `false`: somebody does.
     pub fn take(&mut self, h: u8) -> bool {
-        if (self.pinned | self.flag_registers()) & 1 << h != 0 {
-            self.misfit = true;
-            return false;
+        let free = self.take_if_free(h);
+        self.misfit |= !free;
+        free
+    }
+    /// The same, but it is no misfit if somebody needs it. It is not given out afterwards in any case.
+    pub fn take_if_free(&mut self, h: u8) -> bool {
+        let free = (self.pinned | self.flag_registers()) & 1 << h == 0;
+        if free {
+            self.forget(h);
         }
-        self.forget(h);
         self.pinned |= 1 << h;
-        true
+        free
     }
     /// The register of a value.
     pub fn reg(&mut self, v: V) -> u8 {
@@ -214,7 +239,7 @@ impl<'a> Body<'a> {
             Some(h) => h,
             None => {
                 let h = self.fresh();
-                self.asm.load(Width::W64, h, Rm::M(CORE, gpr_at(n)));
+                self.asm.load(Width::W64, h, core(gpr_at(n)));
                 self.now.cache[n] = Some(h);
                 h
             }
@@ -225,7 +250,7 @@ impl<'a> Body<'a> {
     pub fn set_gpr(&mut self, n: u8, v: V) {
         let n = (n & 15) as usize;
         self.changed = true;
-        let place = Rm::M(CORE, gpr_at(n));
+        let place = core(gpr_at(n));
         if let V::K(k) = v
             && let Ok(k) = i32::try_from(k as i64)
         {
@@ -259,7 +284,7 @@ impl<'a> Body<'a> {
         let Flags::Known(kind, w, a, b, r) = f else { return };
         let place = |field: usize| {
             let lazy = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
-            Rm::M(CORE, lazy as i32)
+            core(lazy as i32)
         };
         // Where a formula does not look, what stands there does not matter.
         let (with_a, with_b) = match kind {
@@ -357,8 +382,8 @@ impl<'a> Body<'a> {
     pub fn put_place(&mut self, delta: i32, undone: i32) {
         // A 32-bit RIP wraps; its upper half is zero.
         let w = if self.mode.long64() { Width::W64 } else { Width::W32 };
-        self.add(Width::W64, Rm::M(CORE, left_at()), undone);
-        self.add(w, Rm::M(CORE, rip_at()), delta);
+        self.add(Width::W64, core(left_at()), undone);
+        self.add(w, core(rip_at()), delta);
     }
     fn add(&mut self, w: Width, place: Rm, n: i32) {
         if n != 0 {
@@ -366,7 +391,7 @@ impl<'a> Body<'a> {
         }
     }
     pub fn leave(&mut self, code: u64) {
-        self.asm.constant(super::asm::RAX, code);
+        self.asm.small(RAX, code as i8);
         self.asm.ret();
     }
 }

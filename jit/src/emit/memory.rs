@@ -1,17 +1,14 @@
 //! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
 
-use super::asm::{Alu, Hole, RAX, RCX, RDX, RSP, Rm, Shift};
-use super::body::{Body, CORE, CX, V};
+use super::asm::{Alu, Asm, Hole, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use super::body::{Body, CX, V, core, core_table, pass_on};
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
 use cpu::{SegReg, Width};
 use std::mem::offset_of;
 
-const RSI: u8 = 6;
-const RDI: u8 = 7;
-const R8: u8 = 8;
 /// What helpers do not keep: the host's convention.
-const CALLERS: u16 = 1 << RAX | 1 << RCX | 1 << RDX | 1 << RSI | 1 << RDI | 0b1111 << R8;
+const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
 const NOT_EQUAL: u8 = 5;
 
 /// What is done where a probe misses.
@@ -21,7 +18,7 @@ enum Way {
     Load(Width, u8),
     Store(Width, u8),
     /// The TLB's entry is made, and the probe's end is done again.
-    Refill(u64),
+    Refill(Width),
 }
 
 /// A probe that missed.
@@ -31,25 +28,73 @@ pub struct Slow {
     way: Way,
     la: u8,
     exit: usize,
-    /// Registers that are in use then.
-    used: u16,
+}
+
+/// What all probes that miss call: it calls a helper and keeps all registers.
+#[derive(Clone, Copy)]
+pub enum Thunk {
+    Load,
+    Store,
+    Refill,
+}
+/// How many there are: each for four widths.
+pub const THUNKS: usize = 12;
+
+/// The number of a thunk.
+fn number(t: Thunk, w: Width) -> usize {
+    4 * t as usize + w.bytes().trailing_zeros() as usize
+}
+
+/// Thunk `n`. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
+/// flag "not equal" says that tier 0 has to do it.
+pub fn thunk(n: usize) -> Vec<u8> {
+    let w = Width::of_bytes(1 << (n % 4)).unwrap_or(Width::W64);
+    let helper = [offset_of!(Cx, load), offset_of!(Cx, store), offset_of!(Cx, refill)][n / 4 % 3];
+    let (load, store) = (n / 4 == Thunk::Load as usize, n / 4 == Thunk::Store as usize);
+    let mut a = Asm::default();
+    CALLERS.iter().for_each(|r| a.push(*r));
+    // The stack is aligned for the call: one word is there for a load, two are for a store.
+    let pad = if store { 8 } else { 0 };
+    if store {
+        a.lea(Width::W64, RSP, Rm::M(RSP, -pad));
+    }
+    let first = pad + 8 * CALLERS.len() as i32 + 8;
+    a.load(Width::W64, RDX, Rm::M(RSP, first));
+    if store {
+        a.load(Width::W64, R8, Rm::M(RSP, first + 8));
+    }
+    let about = if n / 4 == Thunk::Refill as usize { w.bytes() } else { w.bits().into() };
+    a.constant(RCX, about);
+    pass_on(&mut a);
+    a.call(Rm::M(CX, helper as i32));
+    a.test(Width::W32, Rm::R(RAX), RAX);
+    if load {
+        a.load(Width::W64, RAX, Rm::M(CX, native::VALUE));
+        a.store(Width::W64, Rm::M(RSP, first), RAX);
+    }
+    if store {
+        a.lea(Width::W64, RSP, Rm::M(RSP, pad));
+    }
+    CALLERS.iter().rev().for_each(|r| a.pop(*r));
+    a.ret();
+    a.code
 }
 
 impl Body<'_> {
     pub fn load_state(&mut self, at: i32) -> V {
         let t = self.fresh();
-        self.asm.load(Width::W64, t, Rm::M(CORE, at));
+        self.asm.load(Width::W64, t, core(at));
         V::R(t, u64::MAX)
     }
     pub fn store_state(&mut self, at: i32, v: V) {
         self.changed = true;
         let h = self.reg(v);
-        self.asm.store(Width::W64, Rm::M(CORE, at), h);
+        self.asm.store(Width::W64, core(at), h);
     }
     /// The linear address `delta` bytes from the block's start.
     pub fn rip(&mut self, delta: i32) -> V {
         let t = self.fresh();
-        self.asm.load(Width::W64, t, Rm::M(CORE, rip_at()));
+        self.asm.load(Width::W64, t, core(rip_at()));
         if self.mode.long64() {
             self.asm.lea(Width::W64, t, Rm::M(t, delta));
             return V::R(t, u64::MAX);
@@ -70,7 +115,7 @@ impl Body<'_> {
         }
         let t = self.copy(at);
         self.clobber();
-        self.asm.alu(Alu::Add, Width::W64, t, Rm::M(CORE, native::base_at(seg as usize)));
+        self.asm.alu(Alu::Add, Width::W64, t, core(native::base_at(seg as usize)));
         t
     }
 
@@ -88,13 +133,12 @@ impl Body<'_> {
         (t, e, self.asm.jcc(NOT_EQUAL))
     }
     fn entry(&self, t: u8, field: i32) -> Rm {
-        Rm::X(CORE, t, 0, native::tlb_at(self.mode.data_set()) + field)
+        core_table(t, native::tlb_at(self.mode.data_set()) + field)
     }
     fn later(&mut self, hole: Hole, way: Way, la: u8) {
         let exit = self.exit_number();
-        let cached = self.now.cache.iter().flatten().fold(0u16, |all, h| all | 1 << h);
-        let (back, used) = (self.asm.here(), cached | self.pinned);
-        self.slow.push(Slow { hole, back, way, la, exit, used });
+        let back = self.asm.here();
+        self.slow.push(Slow { hole, back, way, la, exit });
     }
 
     pub fn load_linear(&mut self, la: u8, w: Width) -> V {
@@ -114,7 +158,7 @@ impl Body<'_> {
     /// The host address of a place that is about to be read and written.
     pub fn writable(&mut self, la: u8, w: Width) -> u8 {
         let (t, _, miss) = self.probe(la, w.bytes(), native::TAG_WRITE);
-        self.later(miss, Way::Refill(w.bytes()), la);
+        self.later(miss, Way::Refill(w), la);
         // A write tag without a read tag does not exist: what may be written may be read.
         self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
         self.asm.alu(Alu::Add, Width::W64, t, Rm::R(la));
@@ -123,70 +167,53 @@ impl Body<'_> {
 
     // Calls.
 
-    /// Saves registers and makes room, so that the stack is aligned for a call; gives what [`Body::restore`] needs.
-    fn save(&mut self, used: u16) -> (u16, bool) {
-        let saved = used & CALLERS;
-        (0..16).filter(|h| saved & 1 << h != 0).for_each(|h| self.asm.push(h));
-        // Here, right behind a return address, the stack is 8 bytes off.
-        let odd = saved.count_ones() % 2 == 0;
-        if odd {
-            self.asm.lea(Width::W64, RSP, Rm::M(RSP, -8));
-        }
-        (saved, odd)
-    }
-    /// Leaves the flags alone.
-    fn restore(&mut self, (saved, odd): (u16, bool)) {
-        if odd {
-            self.asm.lea(Width::W64, RSP, Rm::M(RSP, 8));
-        }
-        (0..16).rev().filter(|h| saved & 1 << h != 0).for_each(|h| self.asm.pop(h));
-    }
     /// Calls function `at` of [`Cx`]; what it wants besides the core and the context is in its registers.
     pub fn call(&mut self, at: usize) {
-        self.asm.mov(RDI, CORE);
-        self.asm.mov(RSI, CX);
+        pass_on(&mut self.asm);
         self.asm.call(Rm::M(CX, at as i32));
     }
     /// Asks a helper that takes a number and changes nothing.
     pub fn ask(&mut self, at: usize, arg: u64) -> V {
         let t = self.fresh();
         self.clobber();
+        // Here, right behind a return address, the stack is 8 bytes off, and so it is with an even number of words.
         let cached = self.now.cache.iter().flatten().fold(0u16, |all, h| all | 1 << h);
-        let saved = self.save((cached | self.pinned) & !(1 << t));
+        let used = (cached | self.pinned) & !(1 << t);
+        let saved: Vec<u8> = CALLERS.into_iter().filter(|r| used & 1 << r != 0).collect();
+        saved.iter().for_each(|r| self.asm.push(*r));
+        let pad = if saved.len() % 2 == 0 { 8 } else { 0 };
+        self.asm.lea(Width::W64, RSP, Rm::M(RSP, -pad));
         self.asm.constant(RDX, arg);
         self.call(at);
         self.asm.mov(t, RAX);
-        self.restore(saved);
+        self.asm.lea(Width::W64, RSP, Rm::M(RSP, pad));
+        saved.iter().rev().for_each(|r| self.asm.pop(*r));
         V::R(t, u64::MAX)
     }
 
     /// Writes the code of all probes that miss.
     pub fn write_slow(&mut self) {
         for s in std::mem::take(&mut self.slow) {
-            self.asm.land(s.hole);
-            let out = if let Way::Load(_, out) = s.way { 1 << out } else { 0 };
-            let saved = self.save(s.used & !out);
-            // Whatever registers these are in.
-            let v = if let Way::Store(_, v) = s.way { v } else { s.la };
-            self.asm.push(s.la);
-            self.asm.push(v);
-            self.asm.pop(R8);
-            self.asm.pop(RDX);
-            let (at, number) = match s.way {
-                Way::Load(w, _) => (offset_of!(Cx, load), w.bits().into()),
-                Way::Store(w, _) => (offset_of!(Cx, store), w.bits().into()),
-                Way::Refill(bytes) => (offset_of!(Cx, refill), bytes),
+            let a = &mut self.asm;
+            a.land(s.hole);
+            let (thunk, w) = match s.way {
+                Way::Load(w, _) => (Thunk::Load, w),
+                Way::Store(w, v) => {
+                    a.push(v);
+                    (Thunk::Store, w)
+                }
+                Way::Refill(w) => (Thunk::Refill, w),
             };
-            self.asm.constant(RCX, number);
-            self.call(at);
-            self.asm.test(Width::W32, Rm::R(RAX), RAX);
-            self.restore(saved);
-            let bad = self.asm.jcc(NOT_EQUAL);
-            self.exits[s.exit].holes.push(bad);
-            if let Way::Load(_, out) = s.way {
-                self.asm.load(Width::W64, out, Rm::M(CX, offset_of!(Cx, value) as i32));
+            a.push(s.la);
+            a.call(Rm::M(CX, native::THUNK + 8 * number(thunk, w) as i32));
+            match s.way {
+                Way::Load(_, out) => a.pop(out),
+                Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),
+                Way::Refill(_) => a.pop(s.la),
             }
-            self.asm.jmp_back(s.back);
+            let bad = a.jcc(NOT_EQUAL);
+            self.exits[s.exit].holes.push(bad);
+            a.jmp_back(s.back);
         }
     }
 }

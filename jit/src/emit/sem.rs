@@ -1,6 +1,6 @@
 //! The words of [`Sem`], answered with host code.
 
-use super::asm::{Alu, Count, One, RCX, Rm, Shift};
+use super::asm::{Alu, Count, One, RAX, RCX, RDX, Rm, Shift};
 use super::body::{Body, Flags, Term, V};
 use cpu::sem::{Big, cond_of_flags};
 use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Res, SegReg, Sem, Var, Width, flags};
@@ -39,6 +39,8 @@ fn number(c: Cond) -> u8 {
 const EQUAL: u8 = 4;
 const NOT_EQUAL: u8 = 5;
 const BELOW: u8 = 2;
+const ABOVE_EQUAL: u8 = 3;
+const BELOW_EQUAL: u8 = 6;
 const LESS: u8 = 12;
 
 fn top(v: V) -> u64 {
@@ -187,14 +189,8 @@ impl Body<'_> {
             return self.result(w, t);
         }
         if w == Width::W64 {
-            if !self.take(super::asm::RAX) || !self.take(super::asm::RDX) {
-                return V::K(0);
-            }
-            let (a, b) = (self.reg(a), self.reg(b));
-            self.asm.mov(super::asm::RAX, a);
             let one = if op == Op2::MulHiU { One::Mul } else { One::Imul };
-            self.asm.one(one, w, Rm::R(b));
-            return V::R(super::asm::RDX, u64::MAX);
+            return V::R(self.pair(one, w, a, None, b).1, u64::MAX);
         }
         // The whole product fits in 64 bits.
         let extend = |s: &mut Self, v: V| {
@@ -211,6 +207,48 @@ impl Body<'_> {
         self.asm.imul(Width::W64, t, Rm::R(b));
         self.asm.shift(Shift::Shr, Width::W64, Rm::R(t), w.bits() as u8);
         self.zext(w, V::R(t, u64::MAX))
+    }
+}
+
+impl Body<'_> {
+    /// Leaves a signed division by 0 and by -1 to tier 0.
+    fn exit_small(&mut self, w: Width, d: u8) {
+        let t = self.fresh();
+        self.asm.lea(w, t, Rm::M(d, 1));
+        self.asm.alu_constant(Alu::Cmp, w, Rm::R(t), 1);
+        self.exit(Some(BELOW_EQUAL));
+    }
+    /// An operation on rDX:rAX with its results in registers: the low half or the quotient, and the other. Whatever is in those two
+    /// registers stays.
+    fn pair(&mut self, one: One, w: Width, low: V, high: Option<V>, by: V) -> (u8, u8) {
+        let (low, high, by) = (self.reg(low), high.map(|v| self.reg(v)), self.reg(by));
+        let keep = [RAX, RDX].map(|h| (!self.take_if_free(h)).then_some(h));
+        let keep = keep.map(|h| {
+            let t = h.map(|_| self.fresh());
+            if let (Some(h), Some(t)) = (h, t) {
+                self.asm.mov(t, h);
+            }
+            t
+        });
+        let now = |h: u8| match h {
+            RAX => keep[0].unwrap_or(h),
+            RDX => keep[1].unwrap_or(h),
+            _ => h,
+        };
+        self.asm.mov(RAX, now(low));
+        if let Some(high) = high {
+            self.asm.mov(RDX, now(high));
+        }
+        self.asm.one(one, w, Rm::R(now(by)));
+        let (a, d) = (self.fresh(), self.fresh());
+        self.asm.mov(a, RAX);
+        self.asm.mov(d, RDX);
+        for (h, t) in [RAX, RDX].into_iter().zip(keep) {
+            if let Some(t) = t {
+                self.asm.mov(h, t);
+            }
+        }
+        (a, d)
     }
 }
 
@@ -338,9 +376,47 @@ impl Sem for Body<'_> {
         self.asm.cmov(cond, Width::W64, t, Rm::R(yes));
         V::R(t, max)
     }
-    fn divide(&mut self, _: bool, _: Width, _: V, _: V, _: V) -> Result<(V, V), Infallible> {
-        self.misfit = true;
-        Ok((V::K(0), V::K(0)))
+    fn divide(&mut self, sign: bool, w: Width, hi: V, lo: V, d: V) -> Result<(V, V), Infallible> {
+        // Whatever is not plain, tier 0 does: it raises #DE where it must.
+        let [hi, lo, d] = [hi, lo, d].map(|v| V::R(self.reg(v), u64::MAX));
+        self.clobber();
+        let (q, r) = match (sign, w) {
+            (false, Width::W32 | Width::W64) => {
+                let h = self.reg(hi);
+                self.apply(Alu::Cmp, w, h, d);
+                self.exit(Some(ABOVE_EQUAL));
+                self.pair(One::Div, w, lo, Some(hi), d)
+            }
+            (true, Width::W64) => {
+                let s = self.shift(Op2::Sar, w, lo, V::K(63));
+                let (s, h) = (self.reg(s), self.reg(d));
+                self.apply(Alu::Cmp, w, s, hi);
+                self.exit(Some(NOT_EQUAL));
+                self.exit_small(w, h);
+                self.pair(One::Idiv, w, lo, Some(hi), d)
+            }
+            (true, Width::W32) => {
+                let h = self.reg(d);
+                self.exit_small(w, h);
+                let n = self.op2(Op2::Shl, Width::W64, hi, V::K(32));
+                let lo = self.zext(w, lo);
+                let n = self.op2(Op2::Or, Width::W64, n, lo);
+                let top = self.shift(Op2::Sar, Width::W64, n, V::K(63));
+                let d = self.op1(Op1::Sext(w), Width::W64, d);
+                let (q, r) = self.pair(One::Idiv, Width::W64, n, Some(top), d);
+                let back = self.op1(Op1::Sext(w), Width::W64, V::R(q, u64::MAX));
+                let back = self.reg(back);
+                self.apply(Alu::Cmp, Width::W64, back, V::R(q, 0));
+                self.exit(Some(NOT_EQUAL));
+                (q, r)
+            }
+            _ => {
+                self.misfit = true;
+                return Ok((V::K(0), V::K(0)));
+            }
+        };
+        let (q, r) = (V::R(q, u64::MAX), V::R(r, u64::MAX));
+        Ok((self.zext(w, q), self.zext(w, r)))
     }
 
     fn get(&mut self, r: Var) -> V {
