@@ -4,6 +4,7 @@
 //! tier, regions and tier 0 follow each other freely. A block has two entries: one for who comes from outside, with the core
 //! and the context as arguments, and one behind it for other blocks of this tier.
 
+mod arith;
 pub mod asm;
 mod body;
 mod memory;

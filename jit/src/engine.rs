@@ -1,6 +1,7 @@
 //! The run loop: blocks one after the other, events between them.
 
 use crate::block::{Block, Blocks, Id, NONE};
+use crate::counters::Counters;
 use crate::cross::Steps;
 use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
@@ -47,70 +48,6 @@ pub enum JitError {
     Thread(std::io::Error),
     #[error("no native code for this host: {0}")]
     Host(String),
-}
-
-/// What the engine has done, for `info jit`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Blocks alive, and decoded so far.
-    pub blocks: u64,
-    pub decoded: u64,
-    /// Decoded instructions in the arena.
-    pub ops: u64,
-    /// Instructions executed block by block, and one at a time.
-    pub tier0: u64,
-    pub stepped: u64,
-    /// Instructions executed in native code.
-    pub native: u64,
-    /// Times native code was left: for tier 0 to do an instruction or the rest of a budget, for a place it does not know,
-    /// for an exception, to see what is due.
-    pub side_exits: u64,
-    pub jumps: u64,
-    pub faults: u64,
-    pub events: u64,
-    /// Regions compiled, thrown away, and those that could not be.
-    pub regions: u64,
-    pub regions_dropped: u64,
-    pub regions_failed: u64,
-    /// Instructions in compiled regions, their bytes of native code, and the time that took.
-    pub region_insns: u64,
-    pub code_bytes: u64,
-    pub compile_nanos: u64,
-    /// Blocks dropped because their bytes changed.
-    pub dropped: u64,
-    /// Writes to pages with code.
-    pub code_writes: u64,
-    /// Times everything was forgotten.
-    pub flushes: u64,
-}
-
-impl std::fmt::Display for Counters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let nanos = self.compile_nanos.checked_div(self.region_insns).unwrap_or(0);
-        let rows = [
-            ("instructions in native code", self.native),
-            ("instructions in tier 0", self.tier0),
-            ("instructions one at a time", self.stepped),
-            ("blocks alive", self.blocks),
-            ("blocks decoded", self.decoded),
-            ("blocks dropped, overwritten", self.dropped),
-            ("instructions in blocks", self.ops),
-            ("regions compiled", self.regions),
-            ("regions dropped", self.regions_dropped),
-            ("regions that did not compile", self.regions_failed),
-            ("instructions in regions", self.region_insns),
-            ("bytes of native code", self.code_bytes),
-            ("compile time, ms", self.compile_nanos / 1_000_000),
-            ("compile time per instruction, ns", nanos),
-            ("exits to tier 0", self.side_exits),
-            ("exits to unknown places", self.jumps),
-            ("exits with exceptions", self.faults),
-            ("exits to see what is due", self.events),
-            ("writes to code pages", self.code_writes),
-            ("times everything was forgotten", self.flushes),
-        ];
-        rows.iter().try_for_each(|(name, n)| writeln!(f, "{name:34} {n:>14}"))
-    }
 }
 
 /// The block at a place in RAM that was executed lately.
@@ -201,6 +138,8 @@ impl Engine {
             blocks: self.blocks.len() as u64,
             ops: self.blocks.ops.len() as u64,
             dropped: self.blocks.dropped,
+            baseline: self.regions.base.made,
+            baseline_bytes: self.regions.base.bytes,
             regions: self.regions.made,
             regions_dropped: self.regions.dropped,
             regions_failed: self.regions.failed,

@@ -18,9 +18,9 @@ fn element(i: &Insn) -> Width {
 #[inline(always)]
 fn advance<S: Sem>(s: &mut S, i: &Insn, r: u8) {
     let bytes = element(i).bytes();
-    let (system, ten, df) = (s.get(Var::System), s.imm(10), s.imm(1));
-    debug_assert!(flags::DF == 1 << 10);
-    let down = s.op2(Op2::Shr, Width::W64, system, ten);
+    let bit = u64::from(flags::DF.trailing_zeros());
+    let (system, bit, df) = (s.get(Var::System), s.imm(bit), s.imm(1));
+    let down = s.op2(Op2::Shr, Width::W64, system, bit);
     let down = s.op2(Op2::And, Width::W64, down, df);
     let twice = s.imm(u64::from(bytes.trailing_zeros()) + 1);
     let back = s.op2(Op2::Shl, Width::W64, down, twice);
