@@ -35,7 +35,7 @@ pub use features::Features;
 pub use insn::{Insn, Opnd, Scale};
 pub use interp::Interp;
 pub use memory::Width;
-pub use mmu::Access;
+pub use mmu::{Access, far_from_hole};
 pub use mode::Mode;
 pub use sem::{Cond, Flag, FlagKind, Op1, Op2, Res, SegReg, Sem, Var};
 pub use state::{Fpu, Msrs, Segment, State, Table};

@@ -25,6 +25,13 @@ pub fn canonical(la: u64, la57: bool) -> bool {
     ((la << n) as i64 >> n) as u64 == la
 }
 
+/// Whether no relative branch from here can reach an address that is not canonical with 4-level paging.
+#[inline(always)]
+pub fn far_from_hole(la: u64) -> bool {
+    const NEAR: u64 = 1 << 32;
+    la < (1 << 47) - NEAR || la >= 0u64.wrapping_sub(1 << 47) + NEAR
+}
+
 /// The linear address of `bytes` bytes at offset `at` of a segment, or `None` if its limit or (unless `real`) its rights
 /// say no. A segment that is not present is a null one.  SDM 3A, 6.3 to 6.5.
 pub fn in_segment(s: &Segment, at: u64, bytes: u64, a: Access, real: bool) -> Option<u64> {
@@ -317,7 +324,8 @@ impl Interp<'_> {
                 return Ok(i);
             }
         }
-        let info = self.walk(set, la, a)?;
+        let mut info = self.walk(set, la, a)?;
+        info.edge = !far_from_hole(la);
         if !self.watched(la) {
             self.c.tlb.insert(set, la, info);
         }

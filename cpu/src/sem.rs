@@ -16,6 +16,7 @@ pub mod branch;
 pub mod moves;
 pub mod shift;
 pub mod simd;
+pub mod string;
 
 use crate::exception::Exception;
 use crate::interp::Interp;

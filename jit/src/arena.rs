@@ -2,11 +2,12 @@
 // UNSAFE: executable memory can only be had from the system and written through pointers.
 #![allow(unsafe_code)]
 
+use crate::emit::asm::Asm;
 use crate::engine::JitError;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ptr::null_mut;
 
-/// A mapping that code is written to, one region after the other, and executed from.
+/// A mapping that code is written to and executed from: hot code from its start, cold code from its end.
 pub struct Arena {
     /// Where it is written.
     write: *mut u8,
@@ -14,8 +15,13 @@ pub struct Arena {
     run: *const u8,
     len: usize,
     used: usize,
+    /// Where cold code begins.
+    top: usize,
     kept: usize,
 }
+
+/// Hot code starts at multiples of this.
+const ALIGN: usize = 16;
 
 impl Arena {
     pub fn new(len: usize) -> Result<Arena, JitError> {
@@ -27,7 +33,10 @@ impl Arena {
             rustix::mm::mmap_anonymous(null_mut(), len, rw | ProtFlags::EXEC, MapFlags::PRIVATE)
         };
         if let Ok(p) = one {
-            return Ok(Arena { write: p.cast(), run: p.cast(), len, used: 0, kept: 0 });
+            // Fewer, larger pages; without them all is the same.
+            // SAFETY: advice on the mapping just made.
+            let _ = unsafe { rustix::mm::madvise(p, len, rustix::mm::Advice::LinuxHugepage) };
+            return Ok(Arena { write: p.cast(), run: p.cast(), len, used: 0, top: len, kept: 0 });
         }
         let file =
             rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map_err(fail)?;
@@ -45,21 +54,50 @@ impl Arena {
             };
             (write, run)
         };
-        Ok(Arena { write: write.cast(), run: run.cast(), len, used: 0, kept: 0 })
+        Ok(Arena { write: write.cast(), run: run.cast(), len, used: 0, top: len, kept: 0 })
     }
 
     /// Puts code in and gives where to call it; `None` if there is no room.
     pub fn add(&mut self, code: &[u8]) -> Option<*const u8> {
-        let at = self.used.next_multiple_of(64);
-        let end = at.checked_add(code.len()).filter(|&e| e <= self.len)?;
-        self.used = end;
-        // SAFETY: `at..end` is inside both views, and no code in use is there.
-        let run = unsafe {
-            self.write.add(at).copy_from_nonoverlapping(code.as_ptr(), code.len());
-            self.run.add(at)
-        };
+        let at = self.room(code.len(), 0)?;
+        self.put(at, code);
+        // SAFETY: `at` is inside the view.
+        Some(unsafe { self.run.add(at) })
+    }
+    /// Puts code in, hot and cold in their places; `None` if there is no room.
+    pub fn add_parts(&mut self, code: &mut Asm) -> Option<*const u8> {
+        let (hot, cold) = code.lengths();
+        let at = self.room(hot, cold)?;
+        let below = self.top;
+        let (hot, cold) = code.split((below - (at + hot)) as i32);
+        self.put(at, hot);
+        self.put(below, cold);
+        // SAFETY: `at` is inside the view.
+        Some(unsafe { self.run.add(at) })
+    }
+    /// Takes room for hot and cold code, and gives where the hot code goes; the other is on top.
+    fn room(&mut self, hot: usize, cold: usize) -> Option<usize> {
+        let at = self.used.next_multiple_of(ALIGN);
+        let (end, top) = (at.checked_add(hot)?, self.top.checked_sub(cold)?);
+        (end <= top).then(|| {
+            (self.used, self.top) = (end, top);
+            at
+        })
+    }
+    fn put(&mut self, at: usize, code: &[u8]) {
+        debug_assert!(at + code.len() <= self.len);
+        // SAFETY: `room` gave this place, which is inside the view, and no code in use is there.
+        unsafe { self.write.add(at).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
         flush(self.write, self.run, at, code.len());
-        Some(run)
+    }
+    /// Changes four bytes of code, which is not running.
+    pub fn patch(&mut self, at: *const u8, to: i32) {
+        let offset = (at as usize).wrapping_sub(self.run as usize);
+        if offset <= self.used - 4 {
+            // SAFETY: the bytes are inside the mapping, as was just seen.
+            unsafe { self.write.add(offset).cast::<i32>().write_unaligned(to) };
+            flush(self.write, self.run, offset, 4);
+        }
     }
     /// What is in the arena so far stays in it.
     pub fn keep(&mut self) {
@@ -67,7 +105,7 @@ impl Arena {
     }
     /// Forgets all code but what is kept. None of it may be running.
     pub fn clear(&mut self) {
-        self.used = self.kept;
+        (self.used, self.top) = (self.kept, self.len);
     }
 }
 

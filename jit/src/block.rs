@@ -1,7 +1,8 @@
 //! The cache of decoded code: straight runs of instructions, found by where their first byte is in RAM.
 //!
 //! A block is keyed by RAM offset and mode, not by linear address: the same bytes mapped twice are decoded once, and page
-//! tables may change freely. All of a block lies within one page. A block whose bytes change is dropped.
+//! tables may change freely. A block lies within one page, or is one instruction that goes on in the next; that is good as
+//! long as the next page is the same. A block whose bytes change is dropped.
 
 use crate::hash::Map;
 use cpu::sem::Big;
@@ -19,11 +20,15 @@ pub struct Op {
 pub type Id = u32;
 /// No block.
 pub const NONE: Id = u32::MAX;
+/// A block that lies in one page has this for the second.
+pub const ONE_PAGE: u64 = u64::MAX;
 
 /// A straight run of instructions.
 pub struct Block {
     /// RAM offset of the first byte; `u64::MAX` once dropped.
     pub at: u64,
+    /// RAM offset of the page that its only instruction goes on in; [`ONE_PAGE`] if it does not.
+    pub second: u64,
     pub mode: Mode,
     /// Where its ops are in [`Blocks::ops`].
     pub first: u32,
@@ -36,6 +41,8 @@ pub struct Block {
     pub heat: u32,
     /// Number of the region that starts here; [`NONE`] if there is none.
     pub region: u32,
+    /// Number of its code in the baseline tier; [`NONE`] if there is none.
+    pub base: u32,
     /// It is part of a region that is being compiled: no other is asked for meanwhile.
     pub pending: bool,
     /// Regions it is part of.
@@ -44,6 +51,34 @@ pub struct Block {
     pub serial: u64,
     /// Where its bytes are in [`Blocks::bytes`].
     text: u32,
+}
+
+impl Block {
+    /// Whether it goes on in a second page.
+    #[inline(always)]
+    pub fn crosses(&self) -> bool {
+        self.second != ONE_PAGE
+    }
+    /// Where its bytes are in RAM: two runs, of which the second may be empty.
+    fn runs(&self) -> [(u64, usize); 2] {
+        let all = usize::from(self.bytes);
+        let first = if self.crosses() { (PAGE - self.at % PAGE) as usize } else { all };
+        [(self.at, first), (self.second, all - first)]
+    }
+    /// Whether bytes at `at` are some of its own.
+    fn touches(&self, at: u64, len: u64) -> bool {
+        self.runs().iter().any(|&(from, n)| n > 0 && at < from + n as u64 && from < at + len)
+    }
+    /// Whether RAM has these bytes where it is.
+    fn is(&self, ram: &Ram, bytes: &[u8]) -> bool {
+        let mut now = [0; PAGE as usize];
+        let mut rest = bytes;
+        self.runs().iter().all(|&(from, n)| {
+            let (want, more) = rest.split_at(n);
+            rest = more;
+            n == 0 || ram.read(from, &mut now[..n]).is_some() && now[..n] == *want
+        })
+    }
 }
 
 /// What is known of a page with blocks or with a history of being overwritten.
@@ -125,10 +160,10 @@ impl Blocks {
         self.pages.get(&(at & !(PAGE - 1))).is_some_and(|p| now < p.shun)
     }
 
-    /// Keeps a block of `ops`, decoded from `text` at `at`.
+    /// Keeps a block of `ops`, decoded from `text` at `at` and in the page `second`.
     pub fn add(
         &mut self,
-        at: u64,
+        (at, second): (u64, u64),
         mode: Mode,
         ops: &[Op],
         text: &[u8],
@@ -138,6 +173,7 @@ impl Blocks {
         self.serial += 1;
         let block = Block {
             at,
+            second,
             mode,
             first: self.ops.len() as u32,
             count: ops.len() as u32,
@@ -145,6 +181,7 @@ impl Blocks {
             end,
             heat: 0,
             region: NONE,
+            base: NONE,
             pending: false,
             users: Vec::new(),
             serial: self.serial,
@@ -163,7 +200,14 @@ impl Blocks {
             }
         };
         self.index.insert((at, mode.0), id);
-        let page = at & !(PAGE - 1);
+        self.watch(at & !(PAGE - 1), id, core);
+        if second != ONE_PAGE {
+            self.watch(second, id, core);
+        }
+        id
+    }
+    /// From now on writes to the page are told.
+    fn watch(&mut self, page: u64, id: Id, core: &mut Core) {
         let ram = core.tlb.ram();
         if ram.flags(page) & CODE == 0 {
             ram.set_flags(page, CODE);
@@ -171,13 +215,12 @@ impl Blocks {
             self.protected.push(page);
         }
         self.pages.entry(page).or_default().blocks.push(id);
-        id
     }
 
-    /// Notes writes to code pages, drops the blocks whose bytes are no longer the same, and gives the numbers of their regions.
-    pub fn written(&mut self, ram: &Ram, writes: &[(u64, u32)], now: u64) -> Vec<u32> {
-        let mut regions = Vec::new();
-        let mut now_bytes = [0; PAGE as usize];
+    /// Notes writes to code pages, drops the blocks whose bytes are no longer the same, and gives the numbers of their regions
+    /// and of their code in the baseline tier.
+    pub fn written(&mut self, ram: &Ram, writes: &[(u64, u32)], now: u64) -> (Vec<u32>, Vec<u32>) {
+        let mut gone = Gone::default();
         for &(at, len) in writes {
             let page = at & !(PAGE - 1);
             let Some(p) = self.pages.get_mut(&page) else {
@@ -192,18 +235,14 @@ impl Blocks {
             while k < p.blocks.len() {
                 let id = p.blocks[k];
                 let b = &mut self.all[id as usize];
-                let n = b.bytes as usize;
-                let hit = at < b.at + n as u64 && b.at < at + len as u64;
-                let same = !hit
-                    || ram.read(b.at, &mut now_bytes[..n]).is_some()
-                        && now_bytes[..n] == self.bytes[b.text as usize..][..n];
-                if same {
+                let text = &self.bytes[b.text as usize..][..usize::from(b.bytes)];
+                if !b.touches(at, len.into()) || b.is(ram, text) {
                     k += 1;
                     continue;
                 }
                 p.blocks.swap_remove(k);
                 p.trouble += LOSS;
-                drop_block(b, &mut self.index, &mut regions);
+                drop_block(id, b, &mut self.index, &mut gone);
                 self.free.push(id);
                 self.dropped += 1;
             }
@@ -211,7 +250,7 @@ impl Blocks {
                 p.shun = now + SHUN;
                 p.trouble = 0;
                 for id in p.blocks.drain(..) {
-                    drop_block(&mut self.all[id as usize], &mut self.index, &mut regions);
+                    drop_block(id, &mut self.all[id as usize], &mut self.index, &mut gone);
                     self.free.push(id);
                     self.dropped += 1;
                 }
@@ -219,13 +258,32 @@ impl Blocks {
             if p.blocks.is_empty() {
                 ram.clear_flags(page, CODE);
             }
+            // Those of two pages are gone from both.
+            for (page, id) in gone.halves.drain(..) {
+                if let Some(p) = self.pages.get_mut(&page) {
+                    p.blocks.retain(|b| *b != id);
+                }
+            }
         }
-        regions
+        (gone.regions, gone.bases)
     }
 }
 
-fn drop_block(b: &mut Block, index: &mut Map<(u64, u32), Id>, regions: &mut Vec<u32>) {
+/// What goes with dropped blocks.
+#[derive(Default)]
+struct Gone {
+    regions: Vec<u32>,
+    bases: Vec<u32>,
+    /// Pages that still list a block.
+    halves: Vec<(u64, Id)>,
+}
+
+fn drop_block(id: Id, b: &mut Block, index: &mut Map<(u64, u32), Id>, gone: &mut Gone) {
     index.remove(&(b.at, b.mode.0));
-    regions.append(&mut b.users);
-    (b.at, b.region, b.count) = (u64::MAX, NONE, 0);
+    gone.regions.append(&mut b.users);
+    gone.bases.extend((b.base != NONE).then_some(b.base));
+    if b.crosses() {
+        gone.halves.extend([(b.at & !(PAGE - 1), id), (b.second, id)]);
+    }
+    (b.at, b.region, b.base, b.count) = (u64::MAX, NONE, NONE, 0);
 }

@@ -1,10 +1,10 @@
 //! From bytes in RAM to a block.
 
-use crate::block::{Blocks, Id, Op};
+use crate::block::{Blocks, Id, ONE_PAGE, Op};
 use crate::fast;
 use cpu::decode::decode;
 use cpu::rows::ROWS;
-use cpu::{Core, Insn, Opnd};
+use cpu::{Core, Insn, Mode, Opnd};
 use iced_x86::FlowControl;
 use memory::PAGE;
 
@@ -35,9 +35,7 @@ pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
     while n < room && ops.len() < MAX_BLOCK {
         let bytes = &page[n..room.min(n + 15)];
         let Ok(insn) = decode(bytes, core.mode, &core.features) else { break };
-        let row = &ROWS[insn.row as usize];
-        let fast = if core.mode.long64() { fast::handler(&insn) } else { None };
-        ops.push(Op { run: fast.unwrap_or(row.run), insn });
+        ops.push(op(insn, core.mode));
         n += insn.len as usize;
         end = ends(&insn);
         if end || leaves(&insn) {
@@ -48,31 +46,23 @@ pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
         return None;
     }
     let mode = core.mode;
-    Some(blocks.add(at, mode, &ops, &page[..n], end, core))
+    Some(blocks.add((at, ONE_PAGE), mode, &ops, &page[..n], end, core))
 }
 
-/// Whether this is a string instruction, which ends its block only because it may have to run again.
-pub fn is_string(i: &Insn) -> bool {
-    use iced_x86::Mnemonic::*;
-    matches!(
-        i.iced().mnemonic(),
-        Movsb
-            | Movsw
-            | Movsq
-            | Stosb
-            | Stosw
-            | Stosd
-            | Stosq
-            | Lodsb
-            | Lodsw
-            | Lodsd
-            | Lodsq
-            | Scasb
-            | Scasw
-            | Scasd
-            | Scasq
-            | Cmpsb
-            | Cmpsw
-            | Cmpsq
-    )
+/// Decodes the instruction at RAM offset `at` that goes on in the page `second`, as a block of its own. `None`: there is none.
+pub fn across(blocks: &mut Blocks, core: &mut Core, at: u64, second: u64) -> Option<Id> {
+    let mut bytes = [0; 15];
+    let first = ((PAGE - at % PAGE) as usize).min(bytes.len());
+    core.tlb.ram().read(at, &mut bytes[..first])?;
+    core.tlb.ram().read(second, &mut bytes[first..])?;
+    let mode = core.mode;
+    let insn = decode(&bytes, mode, &core.features).ok()?;
+    let n = usize::from(insn.len);
+    (n > first)
+        .then(|| blocks.add((at, second), mode, &[op(insn, mode)], &bytes[..n], ends(&insn), core))
+}
+
+fn op(insn: Insn, mode: Mode) -> Op {
+    let fast = if mode.long64() { fast::handler(&insn) } else { None };
+    Op { run: fast.unwrap_or(ROWS[insn.row as usize].run), insn }
 }

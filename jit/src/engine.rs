@@ -1,8 +1,9 @@
 //! The run loop: blocks one after the other, events between them.
 
-use crate::block::{Blocks, Id, NONE};
+use crate::block::{Block, Blocks, Id, NONE};
+use crate::counters::Counters;
 use crate::cross::Steps;
-use crate::region::{self, After, Regions};
+use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
 use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
 use memory::Ram;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct Config {
     /// Executions of a block after which a region is made of it; `u32::MAX` for never.
     pub threshold: u32,
+    /// Executions of a block after which it gets code of the baseline tier; `u32::MAX` for never.
+    pub baseline: u32,
     /// Compile on a thread of its own, else at once.
     pub background: bool,
     /// Room for native code.
@@ -21,9 +24,18 @@ pub struct Config {
     pub max_region_insns: usize,
 }
 
+/// Where there is an emitter, the second execution is worth it.
+const BASELINE: u32 = if cfg!(target_arch = "x86_64") { 2 } else { u32::MAX };
+
 impl Default for Config {
     fn default() -> Self {
-        Config { threshold: 600, background: true, code_bytes: 64 << 20, max_region_insns: 120 }
+        Config {
+            threshold: 600,
+            baseline: BASELINE,
+            background: true,
+            code_bytes: 64 << 20,
+            max_region_insns: 120,
+        }
     }
 }
 
@@ -38,83 +50,20 @@ pub enum JitError {
     Host(String),
 }
 
-/// What the engine has done, for `info jit`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Blocks alive, and decoded so far.
-    pub blocks: u64,
-    pub decoded: u64,
-    /// Decoded instructions in the arena.
-    pub ops: u64,
-    /// Instructions executed block by block, and one at a time.
-    pub tier0: u64,
-    pub stepped: u64,
-    /// Instructions executed in native code.
-    pub native: u64,
-    /// Times native code was left: for tier 0 to do an instruction or the rest of a budget, for a place it does not know,
-    /// for an exception, to see what is due.
-    pub side_exits: u64,
-    pub jumps: u64,
-    pub faults: u64,
-    pub events: u64,
-    /// Regions compiled, thrown away, and those that could not be.
-    pub regions: u64,
-    pub regions_dropped: u64,
-    pub regions_failed: u64,
-    /// Instructions in compiled regions, their bytes of native code, and the time that took.
-    pub region_insns: u64,
-    pub code_bytes: u64,
-    pub compile_nanos: u64,
-    /// Blocks dropped because their bytes changed.
-    pub dropped: u64,
-    /// Writes to pages with code.
-    pub code_writes: u64,
-    /// Times everything was forgotten.
-    pub flushes: u64,
-}
-
-impl std::fmt::Display for Counters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let nanos = self.compile_nanos.checked_div(self.region_insns).unwrap_or(0);
-        let rows = [
-            ("instructions in native code", self.native),
-            ("instructions in tier 0", self.tier0),
-            ("instructions one at a time", self.stepped),
-            ("blocks alive", self.blocks),
-            ("blocks decoded", self.decoded),
-            ("blocks dropped, overwritten", self.dropped),
-            ("instructions in blocks", self.ops),
-            ("regions compiled", self.regions),
-            ("regions dropped", self.regions_dropped),
-            ("regions that did not compile", self.regions_failed),
-            ("instructions in regions", self.region_insns),
-            ("bytes of native code", self.code_bytes),
-            ("compile time, ms", self.compile_nanos / 1_000_000),
-            ("compile time per instruction, ns", nanos),
-            ("exits to tier 0", self.side_exits),
-            ("exits to unknown places", self.jumps),
-            ("exits with exceptions", self.faults),
-            ("exits to see what is due", self.events),
-            ("writes to code pages", self.code_writes),
-            ("times everything was forgotten", self.flushes),
-        ];
-        rows.iter().try_for_each(|(name, n)| writeln!(f, "{name:34} {n:>14}"))
-    }
-}
-
-/// Where execution went from a linear address lately.
+/// The block at a place in RAM that was executed lately.
 #[derive(Clone, Copy)]
 struct Jump {
-    rip: u64,
     at: u64,
     mode: Mode,
     id: Id,
 }
 
-const JUMPS: usize = 32768;
-const CROSSINGS: usize = 1024;
-const NO_CROSSING: (u64, Mode) = (!0, Mode(0));
-const NO_JUMP: Jump = Jump { rip: !0, at: !0, mode: Mode(0), id: NONE };
+/// Native code that is left with fewer instructions to go than this has used up its time.
+const SAMPLE: i64 = 64;
+const JUMPS: usize = 65536;
+const ODD: usize = 1024;
+const NOT_ODD: (u64, Mode) = (!0, Mode(0));
+const NO_JUMP: Jump = Jump { at: !0, mode: Mode(0), id: NONE };
 
 /// Runs the cores of one machine, in turn.
 pub struct Engine {
@@ -123,16 +72,18 @@ pub struct Engine {
     blocks: Blocks,
     steps: Steps,
     regions: Regions,
-    jumps: Box<[Jump; JUMPS]>,
-    /// Places, with their modes, where an instruction was found to cross its page. If that is no longer so, it is executed
-    /// one at a time for nothing until code is written somewhere.
-    crossing: Box<[(u64, Mode); CROSSINGS]>,
+    jumps: Box<[Jump]>,
+    /// Places, with their modes, where no instruction was found. If that is no longer so, it is executed one at a time for
+    /// nothing until code is written somewhere.
+    odd: Box<[(u64, Mode); ODD]>,
     /// How far each core's TLB follows [`Blocks::protected`].
     seen: Vec<usize>,
     count: Counters,
     /// Exceptions end the run instead of being delivered, and this is the last.
     catch: bool,
     caught: Option<Exception>,
+    /// Native code was left because its time was over: where it was is likely to be hot.
+    sample: bool,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -141,8 +92,18 @@ fn within(core: &Core, bytes: u16) -> bool {
     core.mode.long64() || core.state.rip + bytes as u64 - 1 <= core.state.seg[1].limit as u64
 }
 
-fn slot(rip: u64) -> usize {
-    (rip ^ rip >> 12) as usize % JUMPS
+/// The linear address of the page behind that of `la`.
+fn next_page(la: u64) -> u64 {
+    (la | (memory::PAGE - 1)).wrapping_add(1)
+}
+/// Whether a block at a linear address goes on where it did when it was decoded.
+#[inline(always)]
+fn goes_on(core: &Core, la: u64, b: &Block) -> bool {
+    !b.crosses() || core.tlb.exec(core.mode.code_set(), next_page(la)) == Some(b.second)
+}
+
+fn slot(at: u64) -> usize {
+    (at ^ at >> 12) as usize % JUMPS
 }
 
 impl Engine {
@@ -153,12 +114,13 @@ impl Engine {
             blocks: Blocks::new(),
             steps: Steps::new(),
             regions: Regions::new(&config)?,
-            jumps: Box::new([NO_JUMP; JUMPS]),
-            crossing: Box::new([NO_CROSSING; CROSSINGS]),
+            jumps: vec![NO_JUMP; JUMPS].into_boxed_slice(),
+            odd: Box::new([NOT_ODD; ODD]),
             seen: Vec::new(),
             count: Counters::default(),
             catch: false,
             caught: None,
+            sample: false,
         })
     }
 
@@ -167,7 +129,7 @@ impl Engine {
         self.blocks.clear(&self.ram);
         self.regions.clear();
         self.jumps.fill(NO_JUMP);
-        self.crossing.fill(NO_CROSSING);
+        self.odd.fill(NOT_ODD);
         self.count.flushes += 1;
     }
 
@@ -176,6 +138,8 @@ impl Engine {
             blocks: self.blocks.len() as u64,
             ops: self.blocks.ops.len() as u64,
             dropped: self.blocks.dropped,
+            baseline: self.regions.base.made,
+            baseline_bytes: self.regions.base.bytes,
             regions: self.regions.made,
             regions_dropped: self.regions.dropped,
             regions_failed: self.regions.failed,
@@ -222,15 +186,12 @@ impl Engine {
                 check = self.step(&mut s);
                 continue;
             };
-            let b = &self.blocks.all[id as usize];
-            let (region, hot) = (b.region, b.heat >= self.config.threshold);
-            if region < region::MAX && !std::mem::take(&mut plain) {
-                (check, plain) = self.native(&mut s, region);
+            self.look_at_heat(s.c, id);
+            if !std::mem::take(&mut plain)
+                && let Some(code) = self.code(&s, id)
+            {
+                (check, plain) = self.native(&mut s, code);
                 continue;
-            }
-            plain = false;
-            if hot && region == NONE && !b.pending && plan::may(s.c.mode) {
-                self.request(s.c, id);
             }
             check = self.tier0(&mut s, id);
         }
@@ -309,21 +270,22 @@ impl Engine {
     /// Executes a region and those that follow it. Gives whether events are to be looked at, and whether the block at RIP must
     /// be executed by tier 0.
     #[inline]
-    fn native(&mut self, s: &mut Interp<'_>, mut region: u32) -> (bool, bool) {
+    fn native(&mut self, s: &mut Interp<'_>, mut code: Native) -> (bool, bool) {
         let before = s.c.left;
-        if !plan::far_from_hole(s.c.mode, s.c.state.rip) {
+        if !cpu::far_from_hole(s.c.state.rip) {
             return (false, true);
         }
         let out = loop {
-            match self.regions.run(region, s) {
+            match self.regions.run(code, s) {
                 After::Side => {
                     self.count.side_exits += 1;
+                    self.sample = s.c.left < SAMPLE;
                     break (false, true);
                 }
                 After::Jump => {
                     self.count.jumps += 1;
                     match self.region_at(s) {
-                        Some(next) => region = next,
+                        Some(next) => code = next,
                         None => break (false, false),
                     }
                 }
@@ -334,6 +296,7 @@ impl Engine {
                 }
                 After::Event => {
                     self.count.events += 1;
+                    self.sample = true;
                     break (true, false);
                 }
             }
@@ -344,33 +307,60 @@ impl Engine {
 
     /// The region at RIP, if there is one that may be entered.
     #[inline]
-    fn region_at(&mut self, s: &mut Interp<'_>) -> Option<u32> {
+    fn region_at(&mut self, s: &mut Interp<'_>) -> Option<Native> {
         let id = self.next(s)?;
-        let b = &self.blocks.all[id as usize];
-        let (region, at) = (b.region, b.at);
-        if region >= region::MAX || !plan::far_from_hole(s.c.mode, s.c.state.rip) {
+        let code = self.code(s, id)?;
+        if !cpu::far_from_hole(s.c.state.rip) {
             return None;
         }
-        self.regions.know(region, s, at);
-        Some(region)
+        let b = &self.blocks.all[id as usize];
+        self.regions.link(b);
+        self.regions.know(code, s, b.at);
+        Some(code)
+    }
+    /// The native code of a block: a region, or the baseline tier's, which is made if the block has earned it.
+    #[inline]
+    fn code(&mut self, s: &Interp<'_>, id: Id) -> Option<Native> {
+        let b = &self.blocks.all[id as usize];
+        if b.region < region::MAX {
+            return Some(self.regions.code(b.region));
+        }
+        if b.base == NONE && (b.heat < self.config.baseline || !plan::may(s.c.mode)) {
+            return None;
+        }
+        self.regions.base_code(&mut self.blocks, id, s.c.tlb.ram().base() as u64)
     }
 
+    /// Asks for a region of a block that has earned one.
+    #[inline]
+    fn look_at_heat(&mut self, core: &Core, id: Id) {
+        let sample = std::mem::take(&mut self.sample);
+        let b = &self.blocks.all[id as usize];
+        if b.region != NONE || b.pending || b.base != NONE && !sample {
+            return;
+        }
+        if self.regions.heat(b, id) >= self.config.threshold && plan::may(core.mode) {
+            self.request(core, id);
+        }
+    }
     /// Asks for a region that starts with block `id`, which is about to run.
     #[cold]
     fn request(&mut self, core: &Core, id: Id) {
         let again = self.config.threshold / 2;
         if !self.regions.room() {
-            self.blocks.all[id as usize].heat = again;
+            self.regions.set_heat(&mut self.blocks, id, again);
             return;
         }
-        let state = match plan::plan(&self.blocks, core, id, self.config.max_region_insns) {
+        let heat = |id: Id| self.regions.heat(&self.blocks.all[id as usize], id);
+        let most = self.config.max_region_insns;
+        let state = match plan::plan(&self.blocks, core, id, most, &heat) {
             Some(p) => {
                 let parts: Vec<Id> = p.from.iter().map(|f| f.0).collect();
                 if self.regions.submit(p).is_ok() {
                     parts.into_iter().for_each(|b| self.blocks.all[b as usize].pending = true);
                     region::ASKED
                 } else {
-                    self.blocks.all[id as usize].heat = again;
+                    self.regions.set_heat(&mut self.blocks, id, again);
                     NONE
                 }
             }
@@ -411,16 +401,17 @@ impl Engine {
         let (rip, mode) = (s.c.state.rip, s.c.mode);
         let la =
             if mode.long64() { rip } else { rip.wrapping_add(s.c.state.seg[1].base) & 0xffff_ffff };
-        let j = self.jumps[slot(rip)];
         let at = s.c.tlb.exec(mode.code_set(), la);
-        if j.rip == rip && j.mode == mode && at == Some(j.at) {
+        let j = self.jumps[slot(at.unwrap_or(0))];
+        if j.mode == mode && at == Some(j.at) {
             let b = &self.blocks.all[j.id as usize];
-            if b.at == j.at && b.mode == mode && within(s.c, b.bytes) {
+            if b.at == j.at && b.mode == mode && within(s.c, b.bytes) && goes_on(s.c, la, b) {
                 return Some(j.id);
             }
         }
         let id = self.find(s, la, at)?;
-        within(s.c, self.blocks.all[id as usize].bytes).then_some(id)
+        let b = &self.blocks.all[id as usize];
+        (within(s.c, b.bytes) && goes_on(s.c, la, b)).then_some(id)
     }
 
     #[cold]
@@ -439,23 +430,31 @@ impl Engine {
         let id = match self.blocks.find(at, mode) {
             Some(id) => id,
             None => {
-                let crossing = (at ^ at >> 12) as usize % CROSSINGS;
-                if self.crossing[crossing] == (at, mode) || self.blocks.shunned(at, s.c.retired()) {
+                let odd = (at ^ at >> 12) as usize % ODD;
+                if self.odd[odd] == (at, mode) || self.blocks.shunned(at, s.c.retired()) {
                     return None;
                 }
                 if self.blocks.full() {
                     self.flush();
                 }
-                let Some(id) = decode::block(&mut self.blocks, s.c, at) else {
-                    self.crossing[crossing] = (at, mode);
+                let mut id = decode::block(&mut self.blocks, s.c, at);
+                if id.is_none() {
+                    // Executed one at a time, it gets its second page into the TLB.
+                    let second = s.c.tlb.exec(mode.code_set(), next_page(la))?;
+                    if self.blocks.shunned(second, s.c.retired()) {
+                        return None;
+                    }
+                    id = decode::across(&mut self.blocks, s.c, at, second);
+                }
+                let Some(id) = id else {
+                    self.odd[odd] = (at, mode);
                     return None;
                 };
                 self.count.decoded += 1;
                 id
             }
         };
-        let rip = s.c.state.rip;
-        self.jumps[slot(rip)] = Jump { rip, at, mode, id };
+        self.jumps[slot(at)] = Jump { at, mode, id };
         Some(id)
     }
 
@@ -479,10 +478,10 @@ impl Engine {
     fn code_written(&mut self, now: u64) {
         let writes = self.ram.take_code_writes();
         self.count.code_writes += writes.len() as u64;
-        self.crossing.fill(NO_CROSSING);
-        for region in self.blocks.written(&self.ram, &writes, now) {
-            self.regions.drop(region, &mut self.blocks);
-        }
+        self.odd.fill(NOT_ODD);
+        let (regions, bases) = self.blocks.written(&self.ram, &writes, now);
+        regions.into_iter().for_each(|n| self.regions.drop(n, &mut self.blocks));
+        bases.into_iter().for_each(|n| self.regions.drop_base(n));
     }
 
     /// Makes the core's TLB know which pages became code while other cores ran.

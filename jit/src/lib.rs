@@ -1,17 +1,22 @@
 //! The engine that runs guest code fast.
 //!
-//! Code is decoded once into *blocks* ([`block`]), which tier 0 executes with the meanings of `cpu`. Blocks that are executed
-//! often become *regions*: native code, made by answering the words of [`cpu::Sem`] with Cranelift values. Tiers agree bit
-//! for bit, and which one runs is never visible to the guest: instructions are counted exactly, faults are precise.
+//! Code is decoded once into *blocks* ([`block`]), which tier 0 executes with the meanings of `cpu`. A block that is executed
+//! again gets native code of its own on x86-64 hosts, the *baseline* tier ([`emit`]): made in one pass, by answering the words of
+//! [`cpu::Sem`] with host registers. Blocks that are executed often become *regions*: better native code, made by answering the
+//! same words with Cranelift values. Tiers agree bit for bit, and which one runs is never visible to the guest: instructions
+//! are counted exactly, faults are precise.
 //!
 //! One [`Engine`] serves all cores of a machine, in turn, on one thread.
 
 mod arena;
+mod baseline;
 mod block;
 mod clif;
 mod compile;
+mod counters;
 mod cross;
 mod decode;
+mod emit;
 mod engine;
 mod event;
 mod fast;
@@ -23,4 +28,5 @@ mod region;
 mod softmmu;
 mod words;
 
-pub use engine::{Config, Counters, Engine, JitError};
+pub use counters::Counters;
+pub use engine::{Config, Engine, JitError};

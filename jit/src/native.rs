@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::clif::leave;
+use crate::emit::THUNKS;
+use crate::hash::Map;
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
 use memory::{PAGE, TLB_SIZE, Tlb, TlbEntry};
@@ -33,6 +35,7 @@ type Access3 = extern "C" fn(*mut Core, *mut Cx, u64, u64, u64) -> u64;
 type Ask = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
 type Interpret = extern "C" fn(*mut Core, *mut Cx, *const Insn, u64) -> u64;
 type Enter = extern "C" fn(*mut Core, *mut Cx);
+type Find = extern "C" fn(*mut Core, *mut Cx) -> u64;
 type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 
 /// What native code has besides the core: helpers, and what they need.
@@ -40,6 +43,10 @@ type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 pub struct Cx {
     /// What a load helper has read; also where results go that count only by their flags.
     pub value: [u64; 2],
+    /// See [`crate::emit::thunk`].
+    thunks: [*const u8; THUNKS],
+    /// The link that was not there when the last block of the baseline tier ended, counted from 1.
+    link: u64,
     /// The host's MXCSR is the guest's, if this is not 0.
     floats: u64,
     /// Where regions go on: [`JUMP_SLOTS`] entries.
@@ -47,44 +54,67 @@ pub struct Cx {
     pub load: Access2,
     pub store: Access3,
     pub refill: Access2,
+    pub find: Find,
     pub interpret: Interpret,
     pub finish: Interpret,
     enter_floats: Enter,
     flag: Ask,
     cond: Ask,
     status: Get,
+    /// Code of the baseline tier that goes on at RIP, if the table knows where that is.
+    search: [*const u8; 2],
+    /// The same, for regions.
+    search_outer: [*const u8; 2],
+    /// How often blocks of the baseline tier were entered, by their numbers.
+    heat: *mut u32,
     /// Set while native code runs.
     bus: MaybeUninit<*mut dyn Bus>,
 }
+pub const VALUE: i32 = offset_of!(Cx, value) as i32;
+pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
 pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
+pub const LINK: i32 = offset_of!(Cx, link) as i32;
+pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
+pub const SEARCH_OUTER: i32 = offset_of!(Cx, search_outer) as i32;
+pub const HEAT: i32 = offset_of!(Cx, heat) as i32;
+pub const MODE: i32 = offset_of!(Core, mode) as i32;
 pub const ENTER_FLOATS: usize = offset_of!(Cx, enter_floats);
 pub const FLAG: usize = offset_of!(Cx, flag);
 pub const COND: usize = offset_of!(Cx, cond);
 pub const STATUS: usize = offset_of!(Cx, status);
 
+/// Counters of entered blocks.
+pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
-pub const JUMP_SLOTS: usize = 16384;
+pub const JUMP_SLOTS: usize = 65536;
+/// So many slots of one code are looked through for those that still have it.
+const MANY: usize = 64;
 /// Log2 of the size of an entry.
-pub const JUMP_BITS: i64 = 5;
+pub const JUMP_BITS: i64 = 4;
 const _: () = assert!(size_of::<Jump>() == 1 << JUMP_BITS);
 
-/// Where the code for a linear address in a mode is, as long as the address means the same memory.
+/// The code for a place in a mode.
 #[derive(Clone, Copy)]
-#[repr(C, align(32))]
+#[repr(C, align(16))]
 struct Jump {
-    rip: u64,
-    mode: u64,
-    /// The host's address of the guest's code.
-    host: u64,
+    /// See [`Jump::key`].
+    key: u64,
     code: *const u8,
 }
-pub const JUMP_RIP: i32 = offset_of!(Jump, rip) as i32;
-pub const JUMP_MODE: i32 = offset_of!(Jump, mode) as i32;
-pub const JUMP_HOST: i32 = offset_of!(Jump, host) as i32;
+pub const JUMP_KEY: i32 = offset_of!(Jump, key) as i32;
 pub const JUMP_CODE: i32 = offset_of!(Jump, code) as i32;
-/// No mode is all ones.
-const NO_JUMP: Jump = Jump { rip: 0, mode: !0, host: 0, code: std::ptr::null() };
+/// Code is at no host address of zero.
+const NO_JUMP: Jump = Jump { key: 0, code: std::ptr::null() };
+/// How far up the mode is in a key: RAM is shorter than what is below.
+pub const KEY_MODE: u8 = 44;
+
+impl Jump {
+    /// The host's address of the guest's code, and the mode.
+    fn key(host: u64, mode: Mode) -> u64 {
+        host ^ u64::from(mode.0) << KEY_MODE
+    }
+}
 
 /// What enters a region: the convention of C outside, that of regions inside.
 type Enterer = unsafe extern "C" fn(*mut Core, *mut Cx, *const u8) -> u64;
@@ -92,7 +122,10 @@ type Enterer = unsafe extern "C" fn(*mut Core, *mut Cx, *const u8) -> u64;
 /// The way into native code, with what it needs besides the core.
 pub struct Gate {
     cx: Box<Cx>,
-    jumps: Box<[Jump; JUMP_SLOTS]>,
+    jumps: Box<[Jump]>,
+    heat: Box<[u32]>,
+    /// Slots of the table that code has been in.
+    known: Map<u64, Vec<u32>>,
     enter: Option<Enterer>,
 }
 
@@ -101,23 +134,30 @@ unsafe impl Send for Gate {}
 
 impl Gate {
     pub fn new() -> Gate {
-        let mut jumps = Box::new([NO_JUMP; JUMP_SLOTS]);
+        let mut jumps = vec![NO_JUMP; JUMP_SLOTS].into_boxed_slice();
+        let mut heat = vec![0; HEATS].into_boxed_slice();
         let cx = Box::new(Cx {
             load,
             store,
             refill,
+            find,
             interpret,
             finish,
             enter_floats,
             flag,
             cond,
             status,
+            link: 0,
+            search: [std::ptr::null(); 2],
+            search_outer: [std::ptr::null(); 2],
+            heat: heat.as_mut_ptr(),
             value: [0; 2],
+            thunks: [std::ptr::null(); THUNKS],
             floats: 0,
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
         });
-        Gate { cx, jumps, enter: None }
+        Gate { cx, jumps, heat, known: Map::default(), enter: None }
     }
 
     /// Takes the code that enters regions.
@@ -129,19 +169,62 @@ impl Gate {
         self.enter = Some(unsafe { std::mem::transmute::<*const u8, Enterer>(at) });
     }
 
-    fn slot(rip: u64) -> usize {
-        (rip ^ rip >> 12) as usize % JUMP_SLOTS
+    /// Takes the code that goes on at RIP, for a set of the TLB.
+    ///
+    /// # Safety
+    /// It must be what [`crate::emit::search`] gave for that set, and stay as long as the gate is used.
+    pub unsafe fn set_search(&mut self, set: usize, code: *const u8, inner: u32) {
+        self.cx.search[set & 1] = code.wrapping_add(inner as usize);
+        self.cx.search_outer[set & 1] = code;
     }
-    /// Notes that `code` is the region for `rip` in this mode where that is at `host`.
-    pub fn know(&mut self, rip: u64, mode: Mode, host: u64, code: *const u8) {
-        self.jumps[Self::slot(rip)] = Jump { rip, mode: mode.0.into(), host, code };
+    /// Takes the code of a thunk.
+    ///
+    /// # Safety
+    /// It must be what [`crate::emit::thunk`] gave for that number, and stay as long as the gate is used.
+    pub unsafe fn set_thunk(&mut self, n: usize, code: *const u8) {
+        self.cx.thunks[n] = code;
+    }
+    /// The link that was missing, counted from 1.
+    pub fn take_link(&mut self) -> u64 {
+        std::mem::take(&mut self.cx.link)
+    }
+    /// How often a block was entered by the baseline tier.
+    pub fn heat(&self, id: u32) -> u32 {
+        self.heat[id as usize % HEATS]
+    }
+    pub fn set_heat(&mut self, id: u32, heat: u32) {
+        self.heat[id as usize % HEATS] = heat;
+    }
+    fn slot(host: u64) -> usize {
+        (host ^ host >> 12) as usize % JUMP_SLOTS
+    }
+    /// Notes that `code` is what runs for the guest's code at `host` in this mode.
+    pub fn know(&mut self, mode: Mode, host: u64, code: *const u8) {
+        let n = Self::slot(host);
+        let slot = &self.jumps[n];
+        if !std::ptr::eq(slot.code, code) {
+            let slots = self.known.entry(code as u64).or_default();
+            slots.push(n as u32);
+            // The same code at many addresses, one after the other: most of these slots have something else by now.
+            if slots.len() >= MANY && slots.len().is_power_of_two() {
+                slots.retain(|&k| std::ptr::eq(self.jumps[k as usize].code, code));
+                slots.push(n as u32);
+            }
+        }
+        self.jumps[n] = Jump { key: Jump::key(host, mode), code };
     }
     /// Forgets a region.
     pub fn forget(&mut self, code: *const u8) {
-        self.jumps.iter_mut().filter(|j| std::ptr::eq(j.code, code)).for_each(|j| *j = NO_JUMP);
+        for n in self.known.remove(&(code as u64)).unwrap_or_default() {
+            let slot = &mut self.jumps[n as usize];
+            if std::ptr::eq(slot.code, code) {
+                *slot = NO_JUMP;
+            }
+        }
     }
     pub fn forget_all(&mut self) {
         self.jumps.fill(NO_JUMP);
+        self.known.clear();
     }
 
     /// Runs a region and those it goes on in. Gives what it was left for.
@@ -285,6 +368,15 @@ extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
         return 1;
     }
     s.c.tlb.ram_at(set, la, true).is_none() as u64
+}
+
+/// Makes the TLB entry for RIP. 1: the engine has to see to it.
+extern "C" fn find(core: *mut Core, cx: *mut Cx) -> u64 {
+    // SAFETY: called by native code only.
+    let mut s = unsafe { interp(core, cx) };
+    let (set, la) = (s.c.mode.code_set(), s.c.state.rip);
+    let there = cpu::far_from_hole(la) && s.page(set, la, Access::Exec).is_ok();
+    !(there && s.c.tlb.exec(set, la).is_some()) as u64
 }
 
 /// Does an instruction of a region with the interpreter. The state is whole, and RIP is the next instruction's.

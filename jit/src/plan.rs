@@ -1,7 +1,6 @@
 //! Which code to compile together: a region's blocks, how they follow each other, and where its loops are.
 
 use crate::block::{Blocks, Id};
-use crate::decode::is_string;
 use cpu::rows::ROWS;
 use cpu::{Core, Insn, Mode};
 use iced_x86::FlowControl;
@@ -79,17 +78,15 @@ pub fn may(mode: Mode) -> bool {
         && !mode.has(Mode::VM86)
 }
 
-/// Whether no relative branch from here can reach a non-canonical address.
-#[inline(always)]
-pub fn far_from_hole(mode: Mode, rip: u64) -> bool {
-    const NEAR: u64 = 1 << 32;
-    !mode.long64() || rip < (1 << 47) - NEAR || rip >= 0u64.wrapping_sub(1 << 47) + NEAR
-}
-
 /// Plans the region that starts with block `head`, which is about to run.
-pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> {
+pub fn plan(
+    blocks: &Blocks,
+    core: &Core,
+    head: Id,
+    max: usize,
+    heat: &dyn Fn(Id) -> u32,
+) -> Option<Plan> {
     let (mode, base) = (core.mode, core.state.rip);
-    let h = &blocks.all[head as usize];
     let set = mode.code_set();
     let wrap = if mode.long64() { !0 } else { 0xffff_ffff };
     let first_page = base & !(PAGE - 1);
@@ -98,13 +95,13 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         (la.wrapping_sub(first_page) as i64) >> 12
     };
     // Choose: the hottest block next, as long as there is room.
-    let least = (h.heat / 32).max(1);
+    let least = (heat(head) / 32).max(1);
     let (mut chosen, mut room): (Vec<(i64, Id)>, usize) = (Vec::new(), max);
     let mut edge: Vec<(i64, u32)> = vec![(0, u32::MAX)];
     let find = |delta: i64| {
         let la = base.wrapping_add(delta as u64) & wrap;
         let at = core.tlb.exec(set, la)?;
-        blocks.find(at, mode)
+        blocks.find(at, mode).filter(|&id| !blocks.all[id as usize].crosses())
     };
     while let Some(k) = (0..edge.len()).max_by_key(|&k| (edge[k].1, std::cmp::Reverse(k))) {
         let (delta, _) = edge.swap_remove(k);
@@ -131,12 +128,15 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
         for d in taken.map(|t| next + t).into_iter().chain(falls.then_some(next)) {
             let near = d.unsigned_abs() < 1 << 30;
             if let Some(id) = near.then(|| find(d)).flatten() {
-                let heat = blocks.all[id as usize].heat;
+                let heat = heat(id);
                 if heat >= least {
                     edge.push((d, heat));
                 }
             }
         }
+    }
+    if chosen.is_empty() {
+        return None;
     }
     let mut p = Plan {
         mode,
@@ -191,9 +191,7 @@ pub fn plan(blocks: &Blocks, core: &Core, head: Id, max: usize) -> Option<Plan> 
 
 /// Whether the engine looks at what is due after a block.
 fn ends(blocks: &Blocks, id: Id) -> bool {
-    let b = &blocks.all[id as usize];
-    let last = b.first + b.count - 1;
-    b.end && !is_string(&blocks.ops[last as usize].insn)
+    blocks.all[id as usize].end
 }
 
 /// Reverse post-order from the head; what cannot be reached is left out.

@@ -3,13 +3,15 @@
 #![allow(unsafe_code)]
 
 use crate::arena::Arena;
-use crate::block::{Blocks, NONE};
+use crate::baseline::{self, Baseline};
+use crate::block::{Block, Blocks, NONE};
 use crate::clif::leave;
 use crate::compile::{Done, Worker};
+use crate::emit::{self, Source};
 use crate::engine::{Config, JitError};
 use crate::native::Gate;
 use crate::plan::Plan;
-use cpu::{Insn, Interp, Mode};
+use cpu::{Insn, Interp};
 
 /// Numbers in [`crate::block::Block::region`] from here on are none.
 pub const MAX: u32 = u32::MAX - 8;
@@ -17,6 +19,9 @@ pub const MAX: u32 = u32::MAX - 8;
 pub const ASKED: u32 = u32::MAX - 1;
 /// It cannot be compiled.
 pub const NEVER: u32 = u32::MAX - 2;
+
+/// Heat of blocks that became part of a region: enough for the baseline tier.
+const BEGUN: u32 = 2;
 
 /// Why a region was left.
 pub enum After {
@@ -26,11 +31,14 @@ pub enum After {
     Event,
 }
 
+/// Native code that may be run now, in this mode.
+#[derive(Clone, Copy)]
+pub struct Native(*const u8);
+
 struct Region {
     code: *const u8,
     /// What the code has pointers to.
     _insns: Vec<Insn>,
-    mode: Mode,
     /// The block it starts with.
     head: (u32, u64),
     alive: bool,
@@ -44,6 +52,7 @@ pub struct Regions {
     arena: Arena,
     gate: Gate,
     worker: Option<Worker>,
+    pub base: Baseline,
     // What was done so far, for `Counters`.
     pub made: u64,
     pub dropped: u64,
@@ -55,24 +64,40 @@ pub struct Regions {
 
 impl Regions {
     pub fn new(config: &Config) -> Result<Regions, JitError> {
-        let never = config.threshold == u32::MAX;
-        let mut arena = Arena::new(if never { 0 } else { config.code_bytes })?;
+        let emits = cfg!(target_arch = "x86_64") && config.baseline != u32::MAX;
+        let compiles = config.threshold != u32::MAX;
+        let mut arena = Arena::new(if emits || compiles { config.code_bytes } else { 0 })?;
         let mut gate = Gate::new();
         let mut worker = None;
-        if !never {
-            let (w, enter) = Worker::new(config.background)?;
-            worker = Some(w);
-            if let Some(at) = arena.add(&enter) {
-                arena.keep();
-                // SAFETY: it was made for this, and is kept.
-                unsafe { gate.open(at) };
+        let mut enter = cfg!(target_arch = "x86_64").then(emit::enter);
+        if compiles {
+            let (w, code) = Worker::new(config.background)?;
+            (worker, enter) = (Some(w), enter.or(Some(code)));
+        }
+        if let Some(at) = enter.and_then(|code| arena.add(&code)) {
+            for set in 0..2 {
+                let (code, inner) = emit::search(set);
+                if let Some(at) = arena.add(&code) {
+                    // SAFETY: it was made for this, and is kept.
+                    unsafe { gate.set_search(set, at, inner) };
+                }
             }
+            for n in 0..emit::THUNKS {
+                if let Some(at) = arena.add(&emit::thunk(n)) {
+                    // SAFETY: it was made for this, and is kept.
+                    unsafe { gate.set_thunk(n, at) };
+                }
+            }
+            arena.keep();
+            // SAFETY: it was made for this, and is kept.
+            unsafe { gate.open(at) };
         }
         Ok(Regions {
             all: Vec::new(),
             arena,
             gate,
             worker,
+            base: Baseline::new(),
             made: 0,
             dropped: 0,
             failed: 0,
@@ -85,6 +110,7 @@ impl Regions {
     /// Forgets all regions. None may be running.
     pub fn clear(&mut self) {
         self.all.clear();
+        self.base.clear();
         self.arena.clear();
         self.gate.forget_all();
     }
@@ -120,7 +146,8 @@ impl Regions {
         for (id, _) in parts {
             // What is still executed in tier 0 from here on has another way in, and earns a region of its own.
             let b = &mut blocks.all[id as usize];
-            (b.pending, b.heat) = (false, b.heat.min(1));
+            (b.pending, b.heat) = (false, b.heat.min(BEGUN));
+            self.gate.set_heat(id, BEGUN);
         }
         if !here {
             return true;
@@ -141,16 +168,17 @@ impl Regions {
         }
         let b = &mut blocks.all[head.0 as usize];
         b.region = number;
+        // Whoever has a link to it goes on in the region from now on.
+        let old = std::mem::replace(&mut b.base, baseline::NONE);
+        if old != baseline::NONE {
+            self.drop_base(old);
+        }
+        blocks.all[head.0 as usize].base =
+            self.base.bridge(&mut self.arena, place).unwrap_or(baseline::NONE);
         self.made += 1;
         self.insns += plan.insns.len() as u64;
         self.bytes += code.len() as u64;
-        self.all.push(Region {
-            code: place,
-            _insns: plan.insns,
-            mode: plan.mode,
-            head,
-            alive: true,
-        });
+        self.all.push(Region { code: place, _insns: plan.insns, head, alive: true });
         true
     }
 
@@ -165,16 +193,62 @@ impl Regions {
         let b = &mut blocks.all[r.head.0 as usize];
         if b.serial == r.head.1 && b.region == number {
             (b.region, b.heat) = (NONE, 0);
+            self.gate.set_heat(r.head.0, 0);
+            let base = std::mem::replace(&mut b.base, baseline::NONE);
+            if base != baseline::NONE {
+                self.drop_base(base);
+            }
         }
     }
 
-    /// Runs a region, and those it goes on in.
+    /// The code of a region.
+    pub fn code(&self, number: u32) -> Native {
+        Native(self.all[number as usize].code)
+    }
+    /// The code of a block in the baseline tier, which is made if there is none. `None`: there is no room.
+    pub fn base_code(&mut self, blocks: &mut Blocks, id: u32, ram: u64) -> Option<Native> {
+        let b = &blocks.all[id as usize];
+        if b.base != baseline::NONE {
+            return Some(Native(self.base.entry(b.base)));
+        }
+        let ops = &blocks.ops[b.first as usize..][..b.count as usize];
+        let insns: Box<[Insn]> = ops.iter().map(|op| op.insn).collect();
+        let (mode, at, end) = (b.mode, b.at, b.end);
+        let second = b.crosses().then(|| ram + b.second);
+        let source = Source { insns, mode, at, second, end, link: 0, id };
+        let heat = b.heat;
+        let number = self.base.make(&mut self.arena, source)?;
+        self.gate.set_heat(id, heat);
+        blocks.all[id as usize].base = number;
+        Some(Native(self.base.entry(number)))
+    }
+    /// If a link was missing when native code was left: sets it to this block.
+    pub fn link(&mut self, b: &Block) {
+        let link = self.gate.take_link();
+        if link != 0 && b.base != baseline::NONE {
+            self.base.set(&mut self.arena, link, b.base, b.at, b.mode);
+        }
+    }
+    /// A block's code is gone.
+    pub fn drop_base(&mut self, number: u32) {
+        let code = self.base.drop(&mut self.arena, number);
+        self.gate.forget(code);
+    }
+    /// How often a block was executed.
+    #[inline]
+    pub fn heat(&self, b: &Block, id: u32) -> u32 {
+        if b.base == baseline::NONE { b.heat } else { self.gate.heat(id) }
+    }
+    pub fn set_heat(&mut self, blocks: &mut Blocks, id: u32, heat: u32) {
+        blocks.all[id as usize].heat = heat;
+        self.gate.set_heat(id, heat);
+    }
+
+    /// Runs native code, and what it goes on in.
     #[inline(always)]
-    pub fn run(&mut self, number: u32, s: &mut Interp<'_>) -> After {
-        let r = &self.all[number as usize];
-        debug_assert!(r.alive && r.mode == s.c.mode);
-        // SAFETY: the region is alive, and was compiled for this mode; so are all that the gate knows.
-        match unsafe { self.gate.run(r.code, s) } {
+    pub fn run(&mut self, code: Native, s: &mut Interp<'_>) -> After {
+        // SAFETY: the code is alive, and was made for this mode; so is all that the gate knows.
+        match unsafe { self.gate.run(code.0, s) } {
             leave::SIDE => After::Side,
             leave::JUMP => After::Jump,
             leave::FAULT => After::Fault,
@@ -182,10 +256,9 @@ impl Regions {
         }
     }
 
-    /// Notes that a region is what runs at RIP, whose code is at this RAM offset: others go on in it from now on.
-    pub fn know(&mut self, number: u32, s: &Interp<'_>, at: u64) {
-        let r = &self.all[number as usize];
+    /// Notes that this is what runs for the code at this RAM offset: others go on in it from now on.
+    pub fn know(&mut self, code: Native, s: &Interp<'_>, at: u64) {
         let host = s.c.tlb.ram().base() as u64 + at;
-        self.gate.know(s.c.state.rip, r.mode, host, r.code);
+        self.gate.know(s.c.mode, host, code.0);
     }
 }

@@ -7,13 +7,22 @@ mod programs;
 use guest::Guest;
 use jit::Config;
 
-fn config(threshold: u32) -> Config {
-    Config { threshold, background: false, ..Config::default() }
+const NEVER: u32 = u32::MAX;
+/// Thresholds of the baseline tier, where there is one.
+const BASELINE: &[u32] = if cfg!(target_arch = "x86_64") { &[0, 2, NEVER] } else { &[NEVER] };
+
+fn tiers(threshold: u32, baseline: u32) -> Config {
+    Config { threshold, baseline, background: false, ..Config::default() }
+}
+/// All tiers in all their turns.
+fn configs() -> impl Iterator<Item = Config> {
+    let thresholds = [0, 1, 50, NEVER];
+    thresholds.into_iter().flat_map(|t| BASELINE.iter().map(move |&b| tiers(t, b)))
 }
 
 /// The state after `insns` plain steps.
 fn oracle(code: &[u8], insns: u64) -> String {
-    let mut g = Guest::new(code, config(u32::MAX));
+    let mut g = Guest::new(code, tiers(NEVER, NEVER));
     g.core.set_budget(insns);
     let mut s = cpu::Interp { c: &mut g.core, bus: &mut g.bus };
     for _ in 0..insns {
@@ -38,19 +47,20 @@ fn odd_programs_end_in_the_same_state_in_every_tier() {
     for (name, code) in odd() {
         for insns in [1000, 60_001] {
             let want = oracle(&code, insns);
-            for threshold in [0, 1, 50, u32::MAX] {
-                let mut g = Guest::new(&code, config(threshold));
+            for config in configs() {
+                let mut g = Guest::new(&code, config);
                 let mut left = insns;
                 while left > 0 {
                     g.run(left.min(777));
                     left -= left.min(777);
                 }
-                assert_eq!(g.state(), want, "{name}, threshold {threshold}");
+                assert_eq!(g.state(), want, "{name}, {config:?}");
                 let n = g.engine.counters();
                 // Code that is overwritten all the time is not compiled.
-                let compiled = threshold != u32::MAX && insns > 1000 && name != "self-modifying";
-                assert!(n.native > 0 || !compiled, "{name} {threshold}: {n:?}");
-                assert!(n.native == 0 || threshold != u32::MAX, "{name}: {n:?}");
+                let native = (config.threshold, config.baseline) != (NEVER, NEVER);
+                let compiled = native && insns > 1000 && name != "self-modifying";
+                assert!(n.native > 0 || !compiled, "{name} {config:?}: {n:?}");
+                assert!(n.native == 0 || native, "{name}: {n:?}");
             }
         }
     }
@@ -60,11 +70,11 @@ fn odd_programs_end_in_the_same_state_in_every_tier() {
 fn loops_end_in_the_same_state_at_every_threshold() {
     for (name, code) in programs::all() {
         let want = oracle(&code, 300_000);
-        for threshold in [0, 1, 50, u32::MAX] {
-            let mut g = Guest::new(&code, config(threshold));
+        for config in configs() {
+            let mut g = Guest::new(&code, config);
             g.run(300_000);
             assert_eq!(g.core.left, 0);
-            assert_eq!(g.state(), want, "{name}, threshold {threshold}");
+            assert_eq!(g.state(), want, "{name}, {config:?}");
         }
     }
 }
@@ -72,18 +82,18 @@ fn loops_end_in_the_same_state_at_every_threshold() {
 #[test]
 fn the_budget_is_exact_at_every_count() {
     for (name, code) in programs::all() {
-        for threshold in [0, u32::MAX] {
-            let mut g = Guest::new(&code, config(threshold));
-            let mut o = Guest::new(&code, config(u32::MAX));
+        for config in configs() {
+            let mut g = Guest::new(&code, config);
+            let mut o = Guest::new(&code, tiers(NEVER, NEVER));
             for n in 0..300 {
                 g.run(n);
                 assert_eq!(g.core.left, 0);
                 o.core.set_budget(n);
                 let mut s = cpu::Interp { c: &mut o.core, bus: &mut o.bus };
                 (0..n).for_each(|_| cpu::step(&mut s).unwrap());
-                assert_eq!(g.core.state.rip, o.core.state.rip, "{name} {n}");
-                assert_eq!(g.core.state.gpr, o.core.state.gpr, "{name} {n}");
-                assert_eq!(g.core.state.flags(), o.core.state.flags(), "{name} {n}");
+                assert_eq!(g.core.state.rip, o.core.state.rip, "{name} {n} {config:?}");
+                assert_eq!(g.core.state.gpr, o.core.state.gpr, "{name} {n} {config:?}");
+                assert_eq!(g.core.state.flags(), o.core.state.flags(), "{name} {n} {config:?}");
             }
         }
     }

@@ -253,7 +253,7 @@ fn engine_config(config: &Config) -> jit::Config {
         c.code_bytes = usize::try_from(bytes).unwrap_or(c.code_bytes).clamp(1 << 20, 2 << 30);
     }
     if config.accel.one_instruction {
-        c.threshold = u32::MAX;
+        (c.threshold, c.baseline) = (u32::MAX, u32::MAX);
     }
     c
 }

@@ -24,7 +24,7 @@ impl Column for crate::native::Native {
 }
 
 /// The names of all columns, the one that is right first.
-pub const NAMES: [&str; 3] = ["native", "interp", "jit"];
+pub const NAMES: [&str; 4] = ["native", "interp", "baseline", "jit"];
 
 /// Opens a column by its name.
 pub fn open(name: &str) -> Result<Box<dyn Column>, String> {
@@ -34,7 +34,8 @@ pub fn open(name: &str) -> Result<Box<dyn Column>, String> {
         #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
         "native" => Err("this host cannot be a column: x86-64 Linux is needed".into()),
         "interp" => Ok(Box::new(crate::emulator::Interpreter::new()?)),
-        "jit" => Ok(Box::new(crate::emulator::Native::new()?)),
+        "baseline" => Ok(Box::new(crate::emulator::Native::new(crate::emulator::Tier::Baseline)?)),
+        "jit" => Ok(Box::new(crate::emulator::Native::new(crate::emulator::Tier::Regions)?)),
         _ => Err(format!("{name}: no such column; there are {}", NAMES.join(", "))),
     }
 }

@@ -405,29 +405,65 @@ pub struct Native {
     engine: jit::Engine,
     /// Where the code stands that is compiled, and its bytes.
     last: (Mode, u64, Vec<u8>),
+    tier: Tier,
+}
+
+/// Which native code is made of all there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    Baseline,
+    Regions,
 }
 
 impl Native {
-    pub fn new() -> Result<Native, String> {
+    pub fn new(tier: Tier) -> Result<Native, String> {
         let machine = Machine::new()?;
+        const NEVER: u32 = u32::MAX;
+        let (baseline, threshold) = match tier {
+            Tier::Baseline => (0, NEVER),
+            Tier::Regions => (NEVER, 0),
+        };
         let config = jit::Config {
-            threshold: 0,
+            threshold,
+            baseline,
             background: false,
             code_bytes: 8 << 20,
             ..jit::Config::default()
         };
         let engine = jit::Engine::new(machine.ram.clone(), config).map_err(|e| e.to_string())?;
-        Ok(Native { machine, engine, last: (Mode::Bits64, 0, vec![]) })
+        Ok(Native { machine, engine, last: (Mode::Bits64, 0, vec![]), tier })
+    }
+
+    /// As many instructions as that.
+    fn go(engine: &mut jit::Engine, tier: Tier, m: &mut Machine, count: u64) -> Option<Exception> {
+        // The block has the breakpoint behind the code, too, and is for tier 0 if the budget is smaller. Whatever comes of
+        // what follows the case is not looked at.
+        let more = u64::from(tier == Tier::Baseline);
+        m.core.set_budget(count + more);
+        loop {
+            let fault = engine.run_to_fault(&mut m.core, &mut m.bus);
+            let left = m.core.left as u64;
+            if left <= more && (fault.is_none() || left == 1) {
+                return None;
+            }
+            if fault.is_some() || !m.core.yields {
+                return fault;
+            }
+            m.core.yields = false;
+        }
     }
 }
 
 impl Column for Native {
     fn name(&self) -> &'static str {
-        "jit"
+        match self.tier {
+            Tier::Baseline => "baseline",
+            Tier::Regions => "jit",
+        }
     }
 
     fn run(&mut self, case: &Case) -> Outcome {
-        let engine = &mut self.engine;
+        let (engine, tier) = (&mut self.engine, self.tier);
         let same =
             self.last.0 == case.mode && self.last.1 == case.state.rip && self.last.2 == case.code;
         if !same {
@@ -440,22 +476,19 @@ impl Column for Native {
             let repeats = crate::policy::instructions(case)
                 .any(|i| i.has_rep_prefix() || i.has_repne_prefix());
             if !repeats {
-                engine.compile_now(&mut m.core, &mut m.bus);
-                m.core.set_budget(count as u64);
-                loop {
-                    let fault = engine.run_to_fault(&mut m.core, &mut m.bus);
-                    if fault.is_some() || m.core.left == 0 || !m.core.yields {
-                        return fault;
-                    }
-                    m.core.yields = false;
+                if tier == Tier::Regions {
+                    engine.compile_now(&mut m.core, &mut m.bus);
                 }
+                return Self::go(engine, tier, m, count as u64);
             }
             // A round of a repeated instruction counts as one: go on until it is done.
             let (mut left, mut steps) = (count, 0);
             while left > 0 && steps < MOST_STEPS {
                 let rip = m.core.state.rip;
                 m.core.yields = false;
-                engine.compile_now(&mut m.core, &mut m.bus);
+                if tier == Tier::Regions {
+                    engine.compile_now(&mut m.core, &mut m.bus);
+                }
                 m.core.set_budget(1);
                 if let Some(e) = engine.run_to_fault(&mut m.core, &mut m.bus) {
                     return Some(e);

@@ -16,6 +16,8 @@ pub const TLB_SIZE: usize = 1024;
 pub const INVALID: u64 = !0;
 /// Tag bit: allowed, but not straight to RAM.
 pub const SLOW: u64 = 1;
+/// Tag bit of execution: straight from RAM, but native code does not go there by itself.
+pub const EDGE: u64 = 2;
 
 /// What emitted code reads. `addend + linear` is the host address.
 #[derive(Clone, Copy)]
@@ -41,6 +43,8 @@ pub struct TlbInfo {
     pub read: bool,
     pub write: bool,
     pub exec: bool,
+    /// Native code does not go here by itself.
+    pub edge: bool,
     /// Protection key of a user page, or of a supervisor page with PKS.
     pub key: u8,
 }
@@ -161,7 +165,7 @@ impl<const SETS: usize> Tlb<SETS> {
     #[inline(always)]
     pub fn exec(&self, set: usize, linear: u64) -> Option<u64> {
         let e = &self.entries[set][index(linear)];
-        (e.exec == linear & !(PAGE - 1))
+        (e.exec & !EDGE == linear & !(PAGE - 1))
             .then(|| e.addend.wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
     }
     /// The entry for `linear`, whatever it allows.
@@ -187,7 +191,7 @@ impl<const SETS: usize> Tlb<SETS> {
         let e = TlbEntry {
             read: tag(info.read, slow(io)),
             write: tag(info.write, slow(watched)),
-            exec: tag(info.exec, slow(io)),
+            exec: tag(info.exec, slow(io) | if info.edge { EDGE } else { 0 }),
             addend: host.wrapping_sub(page),
         };
         if self.entries[set][i].read == INVALID && self.entries[set][i].exec == INVALID {

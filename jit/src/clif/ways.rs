@@ -100,45 +100,46 @@ impl Clif<'_> {
         self.jump_to(to, &[rip]);
     }
 
-    /// The way into the next region: the engine's table says where the code for an address is in this mode, and the TLB
-    /// whether that address still means the same memory.
+    /// The way into the next region: the TLB says where RIP is in RAM, and the engine's table which code that has in this mode.
     fn dispatch(&mut self) {
         let Some(block) = self.dispatch else { return };
         self.b.switch_to_block(block);
         let rip = self.b.block_params(block)[0];
+        let get = |c: &mut Self, from, at| c.b.ins().load(types::I64, own(), from, at);
+        let page = self.b.ins().band_imm_s(rip, !0xfff);
+        let (entry, off) = self.tlb_entry(rip, self.plan.mode.code_set());
+        let (tag, add) =
+            (get(self, entry, off + native::TAG_EXEC), get(self, entry, off + native::ADDEND));
+        let host = self.b.ins().iadd(add, rip);
         let table = self.b.ins().load(types::I64, own(), self.cx, native::JUMPS);
-        let high = self.b.ins().ushr_imm_u(rip, 12);
-        let slot = self.b.ins().bxor(rip, high);
+        let high = self.b.ins().ushr_imm_u(host, 12);
+        let slot = self.b.ins().bxor(host, high);
         let slot = self.b.ins().band_imm_u(slot, native::JUMP_SLOTS as i64 - 1);
         let slot = self.b.ins().ishl_imm_u(slot, native::JUMP_BITS);
         let jump = self.b.ins().iadd(table, slot);
-        let page = self.b.ins().band_imm_s(rip, !0xfff);
-        let (entry, off) = self.tlb_entry(rip, self.plan.mode.code_set());
-        let get = |c: &mut Self, from, at| c.b.ins().load(types::I64, own(), from, at);
-        let (have, mode, host) = (
-            get(self, jump, native::JUMP_RIP),
-            get(self, jump, native::JUMP_MODE),
-            get(self, jump, native::JUMP_HOST),
-        );
-        let (tag, add) =
-            (get(self, entry, off + native::TAG_EXEC), get(self, entry, off + native::ADDEND));
-        let code = get(self, jump, native::JUMP_CODE);
-        let there = self.b.ins().iadd(add, rip);
-        let wanted = self.b.ins().iconst(types::I64, self.plan.mode.0 as i64);
-        // Any difference anywhere.
-        let mut all = self.b.ins().bxor(have, rip);
-        for (a, b) in [(mode, wanted), (tag, page), (there, host)] {
-            let x = self.b.ins().bxor(a, b);
-            all = self.b.ins().bor(all, x);
-        }
+        let (have, code) = (get(self, jump, native::JUMP_KEY), get(self, jump, native::JUMP_CODE));
+        let mode = u64::from(self.plan.mode.0) << native::KEY_MODE;
+        let mode = self.b.ins().iconst(types::I64, mode as i64);
+        let wanted = self.b.ins().bxor(host, mode);
+        // Any difference anywhere. Whatever the host's address is without a tag, the table is not left.
+        let (a, b) = (self.b.ins().bxor(have, wanted), self.b.ins().bxor(tag, page));
+        let all = self.b.ins().bor(a, b);
         let (no, go) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(no);
         self.b.ins().brif(all, no, &[], go, &[]);
         self.b.switch_to_block(no);
-        self.leave(leave::JUMP);
+        let (core, cx) = (self.core, self.cx);
+        if cfg!(target_arch = "x86_64") {
+            // The page may only be missing in the TLB.
+            let at = native::SEARCH_OUTER + 8 * self.plan.mode.code_set() as i32;
+            let search = get(self, cx, at);
+            let sig = self.b.import_signature(signature());
+            self.b.ins().return_call_indirect(sig, search, &[core, cx]);
+        } else {
+            self.leave(leave::JUMP);
+        }
         self.b.switch_to_block(go);
         let sig = self.b.import_signature(signature());
-        let (core, cx) = (self.core, self.cx);
         self.b.ins().return_call_indirect(sig, code, &[core, cx]);
     }
 

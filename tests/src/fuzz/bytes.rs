@@ -67,14 +67,23 @@ pub(super) fn config(chipset: Chipset, cpus: u32, ram: u64) -> Config {
 impl Bytes {
     pub fn new(seed: u64) -> Result<Bytes, String> {
         // Native code is made of what ran a few times only; how few is another number for each seed.
-        let thresholds = [("interp", None), ("tier0", None), ("native", Some(1 + seed as u32 % 7))];
+        const NEVER: u32 = u32::MAX;
+        let baseline = if cfg!(target_arch = "x86_64") { 1 + seed as u32 / 7 % 3 } else { NEVER };
+        let thresholds = [
+            ("interp", NEVER, NEVER),
+            ("tier0", NEVER, NEVER),
+            ("baseline", NEVER, baseline),
+            ("regions", 1 + seed as u32 % 7, NEVER),
+            ("native", 20 + seed as u32 % 7, baseline),
+        ];
         let mut columns = Vec::new();
-        for (name, threshold) in thresholds {
+        for (name, threshold, baseline) in thresholds {
             let config = config(Chipset::Q35, 2, super::tables::RAM);
             let mut machine = Machine::new(config).map_err(|e| e.to_string())?;
             machine.plain = name == "interp";
             let engine = jit::Config {
-                threshold: threshold.unwrap_or(u32::MAX),
+                threshold,
+                baseline,
                 background: false,
                 code_bytes: 8 << 20,
                 ..jit::Config::default()

@@ -108,7 +108,7 @@ pub fn movss<S: Vector>(s: &mut S, i: &Insn) -> Res<S> {
 #[inline(always)]
 pub fn movsd<S: Vector>(s: &mut S, i: &Insn) -> Res<S> {
     if !i.op.iter().any(|o| matches!(o, Opnd::Xmm(_))) {
-        return s.big(crate::big::string::movs, i);
+        return crate::sem::string::movs(s, i);
     }
     scalar(s, i, Lane::Q)
 }

@@ -1,0 +1,115 @@
+//! The baseline tier's blocks in their places: entered, linked to each other, taken out.
+//!
+//! A link is a jump in one block's code to another block in the same page. It is known by where in RAM it leads, so it may be
+//! set whenever that block, in that mode, has code; it is taken back when the block goes.
+// UNSAFE: writing to code in its place.
+#![allow(unsafe_code)]
+
+use crate::arena::Arena;
+use crate::emit::{self, Emitted, Meaning, Source};
+use cpu::{Insn, Mode};
+
+/// No code.
+pub const NONE: u32 = u32::MAX;
+
+/// A block's code.
+struct Code {
+    outer: *const u8,
+    inner: *const u8,
+    /// What the code has pointers to.
+    _insns: Option<Box<[Insn]>>,
+    /// Links that lead here, by their numbers.
+    incoming: Vec<u32>,
+}
+/// A jump from one block to another.
+struct Link {
+    /// Where its distance is, and what that was when nobody had set it.
+    hole: *const u8,
+    unset: i32,
+    /// Where in RAM it leads, and in which mode.
+    at: u64,
+    mode: Mode,
+}
+// SAFETY: the pointers lead into the arena, which goes where these go.
+unsafe impl Send for Code {}
+// SAFETY: as above.
+unsafe impl Send for Link {}
+
+/// All code of the tier.
+pub struct Baseline {
+    all: Vec<Code>,
+    links: Vec<Link>,
+    table: Vec<Option<Meaning>>,
+    // What was done so far, for `Counters`.
+    pub made: u64,
+    pub bytes: u64,
+}
+
+impl Baseline {
+    pub fn new() -> Baseline {
+        Baseline { all: Vec::new(), links: Vec::new(), table: emit::table(), made: 0, bytes: 0 }
+    }
+    pub fn clear(&mut self) {
+        self.all.clear();
+        self.links.clear();
+    }
+
+    /// Makes a block's code; `None`: there is no room.
+    pub fn make(&mut self, arena: &mut Arena, mut source: Source) -> Option<u32> {
+        source.link = self.links.len() as u32;
+        let Emitted { mut asm, inner, links, calls } = emit::emit(&source, &self.table);
+        let outer = arena.add_parts(&mut asm)?;
+        let code = asm.code;
+        for (hole, delta) in links {
+            let (at, bytes) = (hole.0 as usize, &code[hole.0 as usize..][..4]);
+            self.links.push(Link {
+                hole: outer.wrapping_add(at),
+                unset: bytes.try_into().map_or(0, i32::from_le_bytes),
+                at: source.at.wrapping_add(delta as i64 as u64),
+                mode: source.mode,
+            });
+        }
+        (self.made, self.bytes) = (self.made + 1, self.bytes + code.len() as u64);
+        let inner = outer.wrapping_add(inner as usize);
+        self.all.push(Code {
+            outer,
+            inner,
+            _insns: calls.then_some(source.insns),
+            incoming: Vec::new(),
+        });
+        Some(self.all.len() as u32 - 1)
+    }
+    /// A way from this tier into a region.
+    pub fn bridge(&mut self, arena: &mut Arena, region: *const u8) -> Option<u32> {
+        let inner = arena.add(&emit::bridge(region as u64))?;
+        self.all.push(Code { outer: region, inner, _insns: None, incoming: Vec::new() });
+        Some(self.all.len() as u32 - 1)
+    }
+    /// Where code is entered from outside.
+    pub fn entry(&self, number: u32) -> *const u8 {
+        self.all[number as usize].outer
+    }
+
+    /// Sets a link, counted from 1, if it leads to this place.
+    pub fn set(&mut self, arena: &mut Arena, link: u64, to: u32, at: u64, mode: Mode) {
+        let Some(l) = link.checked_sub(1).and_then(|n| self.links.get(n as usize)) else { return };
+        if (l.at, l.mode) != (at, mode) {
+            return;
+        }
+        let code = &mut self.all[to as usize];
+        let from = l.hole.wrapping_add(4);
+        if let Ok(distance) = i32::try_from((code.inner as i64).wrapping_sub(from as i64)) {
+            arena.patch(l.hole, distance);
+            code.incoming.push(link as u32 - 1);
+        }
+    }
+    /// A block is gone: nobody goes there any more.
+    pub fn drop(&mut self, arena: &mut Arena, number: u32) -> *const u8 {
+        let code = &mut self.all[number as usize];
+        for n in std::mem::take(&mut code.incoming) {
+            let l = &self.links[n as usize];
+            arena.patch(l.hole, l.unset);
+        }
+        code.outer
+    }
+}

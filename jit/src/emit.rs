@@ -1,0 +1,308 @@
+//! The baseline tier: native code for one block at a time, made in one pass. For x86-64 hosts.
+//!
+//! Code has the convention of regions: all guest state is in the core where a block begins and ends, so that blocks of this
+//! tier, regions and tier 0 follow each other freely. A block has two entries: one for who comes from outside, with the core
+//! and the context as arguments, and one behind it for other blocks of this tier.
+
+mod arith;
+pub mod asm;
+mod body;
+mod memory;
+mod sem;
+
+use crate::clif::{leave, left_at, rip_at};
+use crate::native::{self, Cx};
+use ::memory::PAGE;
+use asm::{Alu, Asm, Hole, RAX, RCX, RDX, RSI, RSP, Rm, Shift};
+use body::{Body, CX, Term, V, come_in, core, core_table, pass_on};
+use cpu::{Insn, Mode, Width};
+pub use memory::{THUNKS, thunk};
+pub use sem::{Meaning, table};
+use std::mem::offset_of;
+
+const NEGATIVE: u8 = 8;
+const NOT_EQUAL: u8 = 5;
+
+/// A block's code, to be put anywhere.
+pub struct Emitted {
+    pub asm: Asm,
+    /// Where blocks of this tier enter it.
+    pub inner: u32,
+    /// Jumps to places in the same page, by their distance from the block's start: they first lead to where the engine is
+    /// told of them.
+    pub links: Vec<(Hole, i32)>,
+    /// The code has pointers to the block's instructions.
+    pub calls: bool,
+}
+
+/// A block that is to be emitted.
+pub struct Source {
+    pub insns: Box<[Insn]>,
+    pub mode: Mode,
+    /// RAM offset of its first byte.
+    pub at: u64,
+    /// The host's address of the page that its only instruction goes on in.
+    pub second: Option<u64>,
+    /// After its last instruction the engine has to look what is due.
+    pub end: bool,
+    /// The number that its first link gets.
+    pub link: u32,
+    /// Its counter's.
+    pub id: u32,
+}
+
+/// Whether the host counts bits.
+fn has_counts() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("popcnt")
+        && std::is_x86_feature_detected!("lzcnt")
+        && std::is_x86_feature_detected!("bmi1");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The code that enters native code, in place of [`crate::clif::enter`]: it keeps what the host's convention wants kept, which
+/// this tier uses freely. `(core, cx, code) -> u64`
+pub fn enter() -> Vec<u8> {
+    const KEPT: [u8; 6] = [3, 5, 12, 13, 14, 15];
+    let mut a = Asm::default();
+    KEPT.iter().for_each(|r| a.push(*r));
+    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
+    a.call(Rm::R(RDX));
+    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+    KEPT.iter().rev().for_each(|r| a.pop(*r));
+    a.ret();
+    a.code
+}
+
+/// The way from this tier into a region.
+pub fn bridge(region: u64) -> Vec<u8> {
+    let mut a = Asm::default();
+    pass_on(&mut a);
+    a.constant(RAX, region);
+    a.jmp_to(Rm::R(RAX));
+    a.code
+}
+
+/// Code that goes on at RIP: the TLB says where that is in RAM, and the engine's table which code it has in this mode.
+/// Gives it, and where this tier enters it.
+pub fn search(set: usize) -> (Vec<u8>, u32) {
+    let mut a = Asm::default();
+    come_in(&mut a);
+    let inner = a.here();
+    a.load(Width::W64, RAX, core(rip_at()));
+    a.mov(RDX, RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
+    a.mov(RSI, RAX);
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
+    let entry = |field| core_table(RDX, native::tlb_at(set) + field);
+    a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
+    let other = a.jcc(NOT_EQUAL);
+    a.alu(Alu::Add, Width::W64, RAX, entry(native::ADDEND));
+    a.mov(RCX, RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
+    a.alu(Alu::Xor, Width::W64, RCX, Rm::R(RAX));
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
+    a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
+    a.alu(Alu::Add, Width::W64, RCX, Rm::M(CX, native::JUMPS));
+    a.load(Width::W32, RSI, core(native::MODE));
+    a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
+    a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
+    a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
+    let unknown = a.jcc(NOT_EQUAL);
+    pass_on(&mut a);
+    a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
+    a.land(other);
+    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
+    pass_on(&mut a);
+    a.call(Rm::M(CX, offset_of!(Cx, find) as i32));
+    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+    a.test(Width::W32, Rm::R(RAX), RAX);
+    let bad = a.jcc(NOT_EQUAL);
+    a.jmp_back(inner);
+    a.land(bad);
+    a.land(unknown);
+    a.small(RAX, leave::JUMP as i8);
+    a.ret();
+    (a.code, inner)
+}
+
+/// The writer of one block.
+struct Writer<'a> {
+    body: Body<'a>,
+    source: &'a Source,
+    links: Vec<(Hole, i32)>,
+    calls: bool,
+    /// Jumps to the code that finds the next block.
+    search: Vec<Hole>,
+    /// Jumps to a return.
+    rets: Vec<Hole>,
+    /// Jumps to where the block is left to tier 0.
+    others: Vec<Hole>,
+}
+
+/// Emits a block. `table`: see [`table`].
+pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
+    let mut w = Writer {
+        body: Body::new(&source.insns, source.mode),
+        source,
+        links: Vec::new(),
+        calls: false,
+        search: Vec::new(),
+        rets: Vec::new(),
+        others: Vec::new(),
+    };
+    come_in(&mut w.body.asm);
+    let inner = w.body.asm.here();
+    if let Some(second) = source.second {
+        w.check_second(second);
+    }
+    let n = source.insns.len() as i32;
+    w.body.asm.alu_constant(Alu::Sub, Width::W64, core(left_at()), n);
+    let short = w.body.asm.jcc(NEGATIVE);
+    w.body.asm.load(Width::W64, RAX, Rm::M(CX, native::HEAT));
+    let counter = 4 * (source.id as usize % native::HEATS) as i32;
+    w.body.asm.alu_constant(Alu::Add, Width::W32, Rm::M(RAX, counter), 1);
+    let mut over = false;
+    for (k, i) in source.insns.iter().enumerate() {
+        w.body.index = k;
+        w.body.next = w.body.delta + i32::from(i.len);
+        let done = table[i.row as usize].is_some_and(|m| w.body.one(m));
+        if !done {
+            over = w.call_out(i, k + 1 == source.insns.len() && source.end);
+        }
+        w.body.delta = w.body.next;
+    }
+    if !over {
+        w.end();
+    }
+    w.body.asm.cold();
+    w.body.write_slow();
+    w.body.write_exits();
+    // The rest of a budget is for tier 0.
+    w.body.asm.land(short);
+    w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
+    std::mem::take(&mut w.others).into_iter().for_each(|h| w.body.asm.land(h));
+    w.body.leave(leave::SIDE);
+    w.write_rest();
+    Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
+}
+
+impl Writer<'_> {
+    /// Leaves the block to tier 0 unless the next page is at this address of the host's.
+    fn check_second(&mut self, host: u64) {
+        let a = &mut self.body.asm;
+        let set = native::tlb_at(self.source.mode.code_set());
+        a.load(Width::W64, RAX, core(rip_at()));
+        a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
+        a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
+        a.mov(RDX, RAX);
+        a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
+        a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
+        a.alu(Alu::Cmp, Width::W64, RAX, core_table(RDX, set + native::TAG_EXEC));
+        let other = a.jcc(NOT_EQUAL);
+        a.alu(Alu::Add, Width::W64, RAX, core_table(RDX, set + native::ADDEND));
+        a.constant(RCX, host);
+        a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RCX));
+        self.others.extend([other, a.jcc(NOT_EQUAL)]);
+    }
+
+    /// Has the interpreter do the current instruction; gives whether the block ends with that.
+    fn call_out(&mut self, i: &Insn, last: bool) -> bool {
+        let b = &mut self.body;
+        b.stored_flags();
+        b.clobber();
+        b.now.cache = [None; 16];
+        let undone = (b.insns.len() - b.index) as i32;
+        b.put_place(b.next, undone);
+        b.asm.constant(RDX, &raw const *i as u64);
+        self.calls = true;
+        b.asm.constant(RCX, i.len.into());
+        b.asm.lea(Width::W64, RSP, Rm::M(RSP, -8));
+        b.call(if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) });
+        b.asm.lea(Width::W64, RSP, Rm::M(RSP, 8));
+        if last {
+            b.asm.ret();
+            return true;
+        }
+        // The helper has put RIP and the count right.
+        b.asm.test(Width::W64, Rm::R(RAX), RAX);
+        self.rets.push(b.asm.jcc(NOT_EQUAL));
+        b.put_place(-b.next, -undone);
+        false
+    }
+
+    fn end(&mut self) {
+        let b = &mut self.body;
+        let (flags, next) = (b.now.flags, i64::from(b.next));
+        b.pinned = 0;
+        let term = match b.now.term {
+            Term::Branch(V::K(k), d) => Term::Jump(if k != 0 { d } else { next }),
+            Term::Fall => Term::Jump(next),
+            other => other,
+        };
+        b.store_flags(flags);
+        match term {
+            Term::Branch(c, d) => {
+                let cond = match c {
+                    V::R(h, _) => {
+                        b.asm.test(Width::W64, Rm::R(h), h);
+                        NOT_EQUAL
+                    }
+                    _ => b.host_condition(c).unwrap_or(NOT_EQUAL),
+                };
+                let taken = b.asm.jcc(cond);
+                self.go(next);
+                self.body.asm.land(taken);
+                self.go(d);
+            }
+            Term::Indirect(to) => {
+                let h = b.reg(to);
+                b.asm.store(Width::W64, core(rip_at()), h);
+                self.search.push(b.asm.jmp());
+            }
+            Term::Jump(d) => self.go(d),
+            Term::Fall => {}
+        }
+    }
+    /// Goes to a place so far from the block's start.
+    fn go(&mut self, delta: i64) {
+        let near = (self.source.at % PAGE) as i64 + delta;
+        let small = i32::try_from(delta);
+        let b = &mut self.body;
+        match small {
+            Ok(d) => b.put_place(d, 0),
+            Err(_) => {
+                b.asm.constant(RAX, delta as u64);
+                b.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
+            }
+        }
+        let hole = b.asm.jmp();
+        match small {
+            Ok(d) if (0..PAGE as i64).contains(&near) => self.links.push((hole, d)),
+            _ => self.search.push(hole),
+        }
+    }
+
+    /// What many ways lead to.
+    fn write_rest(&mut self) {
+        let asm = &mut self.body.asm;
+        for (n, (hole, _)) in self.links.iter().enumerate() {
+            asm.land(*hole);
+            let number = self.source.link + n as u32 + 1;
+            asm.store_constant(Width::W64, Rm::M(CX, native::LINK), number as i32);
+            asm.small(RAX, leave::JUMP as i8);
+            asm.ret();
+        }
+        if !self.rets.is_empty() {
+            self.rets.iter().for_each(|h| asm.land(*h));
+            asm.ret();
+        }
+        if !self.search.is_empty() {
+            self.search.iter().for_each(|h| asm.land(*h));
+            let set = self.source.mode.code_set() as i32;
+            asm.jmp_to(Rm::M(CX, native::SEARCH + 8 * set));
+        }
+    }
+}

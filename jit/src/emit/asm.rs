@@ -1,0 +1,384 @@
+//! x86-64 machine code, one instruction after the other: the integer forms that the baseline tier emits.  SDM 2, chapter 2.
+
+use cpu::Width;
+
+/// Host registers by number.
+pub const RAX: u8 = 0;
+pub const RCX: u8 = 1;
+pub const RDX: u8 = 2;
+pub const RSP: u8 = 4;
+pub const RSI: u8 = 6;
+pub const RDI: u8 = 7;
+pub const R8: u8 = 8;
+
+/// A register or a place in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rm {
+    R(u8),
+    /// Base and displacement.
+    M(u8, i32),
+    /// Base, index (not RSP), log2 of its factor, displacement.
+    X(u8, u8, u8, i32),
+}
+use Rm::*;
+
+/// Operations that share their encoding; the numbers are the encoding's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Alu {
+    Add = 0,
+    Or = 1,
+    And = 4,
+    Sub = 5,
+    Xor = 6,
+    Cmp = 7,
+}
+
+/// Shifts; the numbers are the encoding's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Shift {
+    Rol = 0,
+    Ror = 1,
+    Shl = 4,
+    Shr = 5,
+    Sar = 7,
+}
+
+/// Operations on one operand, in rAX and rDX beyond [`One::Neg`]; the numbers are the encoding's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum One {
+    Not = 2,
+    Neg = 3,
+    Mul = 4,
+    Imul = 5,
+    Div = 6,
+    Idiv = 7,
+}
+
+/// Bit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Count {
+    Popcnt = 0xB8,
+    Tzcnt = 0xBC,
+    Lzcnt = 0xBD,
+}
+
+/// A place in the code whose 32-bit distance is filled in later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole(pub u32);
+
+/// Code under construction: hot, and behind it cold, which goes to another place.
+#[derive(Default)]
+pub struct Asm {
+    pub code: Vec<u8>,
+    /// Where the cold code begins.
+    cut: Option<u32>,
+    /// Distances from one of the two to the other.
+    crossing: Vec<u32>,
+}
+
+/// How an instruction is put together, besides its operands.
+#[derive(Clone, Copy)]
+struct Form<'a> {
+    /// 0x66, 0xF2, 0xF3; 0 for none.
+    prefix: u8,
+    wide: bool,
+    /// Its register, and its register operand: as bytes, 4-7 are SPL to DIL, which takes a REX.
+    byte_reg: bool,
+    byte_rm: bool,
+    opcode: &'a [u8],
+}
+
+impl Asm {
+    pub fn here(&self) -> u32 {
+        self.code.len() as u32
+    }
+    fn put4(&mut self, n: i32) {
+        self.code.extend(n.to_le_bytes());
+    }
+
+    fn form(&mut self, f: Form<'_>, reg: u8, rm: Rm) {
+        if f.prefix != 0 {
+            self.code.push(f.prefix);
+        }
+        let (b, x) = match rm {
+            R(r) | M(r, _) => (r, 0),
+            X(base, index, ..) => (base, index),
+        };
+        let rex = 0x40 | (f.wide as u8) << 3 | (reg >> 3) << 2 | (x >> 3) << 1 | b >> 3;
+        let low = |r: u8| (4..8).contains(&r);
+        let named = f.byte_reg && low(reg) || f.byte_rm && matches!(rm, R(r) if low(r));
+        if rex != 0x40 || named {
+            self.code.push(rex);
+        }
+        self.code.extend(f.opcode);
+        let reg = (reg & 7) << 3;
+        let (base, sib, disp) = match rm {
+            R(r) => return self.code.push(0xC0 | reg | r & 7),
+            M(base, disp) => (base, (base & 7 == 4).then_some(0x24), disp),
+            X(base, index, scale, disp) => {
+                (base, Some(scale << 6 | (index & 7) << 3 | base & 7), disp)
+            }
+        };
+        // Without a displacement RBP and R13 would mean something else.
+        let size = match disp {
+            0 if base & 7 != 5 => 0,
+            -128..=127 => 1,
+            _ => 2,
+        };
+        self.code.push(size << 6 | reg | if sib.is_some() { 4 } else { base & 7 });
+        self.code.extend(sib);
+        match size {
+            0 => {}
+            1 => self.code.push(disp as u8),
+            _ => self.put4(disp),
+        }
+    }
+    /// An opcode whose lowest bit says "not bytes".
+    fn sized(&mut self, w: Width, opcode: u8, reg: u8, rm: Rm, both: bool) {
+        let byte = w == Width::W8;
+        let f = Form {
+            prefix: if w == Width::W16 { 0x66 } else { 0 },
+            wide: w == Width::W64,
+            byte_reg: byte && both,
+            byte_rm: byte,
+            opcode: &[opcode | !byte as u8],
+        };
+        self.form(f, reg, rm);
+    }
+    /// An opcode of two bytes at 16, 32 or 64 bits.
+    fn two(&mut self, w: Width, prefix: u8, opcode: u8, reg: u8, rm: Rm, byte_rm: bool) {
+        let f = Form {
+            prefix: 0,
+            wide: w == Width::W64,
+            byte_reg: false,
+            byte_rm,
+            opcode: &[0x0F, opcode],
+        };
+        if w == Width::W16 {
+            self.code.push(0x66);
+        }
+        self.form(Form { prefix, ..f }, reg, rm);
+    }
+
+    // Moves.
+
+    /// Loads: 8 and 16 bits are zero-extended.
+    pub fn load(&mut self, w: Width, to: u8, from: Rm) {
+        match w {
+            Width::W8 => self.two(Width::W32, 0, 0xB6, to, from, true),
+            Width::W16 => self.two(Width::W32, 0, 0xB7, to, from, false),
+            _ => self.sized(w, 0x8A, to, from, true),
+        }
+    }
+    /// Sign-extends from one width to a larger one of 32 or 64 bits.
+    pub fn load_signed(&mut self, from: Width, w: Width, to: u8, rm: Rm) {
+        match from {
+            Width::W8 => self.two(w, 0, 0xBE, to, rm, true),
+            Width::W16 => self.two(w, 0, 0xBF, to, rm, false),
+            _ => {
+                let f = Form {
+                    prefix: 0,
+                    wide: w == Width::W64,
+                    byte_reg: false,
+                    byte_rm: false,
+                    opcode: &[0x63],
+                };
+                self.form(f, to, rm)
+            }
+        }
+    }
+    pub fn store(&mut self, w: Width, to: Rm, from: u8) {
+        self.sized(w, 0x88, from, to, true);
+    }
+    pub fn mov(&mut self, to: u8, from: u8) {
+        self.sized(Width::W64, 0x8A, to, R(from), true);
+    }
+    /// A constant in the shortest way that leaves the flags alone.
+    pub fn constant(&mut self, to: u8, k: u64) {
+        if let Ok(k) = u32::try_from(k) {
+            if to >= 8 {
+                self.code.push(0x41);
+            }
+            self.code.push(0xB8 | to & 7);
+            self.put4(k as i32);
+        } else if let Ok(k) = i32::try_from(k as i64) {
+            self.sized(Width::W64, 0xC6, 0, R(to), false);
+            self.put4(k);
+        } else {
+            self.code.push(0x48 | to >> 3);
+            self.code.push(0xB8 | to & 7);
+            self.code.extend(k.to_le_bytes());
+        }
+    }
+    /// A small constant in the fewest bytes.
+    pub fn small(&mut self, to: u8, k: i8) {
+        self.code.extend([0x6A, k as u8]);
+        self.pop(to);
+    }
+    /// Stores a constant, sign-extended from 32 bits.
+    pub fn store_constant(&mut self, w: Width, to: Rm, k: i32) {
+        self.sized(w, 0xC6, 0, to, false);
+        self.immediate(w, k);
+    }
+    fn immediate(&mut self, w: Width, k: i32) {
+        match w {
+            Width::W8 => self.code.push(k as u8),
+            Width::W16 => self.code.extend((k as i16).to_le_bytes()),
+            _ => self.put4(k),
+        }
+    }
+    pub fn lea(&mut self, w: Width, to: u8, from: Rm) {
+        let f = Form {
+            prefix: 0,
+            wide: w == Width::W64,
+            byte_reg: false,
+            byte_rm: false,
+            opcode: &[0x8D],
+        };
+        self.form(f, to, from);
+    }
+
+    // Arithmetic.
+
+    /// `to op= from`, the register being the target.
+    pub fn alu(&mut self, op: Alu, w: Width, to: u8, from: Rm) {
+        self.sized(w, (op as u8) << 3 | 2, to, from, true);
+    }
+    /// The same with the place being the target.
+    pub fn alu_to(&mut self, op: Alu, w: Width, to: Rm, from: u8) {
+        self.sized(w, (op as u8) << 3, from, to, true);
+    }
+    pub fn alu_constant(&mut self, op: Alu, w: Width, to: Rm, k: i32) {
+        if w != Width::W8 && i8::try_from(k).is_ok() {
+            self.sized(w, 0x82, op as u8, to, false);
+            return self.code.push(k as u8);
+        }
+        self.sized(w, 0x80, op as u8, to, false);
+        self.immediate(w, k);
+    }
+    pub fn test(&mut self, w: Width, a: Rm, b: u8) {
+        self.sized(w, 0x84, b, a, true);
+    }
+    pub fn one(&mut self, op: One, w: Width, rm: Rm) {
+        self.sized(w, 0xF6, op as u8, rm, false);
+    }
+    /// `to *= from` at 16 bits and more.
+    pub fn imul(&mut self, w: Width, to: u8, from: Rm) {
+        self.two(w, 0, 0xAF, to, from, false);
+    }
+    pub fn shift(&mut self, op: Shift, w: Width, rm: Rm, n: u8) {
+        self.sized(w, 0xC0, op as u8, rm, false);
+        self.code.push(n);
+    }
+    /// By CL.
+    pub fn shift_cl(&mut self, op: Shift, w: Width, rm: Rm) {
+        self.sized(w, 0xD2, op as u8, rm, false);
+    }
+    pub fn count(&mut self, op: Count, w: Width, to: u8, from: Rm) {
+        self.two(w, 0xF3, op as u8, to, from, false);
+    }
+    /// Reverses the bytes, at 32 and 64 bits.
+    pub fn bswap(&mut self, w: Width, r: u8) {
+        let rex = 0x40 | ((w == Width::W64) as u8) << 3 | r >> 3;
+        if rex != 0x40 {
+            self.code.push(rex);
+        }
+        self.code.extend([0x0F, 0xC8 | r & 7]);
+    }
+
+    // Conditions: the numbers are those of [`cpu::Cond`].
+
+    pub fn set(&mut self, cond: u8, r: u8) {
+        self.two(Width::W32, 0, 0x90 | cond & 15, 0, R(r), true);
+    }
+    pub fn cmov(&mut self, cond: u8, w: Width, to: u8, from: Rm) {
+        self.two(w, 0, 0x40 | cond & 15, to, from, false);
+    }
+
+    // Control.
+
+    pub fn jcc(&mut self, cond: u8) -> Hole {
+        self.code.extend([0x0F, 0x80 | cond & 15]);
+        self.put4(0);
+        Hole(self.here() - 4)
+    }
+    pub fn jmp(&mut self) -> Hole {
+        self.code.push(0xE9);
+        self.put4(0);
+        Hole(self.here() - 4)
+    }
+    /// To code that is there already.
+    pub fn jmp_back(&mut self, to: u32) {
+        let hole = self.jmp();
+        self.aim(hole, to);
+    }
+    pub fn jmp_to(&mut self, rm: Rm) {
+        self.control(4, rm);
+    }
+    pub fn call(&mut self, rm: Rm) {
+        self.control(2, rm);
+    }
+    fn control(&mut self, n: u8, rm: Rm) {
+        let f = Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: &[0xFF] };
+        self.form(f, n, rm);
+    }
+    pub fn ret(&mut self) {
+        self.code.push(0xC3);
+    }
+    pub fn push(&mut self, r: u8) {
+        if r >= 8 {
+            self.code.push(0x41);
+        }
+        self.code.push(0x50 | r & 7);
+    }
+    pub fn pop(&mut self, r: u8) {
+        if r >= 8 {
+            self.code.push(0x41);
+        }
+        self.code.push(0x58 | r & 7);
+    }
+    /// Makes a hole's jump go to what comes next.
+    pub fn land(&mut self, hole: Hole) {
+        self.aim(hole, self.here());
+    }
+    fn aim(&mut self, hole: Hole, to: u32) {
+        let at = hole.0 as usize;
+        let distance = to as i32 - (hole.0 as i32 + 4);
+        self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        if self.cut.is_some_and(|cut| (hole.0 < cut) != (to < cut)) {
+            self.crossing.push(hole.0);
+        }
+    }
+
+    // Hot and cold.
+
+    /// What comes from now on is cold.
+    pub fn cold(&mut self) {
+        self.cut = Some(self.here());
+    }
+    /// Lengths of the hot and the cold code.
+    pub fn lengths(&self) -> (usize, usize) {
+        let hot = self.cut.map_or(self.code.len(), |cut| cut as usize);
+        (hot, self.code.len() - hot)
+    }
+    /// The two, for places that are so many bytes farther apart than they are here.
+    pub fn split(&mut self, farther: i32) -> (&[u8], &[u8]) {
+        let (hot, _) = self.lengths();
+        for at in std::mem::take(&mut self.crossing) {
+            let at = at as usize;
+            let bytes = [0, 1, 2, 3].map(|n| self.code[at + n]);
+            let more = if at < hot { farther } else { -farther };
+            let distance = i32::from_le_bytes(bytes).wrapping_add(more);
+            self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+        self.code.split_at(hot)
+    }
+}
+
+#[cfg(test)]
+#[path = "asm/test.rs"]
+mod test;

@@ -1,0 +1,397 @@
+//! One block's code: the words of [`Sem`](cpu::Sem) answered with host registers.
+//!
+//! Guest registers are written through: a value that is set is stored at once, and what is in a host register is a copy
+//! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
+//! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
+
+use super::asm::{Alu, Asm, Hole, RAX, RDI, RSI, RSP, Rm};
+use crate::clif::{gpr_at, leave, left_at, rip_at};
+use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
+use std::mem::offset_of;
+
+/// The core and the context, in registers that helpers keep.
+const CORE: u8 = 3;
+pub const CX: u8 = 12;
+/// So far into the core that register points, that what is most used has short distances.
+const BIAS: i32 = 64;
+/// Registers for values.
+const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
+
+/// A place in the core.
+pub fn core(at: i32) -> Rm {
+    Rm::M(CORE, at - BIAS)
+}
+/// A place in one of the core's tables, with an index in bytes.
+pub fn core_table(index: u8, at: i32) -> Rm {
+    Rm::X(CORE, index, 0, at - BIAS)
+}
+/// Takes the two as arguments, and gives them.
+pub fn come_in(a: &mut Asm) {
+    a.lea(Width::W64, CORE, Rm::M(RDI, BIAS));
+    a.mov(CX, RSI);
+}
+pub fn pass_on(a: &mut Asm) {
+    a.lea(Width::W64, RDI, core(0));
+    a.mov(RSI, CX);
+}
+
+/// A value: a constant, a host register with a bound, or a condition of the guest's flags as they were when there had been
+/// so many of them in this block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum V {
+    K(u64),
+    R(u8, u64),
+    C(u8, u32),
+}
+
+/// What is known of the status flags.
+#[derive(Clone, Copy, Debug)]
+pub enum Flags {
+    Stored,
+    Known(FlagKind, Width, V, V, V),
+}
+
+/// Leaving before an instruction.
+pub struct Exit {
+    pub holes: Vec<Hole>,
+    pub flags: Flags,
+    /// The instruction, and its distance from the block's start.
+    pub index: usize,
+    pub delta: i32,
+}
+
+/// How the block ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Term {
+    Fall,
+    Jump(i64),
+    Branch(V, i64),
+    Indirect(V),
+}
+
+/// What changes from instruction to instruction, and is taken back when one does not fit.
+#[derive(Clone)]
+pub struct Now {
+    /// Where copies of guest registers are.
+    pub cache: [Option<u8>; 16],
+    pub flags: Flags,
+    /// The host's flags are those that [`Flags::Known`] describes.
+    pub live: bool,
+    /// How often the flags have changed.
+    pub age: u32,
+    pub term: Term,
+    /// The operation whose flags the host has, with its result's register.
+    pub made: Option<(Op2, Width, u8)>,
+    /// The next register to take, so that copies last.
+    turn: u8,
+}
+
+/// A block under construction.
+pub struct Body<'a> {
+    pub asm: Asm,
+    pub insns: &'a [Insn],
+    pub mode: Mode,
+    /// The host has POPCNT, LZCNT and TZCNT.
+    pub counts: bool,
+    pub now: Now,
+    pub exits: Vec<Exit>,
+    pub slow: Vec<super::memory::Slow>,
+    /// In use by the current instruction.
+    pub pinned: u16,
+    // Of the current instruction.
+    pub index: usize,
+    pub delta: i32,
+    pub next: i32,
+    before: Flags,
+    /// Its way out, if it has one.
+    exit: Option<usize>,
+    /// It has changed something: it may not leave any more.
+    pub changed: bool,
+    /// It cannot be done here: it is called.
+    pub misfit: bool,
+}
+
+impl<'a> Body<'a> {
+    pub fn new(insns: &'a [Insn], mode: Mode) -> Body<'a> {
+        let now = Now {
+            cache: [None; 16],
+            flags: Flags::Stored,
+            live: false,
+            age: 0,
+            made: None,
+            term: Term::Fall,
+            turn: 0,
+        };
+        Body {
+            asm: Asm::default(),
+            insns,
+            mode,
+            counts: super::has_counts(),
+            now,
+            exits: Vec::new(),
+            slow: Vec::new(),
+            pinned: 0,
+            index: 0,
+            delta: 0,
+            next: 0,
+            before: Flags::Stored,
+            exit: None,
+            changed: false,
+            misfit: false,
+        }
+    }
+
+    /// Emits an instruction; `false`, and nothing emitted, if it does not fit.
+    pub fn one(&mut self, meaning: super::sem::Meaning) -> bool {
+        let saved = self.now.clone();
+        let lens = (self.asm.code.len(), self.exits.len(), self.slow.len());
+        (self.before, self.exit) = (self.now.flags, None);
+        (self.changed, self.misfit) = (false, false);
+        self.pinned = self.flag_registers();
+        self.now.made = None;
+        let Ok(()) = meaning(self, &self.insns[self.index]);
+        if self.misfit {
+            self.now = saved;
+            self.asm.code.truncate(lens.0);
+            self.exits.truncate(lens.1);
+            self.slow.truncate(lens.2);
+        }
+        self.pinned = 0;
+        !self.misfit
+    }
+
+    // Registers.
+
+    fn flag_registers(&self) -> u16 {
+        let Flags::Known(_, _, a, b, r) = self.now.flags else { return 0 };
+        [a, b, r].iter().fold(0, |all, v| if let V::R(h, _) = v { all | 1 << h } else { all })
+    }
+    /// A register that nobody needs, taken for the current instruction.
+    pub fn fresh(&mut self) -> u8 {
+        let taken = self.pinned | self.flag_registers() | !POOL;
+        let cached = self.now.cache.iter().flatten().fold(0u16, |all, h| all | 1 << h);
+        let after = |mask: u16, turn: u8| {
+            let turned = mask.rotate_right(turn.into());
+            (turned != 0).then(|| (turned.trailing_zeros() as u8 + turn) & 15)
+        };
+        let found = after(!taken & !cached, self.now.turn).or_else(|| after(!taken, self.now.turn));
+        let Some(h) = found else {
+            self.misfit = true;
+            return 0;
+        };
+        self.now.turn = (h + 1) & 15;
+        self.forget(h);
+        self.pinned |= 1 << h;
+        h
+    }
+    /// No guest register has its copy there any more.
+    fn forget(&mut self, h: u8) {
+        self.now.cache.iter_mut().filter(|c| **c == Some(h)).for_each(|c| *c = None);
+    }
+    /// Takes a certain register for the current instruction, which nobody may need; `false`: somebody does.
+    pub fn take(&mut self, h: u8) -> bool {
+        let free = self.take_if_free(h);
+        self.misfit |= !free;
+        free
+    }
+    /// The same, but it is no misfit if somebody needs it. It is not given out afterwards in any case.
+    pub fn take_if_free(&mut self, h: u8) -> bool {
+        let free = (self.pinned | self.flag_registers()) & 1 << h == 0;
+        if free {
+            self.forget(h);
+        }
+        self.pinned |= 1 << h;
+        free
+    }
+    /// The register of a value.
+    pub fn reg(&mut self, v: V) -> u8 {
+        match v {
+            V::R(h, _) => h,
+            V::K(k) => {
+                let h = self.fresh();
+                self.asm.constant(h, k);
+                h
+            }
+            V::C(..) => {
+                let h = self.fresh();
+                if let Some(c) = self.host_condition(v) {
+                    self.asm.set(c, h);
+                    self.asm.load(Width::W8, h, Rm::R(h));
+                }
+                h
+            }
+        }
+    }
+    /// A copy of a value that may be changed.
+    pub fn copy(&mut self, v: V) -> u8 {
+        match v {
+            V::R(h, _) => {
+                let t = self.fresh();
+                self.asm.mov(t, h);
+                t
+            }
+            _ => self.reg(v),
+        }
+    }
+    pub fn get_gpr(&mut self, n: u8) -> V {
+        let n = (n & 15) as usize;
+        let h = match self.now.cache[n] {
+            Some(h) => h,
+            None => {
+                let h = self.fresh();
+                self.asm.load(Width::W64, h, core(gpr_at(n)));
+                self.now.cache[n] = Some(h);
+                h
+            }
+        };
+        self.pinned |= 1 << h;
+        V::R(h, u64::MAX)
+    }
+    pub fn set_gpr(&mut self, n: u8, v: V) {
+        let n = (n & 15) as usize;
+        self.changed = true;
+        let place = core(gpr_at(n));
+        if let V::K(k) = v
+            && let Ok(k) = i32::try_from(k as i64)
+        {
+            self.asm.store_constant(Width::W64, place, k);
+            self.now.cache[n] = None;
+            return;
+        }
+        let h = self.reg(v);
+        self.asm.store(Width::W64, place, h);
+        self.now.cache[n] = Some(h);
+    }
+    /// The host's flags are about to change.
+    pub fn clobber(&mut self) {
+        (self.now.live, self.now.made) = (false, None);
+    }
+
+    // Flags.
+
+    pub fn set_flags(&mut self, f: Flags, live: bool) {
+        self.changed = true;
+        (self.now.flags, self.now.live) = (f, live);
+        self.now.age += 1;
+    }
+    /// Makes sure that the state has the flags.
+    pub fn stored_flags(&mut self) {
+        self.store_flags(self.now.flags);
+        self.now.flags = Flags::Stored;
+    }
+    /// Stores what is known of the flags; touches no register and not the host's flags.
+    pub fn store_flags(&mut self, f: Flags) {
+        let Flags::Known(kind, w, a, b, r) = f else { return };
+        let place = |field: usize| {
+            let lazy = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
+            core(lazy as i32)
+        };
+        // Where a formula does not look, what stands there does not matter.
+        let (with_a, with_b) = match kind {
+            FlagKind::Raw | FlagKind::Logic => (false, false),
+            FlagKind::Mul => (false, true),
+            _ => (true, true),
+        };
+        let fields = [
+            (with_a, a, offset_of!(flags::Lazy, a)),
+            (with_b, b, offset_of!(flags::Lazy, b)),
+            (true, r, offset_of!(flags::Lazy, r)),
+        ];
+        for (wanted, v, field) in fields {
+            match v {
+                _ if !wanted => {}
+                V::R(h, _) => self.asm.store(Width::W64, place(field), h),
+                V::K(k) => self.store_number(place(field), place(field + 4), k),
+                // Values of flags are never conditions.
+                V::C(..) => self.misfit = true,
+            }
+        }
+        let how = flags::how(kind, w) as i32;
+        self.asm.store_constant(Width::W32, place(offset_of!(flags::Lazy, how)), how);
+    }
+    /// Stores a constant without a register: in two halves if it is long.
+    fn store_number(&mut self, low: Rm, high: Rm, k: u64) {
+        match i32::try_from(k as i64) {
+            Ok(k) => self.asm.store_constant(Width::W64, low, k),
+            Err(_) => {
+                self.asm.store_constant(Width::W32, low, k as i32);
+                self.asm.store_constant(Width::W32, high, (k >> 32) as i32);
+            }
+        }
+    }
+
+    // Ways out.
+
+    /// Leaves before the current instruction under a condition of the host's flags; `None`: in any case.
+    pub fn exit(&mut self, cond: Option<u8>) {
+        if self.changed {
+            self.misfit = true;
+        }
+        let n = match self.exit {
+            Some(n) => n,
+            None => {
+                let (flags, index, delta) = (self.before, self.index, self.delta);
+                self.exits.push(Exit { holes: Vec::new(), flags, index, delta });
+                *self.exit.insert(self.exits.len() - 1)
+            }
+        };
+        let hole = match cond {
+            Some(c) => self.asm.jcc(c),
+            None => self.asm.jmp(),
+        };
+        self.exits[n].holes.push(hole);
+    }
+    /// The number of the current instruction's exit, for code that is written later.
+    pub fn exit_number(&mut self) -> usize {
+        let cut = self.asm.code.len();
+        self.exit(None);
+        self.asm.code.truncate(cut);
+        let n = self.exit.unwrap_or(0);
+        self.exits[n].holes.pop();
+        n
+    }
+    /// Leaves before the current instruction where `c` is not zero.
+    pub fn exit_if(&mut self, c: V) {
+        match c {
+            V::K(0) => {}
+            V::K(_) => self.exit(None),
+            V::C(..) => {
+                if let Some(c) = self.host_condition(c) {
+                    self.exit(Some(c));
+                }
+            }
+            V::R(h, _) => {
+                self.clobber();
+                self.asm.test(Width::W64, Rm::R(h), h);
+                self.exit(Some(5));
+            }
+        }
+    }
+
+    /// Writes the code of all exits.
+    pub fn write_exits(&mut self) {
+        for x in std::mem::take(&mut self.exits) {
+            x.holes.iter().for_each(|h| self.asm.land(*h));
+            self.store_flags(x.flags);
+            let undone = (self.insns.len() - x.index) as i32;
+            self.put_place(x.delta, undone);
+            self.leave(leave::SIDE);
+        }
+    }
+    /// Adds to RIP and to the count.
+    pub fn put_place(&mut self, delta: i32, undone: i32) {
+        // A 32-bit RIP wraps; its upper half is zero.
+        let w = if self.mode.long64() { Width::W64 } else { Width::W32 };
+        self.add(Width::W64, core(left_at()), undone);
+        self.add(w, core(rip_at()), delta);
+    }
+    fn add(&mut self, w: Width, place: Rm, n: i32) {
+        if n != 0 {
+            self.asm.alu_constant(Alu::Add, w, place, n);
+        }
+    }
+    pub fn leave(&mut self, code: u64) {
+        self.asm.small(RAX, code as i8);
+        self.asm.ret();
+    }
+}

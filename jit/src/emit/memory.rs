@@ -1,0 +1,219 @@
+//! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
+
+use super::asm::{Alu, Asm, Hole, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use super::body::{Body, CX, V, core, core_table, pass_on};
+use crate::clif::rip_at;
+use crate::native::{self, Cx};
+use cpu::{SegReg, Width};
+use std::mem::offset_of;
+
+/// What helpers do not keep: the host's convention.
+const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
+const NOT_EQUAL: u8 = 5;
+
+/// What is done where a probe misses.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Into a register.
+    Load(Width, u8),
+    Store(Width, u8),
+    /// The TLB's entry is made, and the probe's end is done again.
+    Refill(Width),
+}
+
+/// A probe that missed.
+pub struct Slow {
+    hole: Hole,
+    back: u32,
+    way: Way,
+    la: u8,
+    exit: usize,
+}
+
+/// What all probes that miss call: it calls a helper and keeps all registers.
+#[derive(Clone, Copy)]
+pub enum Thunk {
+    Load,
+    Store,
+    Refill,
+}
+/// How many there are: each for four widths.
+pub const THUNKS: usize = 12;
+
+/// The number of a thunk.
+fn number(t: Thunk, w: Width) -> usize {
+    4 * t as usize + w.bytes().trailing_zeros() as usize
+}
+
+/// Thunk `n`. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
+/// flag "not equal" says that tier 0 has to do it.
+pub fn thunk(n: usize) -> Vec<u8> {
+    let w = Width::of_bytes(1 << (n % 4)).unwrap_or(Width::W64);
+    let helper = [offset_of!(Cx, load), offset_of!(Cx, store), offset_of!(Cx, refill)][n / 4 % 3];
+    let (load, store) = (n / 4 == Thunk::Load as usize, n / 4 == Thunk::Store as usize);
+    let mut a = Asm::default();
+    CALLERS.iter().for_each(|r| a.push(*r));
+    // The stack is aligned for the call: one word is there for a load, two are for a store.
+    let pad = if store { 8 } else { 0 };
+    if store {
+        a.lea(Width::W64, RSP, Rm::M(RSP, -pad));
+    }
+    let first = pad + 8 * CALLERS.len() as i32 + 8;
+    a.load(Width::W64, RDX, Rm::M(RSP, first));
+    if store {
+        a.load(Width::W64, R8, Rm::M(RSP, first + 8));
+    }
+    let about = if n / 4 == Thunk::Refill as usize { w.bytes() } else { w.bits().into() };
+    a.constant(RCX, about);
+    pass_on(&mut a);
+    a.call(Rm::M(CX, helper as i32));
+    a.test(Width::W32, Rm::R(RAX), RAX);
+    if load {
+        a.load(Width::W64, RAX, Rm::M(CX, native::VALUE));
+        a.store(Width::W64, Rm::M(RSP, first), RAX);
+    }
+    if store {
+        a.lea(Width::W64, RSP, Rm::M(RSP, pad));
+    }
+    CALLERS.iter().rev().for_each(|r| a.pop(*r));
+    a.ret();
+    a.code
+}
+
+impl Body<'_> {
+    pub fn load_state(&mut self, at: i32) -> V {
+        let t = self.fresh();
+        self.asm.load(Width::W64, t, core(at));
+        V::R(t, u64::MAX)
+    }
+    pub fn store_state(&mut self, at: i32, v: V) {
+        self.changed = true;
+        let h = self.reg(v);
+        self.asm.store(Width::W64, core(at), h);
+    }
+    /// The linear address `delta` bytes from the block's start.
+    pub fn rip(&mut self, delta: i32) -> V {
+        let t = self.fresh();
+        self.asm.load(Width::W64, t, core(rip_at()));
+        if self.mode.long64() {
+            self.asm.lea(Width::W64, t, Rm::M(t, delta));
+            return V::R(t, u64::MAX);
+        }
+        self.asm.lea(Width::W32, t, Rm::M(t, delta));
+        V::R(t, 0xffff_ffff)
+    }
+    /// The linear address of a segment offset, in a register.
+    pub fn linear(&mut self, seg: SegReg, at: V) -> u8 {
+        let based = matches!(seg, SegReg::Fs | SegReg::Gs);
+        if !self.mode.long64() && (based || seg == SegReg::Cs) {
+            // Limits and rights of these are not part of the mode.
+            self.misfit = true;
+            return 0;
+        }
+        if !based {
+            return self.reg(at);
+        }
+        let t = self.copy(at);
+        self.clobber();
+        self.asm.alu(Alu::Add, Width::W64, t, core(native::base_at(seg as usize)));
+        t
+    }
+
+    /// Looks for the entry of `la`: `(index of the entry, a register that is free now, the jump where it is not there)`.
+    fn probe(&mut self, la: u8, bytes: u64, tag: i32) -> (u8, u8, Hole) {
+        let (t, e) = (self.fresh(), self.fresh());
+        self.clobber();
+        self.asm.mov(t, la);
+        self.asm.shift(Shift::Shr, Width::W64, Rm::R(t), 7);
+        self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), native::TLB_MASK as i32);
+        self.asm.lea(Width::W64, e, Rm::M(la, bytes as i32 - 1));
+        self.asm.alu_constant(Alu::And, Width::W64, Rm::R(e), !0xfff);
+        let entry = self.entry(t, tag);
+        self.asm.alu(Alu::Cmp, Width::W64, e, entry);
+        (t, e, self.asm.jcc(NOT_EQUAL))
+    }
+    fn entry(&self, t: u8, field: i32) -> Rm {
+        core_table(t, native::tlb_at(self.mode.data_set()) + field)
+    }
+    fn later(&mut self, hole: Hole, way: Way, la: u8) {
+        let exit = self.exit_number();
+        let back = self.asm.here();
+        self.slow.push(Slow { hole, back, way, la, exit });
+    }
+
+    pub fn load_linear(&mut self, la: u8, w: Width) -> V {
+        let (t, e, miss) = self.probe(la, w.bytes(), native::TAG_READ);
+        self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
+        self.asm.load(w, e, Rm::X(t, la, 0, 0));
+        self.later(miss, Way::Load(w, e), la);
+        V::R(e, w.mask())
+    }
+    pub fn store_linear(&mut self, la: u8, w: Width, v: V) {
+        let v = self.reg(v);
+        let (t, _, miss) = self.probe(la, w.bytes(), native::TAG_WRITE);
+        self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
+        self.asm.store(w, Rm::X(t, la, 0, 0), v);
+        self.later(miss, Way::Store(w, v), la);
+    }
+    /// The host address of a place that is about to be read and written.
+    pub fn writable(&mut self, la: u8, w: Width) -> u8 {
+        let (t, _, miss) = self.probe(la, w.bytes(), native::TAG_WRITE);
+        self.later(miss, Way::Refill(w), la);
+        // A write tag without a read tag does not exist: what may be written may be read.
+        self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
+        self.asm.alu(Alu::Add, Width::W64, t, Rm::R(la));
+        t
+    }
+
+    // Calls.
+
+    /// Calls function `at` of [`Cx`]; what it wants besides the core and the context is in its registers.
+    pub fn call(&mut self, at: usize) {
+        pass_on(&mut self.asm);
+        self.asm.call(Rm::M(CX, at as i32));
+    }
+    /// Asks a helper that takes a number and changes nothing.
+    pub fn ask(&mut self, at: usize, arg: u64) -> V {
+        let t = self.fresh();
+        self.clobber();
+        // Here, right behind a return address, the stack is 8 bytes off, and so it is with an even number of words.
+        let cached = self.now.cache.iter().flatten().fold(0u16, |all, h| all | 1 << h);
+        let used = (cached | self.pinned) & !(1 << t);
+        let saved: Vec<u8> = CALLERS.into_iter().filter(|r| used & 1 << r != 0).collect();
+        saved.iter().for_each(|r| self.asm.push(*r));
+        let pad = if saved.len() % 2 == 0 { 8 } else { 0 };
+        self.asm.lea(Width::W64, RSP, Rm::M(RSP, -pad));
+        self.asm.constant(RDX, arg);
+        self.call(at);
+        self.asm.mov(t, RAX);
+        self.asm.lea(Width::W64, RSP, Rm::M(RSP, pad));
+        saved.iter().rev().for_each(|r| self.asm.pop(*r));
+        V::R(t, u64::MAX)
+    }
+
+    /// Writes the code of all probes that miss.
+    pub fn write_slow(&mut self) {
+        for s in std::mem::take(&mut self.slow) {
+            let a = &mut self.asm;
+            a.land(s.hole);
+            let (thunk, w) = match s.way {
+                Way::Load(w, _) => (Thunk::Load, w),
+                Way::Store(w, v) => {
+                    a.push(v);
+                    (Thunk::Store, w)
+                }
+                Way::Refill(w) => (Thunk::Refill, w),
+            };
+            a.push(s.la);
+            a.call(Rm::M(CX, native::THUNK + 8 * number(thunk, w) as i32));
+            match s.way {
+                Way::Load(_, out) => a.pop(out),
+                Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),
+                Way::Refill(_) => a.pop(s.la),
+            }
+            let bad = a.jcc(NOT_EQUAL);
+            self.exits[s.exit].holes.push(bad);
+            a.jmp_back(s.back);
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The words of [`Sem`], answered with host code.
+
+use super::asm::{Alu, Count, One, Rm};
+use super::body::{Body, Flags, Term, V};
+use cpu::sem::{Big, cond_of_flags};
+use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Res, SegReg, Sem, Var, Width, flags};
+use std::convert::Infallible;
+
+/// A meaning, for this tier.
+pub type Meaning = for<'a, 'b, 'c> fn(&'a mut Body<'b>, &'c Insn) -> Result<(), Infallible>;
+
+macro_rules! emit_rows {
+    ($($name:ident $kind:ident $first:ident$(::$rest:ident)* $($flag:ident)*;)*) => {
+        &[$((iced_x86::Mnemonic::$name, emit_rows!(@run $kind $first$(::$rest)*))),*]
+    };
+    (@run gen $($p:ident)::+) => { Some((|s, i| cpu::sem::$($p)::+(s, i)) as Meaning) };
+    (@run big $($p:ident)::+) => { None };
+}
+static INTEGER: &[(iced_x86::Mnemonic, Option<Meaning>)] = cpu::integer_rows!(emit_rows);
+
+/// Meanings by row number; `None` is called.
+pub fn table() -> Vec<Option<Meaning>> {
+    let mut all = vec![None; cpu::rows::ROWS.len()];
+    for &(m, f) in INTEGER {
+        all[cpu::rows::number(m) as usize] = f;
+    }
+    // The string instruction shares its mnemonic with one of vector registers.
+    all[cpu::rows::number(iced_x86::Mnemonic::Movsd) as usize] = Some(|s, i| {
+        s.misfit |= i.op.iter().any(|o| matches!(o, cpu::Opnd::Xmm(_)));
+        cpu::sem::string::movs(s, i)
+    });
+    all
+}
+
+/// The number of a condition, as the encoding has it.
+fn number(c: Cond) -> u8 {
+    c as u8
+}
+const EQUAL: u8 = 4;
+const NOT_EQUAL: u8 = 5;
+const BELOW: u8 = 2;
+const LESS: u8 = 12;
+
+pub fn top(v: V) -> u64 {
+    match v {
+        V::K(k) => k,
+        V::R(_, max) => max,
+        V::C(..) => 1,
+    }
+}
+
+impl Body<'_> {
+    /// The value in a register, zero-extended from the width.
+    pub fn zext(&mut self, w: Width, v: V) -> V {
+        match v {
+            V::K(k) => V::K(k & w.mask()),
+            _ if top(v) <= w.mask() => v,
+            _ => {
+                let (h, t) = (self.reg(v), self.fresh());
+                self.asm.load(w, t, Rm::R(h));
+                V::R(t, w.mask())
+            }
+        }
+    }
+    /// Keeps a result's low bits: operations on bytes and words leave the others.
+    pub fn result(&mut self, w: Width, t: u8) -> V {
+        if matches!(w, Width::W8 | Width::W16) {
+            self.asm.load(w, t, Rm::R(t));
+        }
+        V::R(t, w.mask())
+    }
+    /// `t op= b`; afterwards the host's flags are the operation's.
+    pub fn apply(&mut self, op: Alu, w: Width, t: u8, b: V) {
+        match b {
+            V::K(k) if let Some(k) = small(w, k) => self.asm.alu_constant(op, w, Rm::R(t), k),
+            _ => {
+                let b = self.reg(b);
+                self.asm.alu(op, w, t, Rm::R(b));
+            }
+        }
+    }
+    fn compare(&mut self, cond: u8, w: Width, a: V, b: V) -> V {
+        let a = self.reg(a);
+        let b =
+            if matches!(b, V::K(k) if small(w, k).is_some()) { b } else { V::R(self.reg(b), 0) };
+        self.clobber();
+        self.apply(Alu::Cmp, w, a, b);
+        let t = self.fresh();
+        self.asm.set(cond, t);
+        self.asm.load(Width::W8, t, Rm::R(t));
+        V::R(t, 1)
+    }
+    /// Makes the host's flags those of a condition of the guest's; gives the host's condition.
+    pub fn host_condition(&mut self, v: V) -> Option<u8> {
+        let (V::C(c, age), Flags::Known(kind, w, a, b, r)) = (v, self.now.flags) else {
+            self.misfit = true;
+            return None;
+        };
+        if age != self.now.age {
+            self.misfit = true;
+            return None;
+        }
+        if !self.now.live {
+            match kind {
+                FlagKind::Sub => {
+                    let a = self.reg(a);
+                    self.apply(Alu::Cmp, w, a, b);
+                }
+                FlagKind::Add => {
+                    let t = self.copy(a);
+                    self.apply(Alu::Add, w, t, b);
+                }
+                _ => {
+                    let r = self.reg(r);
+                    self.asm.test(w, Rm::R(r), r);
+                }
+            }
+            self.now.live = matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic);
+        }
+        Some(c)
+    }
+    /// Whether [`Body::host_condition`] can have it.
+    fn has_condition(&self, c: Cond) -> bool {
+        use Cond::*;
+        match self.now.flags {
+            Flags::Known(FlagKind::Sub | FlagKind::Add | FlagKind::Logic, ..) => true,
+            Flags::Known(FlagKind::Raw, ..) | Flags::Stored => false,
+            // By the result alone.
+            Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),
+        }
+    }
+    fn has_counts(&self) -> bool {
+        self.counts
+    }
+}
+
+/// A constant as an operand of this width, if it fits.
+fn small(w: Width, k: u64) -> Option<i32> {
+    let n = 64 - w.bits();
+    i32::try_from((k << n) as i64 >> n).ok()
+}
+
+/// The width of host operations that do for a guest's bytes and words.
+pub trait Max32 {
+    fn max32(self) -> Width;
+}
+impl Max32 for Width {
+    fn max32(self) -> Width {
+        if self == Width::W64 { self } else { Width::W32 }
+    }
+}
+
+impl Sem for Body<'_> {
+    type V = V;
+    type Fault = Infallible;
+
+    fn imm(&mut self, x: u64) -> V {
+        V::K(x)
+    }
+    fn op1(&mut self, op: Op1, w: Width, a: V) -> V {
+        if let V::K(k) = a {
+            return V::K(op.eval(w, k));
+        }
+        match op {
+            Op1::Zext => self.zext(w, a),
+            Op1::Sext(from) if from >= w => self.zext(w, a),
+            Op1::Sext(from) => {
+                let (h, t) = (self.reg(a), self.fresh());
+                self.asm.load_signed(from, w.max32(), t, Rm::R(h));
+                self.result(w, t)
+            }
+            Op1::Not | Op1::Neg => {
+                self.clobber();
+                let t = self.copy(a);
+                self.asm.one(if op == Op1::Not { One::Not } else { One::Neg }, w, Rm::R(t));
+                self.result(w, t)
+            }
+            Op1::Bswap if matches!(w, Width::W32 | Width::W64) => {
+                let t = self.copy(a);
+                self.asm.bswap(w, t);
+                V::R(t, w.mask())
+            }
+            Op1::Popcnt if self.has_counts() => {
+                self.clobber();
+                let a = self.zext(w, a);
+                let (h, t) = (self.reg(a), self.fresh());
+                self.asm.count(Count::Popcnt, Width::W64, t, Rm::R(h));
+                V::R(t, 64)
+            }
+            Op1::Clz | Op1::Ctz if self.has_counts() && matches!(w, Width::W32 | Width::W64) => {
+                self.clobber();
+                let (h, t) = (self.reg(a), self.fresh());
+                let count = if op == Op1::Clz { Count::Lzcnt } else { Count::Tzcnt };
+                self.asm.count(count, w, t, Rm::R(h));
+                V::R(t, 64)
+            }
+            _ => {
+                self.misfit = true;
+                V::K(0)
+            }
+        }
+    }
+    fn op2(&mut self, op: Op2, w: Width, a: V, b: V) -> V {
+        if let (V::K(x), V::K(y)) = (a, b) {
+            return V::K(op.eval(w, x, y));
+        }
+        let alu = match op {
+            Op2::Add => Alu::Add,
+            Op2::Sub => Alu::Sub,
+            Op2::And => Alu::And,
+            Op2::Or => Alu::Or,
+            Op2::Xor => Alu::Xor,
+            Op2::Eq => return self.compare(EQUAL, w, a, b),
+            Op2::Ne if b == V::K(0) && top(a) == 1 => return a,
+            Op2::Ne => return self.compare(NOT_EQUAL, w, a, b),
+            Op2::Ltu => return self.compare(BELOW, w, a, b),
+            Op2::Lts => return self.compare(LESS, w, a, b),
+            Op2::Mul | Op2::MulHiU | Op2::MulHiS => return self.multiply(op, w, a, b),
+            Op2::AndNot => {
+                let b = self.op1(Op1::Not, w, b);
+                return self.op2(Op2::And, w, a, b);
+            }
+            Op2::Shl | Op2::Shr | Op2::Sar | Op2::Rol | Op2::Ror => return self.shift(op, w, a, b),
+        };
+        // Constants are better on the right.
+        let swap = matches!(a, V::K(_)) && op != Op2::Sub;
+        let (a, b) = if swap { (b, a) } else { (a, b) };
+        let b = match b {
+            V::K(k) if small(w, k).is_some() => b,
+            _ => V::R(self.reg(b), top(b)),
+        };
+        let t = self.copy(a);
+        self.clobber();
+        self.apply(alu, w, t, b);
+        let max = match op {
+            Op2::And => top(a).min(top(b)),
+            _ => u64::MAX,
+        };
+        let V::R(t, bound) = self.result(w, t) else { return V::K(0) };
+        self.now.made = Some((op, w, t));
+        V::R(t, max.min(bound))
+    }
+    fn pick(&mut self, c: V, yes: V, no: V) -> V {
+        let max = top(yes).max(top(no));
+        if let V::K(k) = c {
+            return if k != 0 { yes } else { no };
+        }
+        let (yes, t) = (self.reg(yes), self.copy(no));
+        let cond = match c {
+            V::C(..) => self.host_condition(c).unwrap_or(0),
+            _ => {
+                let c = self.reg(c);
+                self.clobber();
+                self.asm.test(Width::W64, Rm::R(c), c);
+                NOT_EQUAL
+            }
+        };
+        self.asm.cmov(cond, Width::W64, t, Rm::R(yes));
+        V::R(t, max)
+    }
+    fn divide(&mut self, sign: bool, w: Width, hi: V, lo: V, d: V) -> Result<(V, V), Infallible> {
+        Ok(self.quotient(sign, w, hi, lo, d))
+    }
+
+    fn get(&mut self, r: Var) -> V {
+        match r {
+            Var::Gpr(n) => self.get_gpr(n),
+            Var::Rip => self.rip(self.next),
+            Var::System => self.load_state(crate::native::rflags_at()),
+            Var::SegBase(s) => self.load_state(crate::native::base_at(s as usize)),
+        }
+    }
+    fn set(&mut self, r: Var, v: V) {
+        match r {
+            Var::Gpr(n) => self.set_gpr(n, v),
+            Var::System => self.store_state(crate::native::rflags_at(), v),
+            Var::SegBase(s) => self.store_state(crate::native::base_at(s as usize), v),
+            Var::Rip => {}
+        }
+    }
+
+    fn flags(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) {
+        let r = if kind == FlagKind::Raw {
+            self.op2(Op2::And, Width::W64, r, V::K(flags::STATUS))
+        } else {
+            r
+        };
+        // Numbers that are kept are no conditions.
+        let keep = |s: &mut Self, v: V| if let V::C(..) = v { V::R(s.reg(v), 1) } else { v };
+        let (a, b, r) = (keep(self, a), keep(self, b), keep(self, r));
+        let live = match (self.now.made, r) {
+            (Some((op, ow, t)), V::R(h, _)) if t == h && ow == w => match kind {
+                FlagKind::Add => op == Op2::Add,
+                FlagKind::Sub => op == Op2::Sub,
+                FlagKind::Logic => matches!(op, Op2::And | Op2::Or | Op2::Xor),
+                _ => false,
+            },
+            _ => false,
+        };
+        self.set_flags(Flags::Known(kind, w, a, b, r), live);
+    }
+    fn flag(&mut self, f: Flag) -> V {
+        match self.now.flags {
+            Flags::Known(kind, w, a, b, r) => flags::value(self, f, kind, w, a, b, r),
+            Flags::Stored => {
+                let v = self.ask(crate::native::FLAG, f as u64);
+                self.op2(Op2::And, Width::W64, v, V::K(1))
+            }
+        }
+    }
+    fn cond(&mut self, c: Cond) -> V {
+        if self.has_condition(c) {
+            return V::C(number(c), self.now.age);
+        }
+        match self.now.flags {
+            Flags::Known(..) => cond_of_flags(self, c),
+            Flags::Stored => {
+                let v = self.ask(crate::native::COND, c as u64);
+                self.op2(Op2::And, Width::W64, v, V::K(1))
+            }
+        }
+    }
+    fn status(&mut self) -> V {
+        match self.now.flags {
+            Flags::Known(FlagKind::Raw, _, _, _, r) => r,
+            _ => {
+                self.stored_flags();
+                self.ask(crate::native::STATUS, 0)
+            }
+        }
+    }
+
+    fn load(&mut self, seg: SegReg, w: Width, at: V) -> Result<V, Infallible> {
+        let la = self.linear(seg, at);
+        Ok(self.load_linear(la, w))
+    }
+    fn store(&mut self, seg: SegReg, w: Width, at: V, v: V) -> Res<Self> {
+        let la = self.linear(seg, at);
+        self.store_linear(la, w, v);
+        Ok(())
+    }
+    fn rmw(
+        &mut self,
+        seg: SegReg,
+        w: Width,
+        at: V,
+        _lock: bool,
+        f: impl FnOnce(&mut Self, V) -> Result<V, Infallible>,
+    ) -> Res<Self> {
+        let la = self.linear(seg, at);
+        let host = self.writable(la, w);
+        let t = self.fresh();
+        self.asm.load(w, t, Rm::M(host, 0));
+        let new = f(self, V::R(t, w.mask()))?;
+        let new = self.reg(new);
+        self.asm.store(w, Rm::M(host, 0), new);
+        self.changed = true;
+        Ok(())
+    }
+
+    fn fault_if(&mut self, c: V, _: Exception) -> Res<Self> {
+        self.exit_if(c);
+        Ok(())
+    }
+    fn rare(&mut self, c: V) -> Res<Self> {
+        self.exit_if(c);
+        Ok(())
+    }
+    fn when(&mut self, c: V, body: impl FnOnce(&mut Self) -> Res<Self>) -> Res<Self> {
+        if let V::K(k) = c {
+            return if k != 0 { body(self) } else { Ok(()) };
+        }
+        let c = self.reg(c);
+        // Either way the state has the flags afterwards.
+        self.stored_flags();
+        self.clobber();
+        self.asm.test(Width::W64, Rm::R(c), c);
+        let hole = self.asm.jcc(EQUAL);
+        let before = self.now.cache;
+        body(self)?;
+        self.stored_flags();
+        self.clobber();
+        self.asm.land(hole);
+        // What only one of the two ways has, nobody has.
+        for (now, was) in self.now.cache.iter_mut().zip(before) {
+            *now = now.filter(|h| was == Some(*h));
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, w: Width, to: V) -> Result<V, Infallible> {
+        let to = self.zext(w, to);
+        if self.mode.long64() && w == Width::W64 && !matches!(to, V::K(_)) {
+            let n = if self.mode.has(cpu::Mode::LA57) { 7 } else { 16 };
+            let x = self.op2(Op2::Shl, Width::W64, to, V::K(n));
+            let x = self.op2(Op2::Sar, Width::W64, x, V::K(n));
+            let (x, to) = (self.reg(x), self.reg(to));
+            self.clobber();
+            self.asm.alu(Alu::Cmp, Width::W64, x, Rm::R(to));
+            self.exit(Some(NOT_EQUAL));
+        }
+        Ok(to)
+    }
+    fn jump(&mut self, to: V) {
+        self.now.term = Term::Indirect(to);
+    }
+    fn jump_rel(&mut self, w: Width, rel: i64) -> Res<Self> {
+        self.misfit |= w == Width::W16;
+        self.now.term = Term::Jump(i64::from(self.next) + rel);
+        Ok(())
+    }
+    fn branch(&mut self, c: V, w: Width, rel: i64) -> Res<Self> {
+        self.misfit |= w == Width::W16;
+        self.now.term = Term::Branch(c, i64::from(self.next) + rel);
+        Ok(())
+    }
+    fn big(&mut self, _: Big, _: &Insn) -> Res<Self> {
+        self.misfit = true;
+        Ok(())
+    }
+}
