@@ -53,7 +53,7 @@ impl Mode {
         let flat = |n: usize| {
             s.seg[n].base == 0 && s.seg[n].limit == u32::MAX && s.seg[n].attr & Segment::DOWN == 0
         };
-        bit(ss.big(), Self::STACK32);
+        bit(!long64 && ss.big(), Self::STACK32);
         // An expand-up data segment, or conforming bit of code: only the limits matter to CS.
         bit(
             !long64

@@ -87,7 +87,7 @@ pub const STATUS: usize = offset_of!(Cx, status);
 /// Counters of entered blocks.
 pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
-pub const JUMP_SLOTS: usize = 65536;
+pub const JUMP_SLOTS: usize = 1 << 17;
 /// So many slots of one code are looked through for those that still have it.
 const MANY: usize = 64;
 /// Log2 of the size of an entry.
