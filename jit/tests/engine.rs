@@ -4,7 +4,8 @@ mod guest;
 #[path = "guest/programs.rs"]
 mod programs;
 
-use guest::Guest;
+use guest::{CODE, Guest, asm};
+use iced_x86::code_asm::*;
 use jit::Config;
 
 const NEVER: u32 = u32::MAX;
@@ -76,6 +77,66 @@ fn loops_end_in_the_same_state_at_every_threshold() {
             assert_eq!(g.core.left, 0);
             assert_eq!(g.state(), want, "{name}, {config:?}");
         }
+    }
+}
+
+/// Page tables: each level's is a page after that before it, then one for 2 MiB at a time.
+const TABLES: u64 = 0x20_0000;
+/// The page behind the first one of code, and where it is every other time.
+const SECOND: [u64; 2] = [CODE + 0x1000, CODE + 0x2000];
+
+/// A guest with paging, in a loop whose first instruction goes on in a page that each round maps to another place.
+fn remapping(config: Config) -> Guest {
+    let code = asm(|a| {
+        let mut top = a.create_label();
+        a.jmp(top)?;
+        a.nops_with_size(0x1000 - 5 - 4)?;
+        a.set_label(&mut top)?;
+        a.mov(rdx, 0x1122_3344_5566_7788u64)?;
+        a.add(rbx, rdx)?;
+        a.inc(rcx)?;
+        a.xor(qword_ptr(rdi), rsi)?;
+        a.invlpg(byte_ptr(r8))?;
+        a.jmp(top)
+    });
+    let mut g = Guest::new(&code, config);
+    let ram = g.ram.clone();
+    let put = |at: u64, v: u64| ram.write(at, &v.to_le_bytes()).unwrap();
+    let present = |to: u64| to | 3;
+    put(TABLES, present(TABLES + 0x1000));
+    put(TABLES + 0x1000, present(TABLES + 0x2000));
+    for n in 0..2 {
+        put(TABLES + 0x2000 + 8 * n, present(TABLES + 0x3000 + 0x1000 * n));
+    }
+    for n in 0..1024 {
+        put(TABLES + 0x3000 + 8 * n, present(n << 12));
+    }
+    // There the instruction has another end.
+    let mut copy = vec![0; code.len() - 0x1000];
+    ram.read(SECOND[0], &mut copy).unwrap();
+    copy[0] ^= 0x5a;
+    ram.write(SECOND[1], &copy).unwrap();
+    let s = &mut g.core.state;
+    (s.cr3, s.cr4, s.cr0) = (TABLES, s.cr4 | 1 << 5, s.cr0 | 1 << 31);
+    s.gpr[7] = TABLES + 0x3000 + 8 * (SECOND[0] >> 12);
+    s.gpr[6] = SECOND[0] ^ SECOND[1];
+    s.gpr[8] = SECOND[0];
+    g.core.refresh();
+    g
+}
+
+#[test]
+fn an_instruction_goes_on_where_its_second_page_is_now() {
+    let insns = 20_000;
+    let mut o = remapping(tiers(NEVER, NEVER));
+    o.core.set_budget(insns);
+    let mut s = cpu::Interp { c: &mut o.core, bus: &mut o.bus };
+    (0..insns).for_each(|_| cpu::step(&mut s).unwrap());
+    let want = o.state();
+    for config in configs() {
+        let mut g = remapping(config);
+        g.run(insns);
+        assert_eq!(g.state(), want, "{config:?}");
     }
 }
 
