@@ -55,9 +55,9 @@ impl Baseline {
     }
 
     /// Makes a block's code; `None`: there is no room.
-    pub fn make(&mut self, arena: &mut Arena, mut source: Source) -> Option<u32> {
-        source.link = self.links.len() as u32;
-        let Emitted { mut asm, inner, links, calls } = emit::emit(&source, &self.table);
+    pub fn make(&mut self, arena: &mut Arena, source: Source) -> Option<u32> {
+        let first = self.links.len() as u32;
+        let Emitted { mut asm, inner, links, calls } = emit::emit(&source, first, &self.table);
         let outer = arena.add_parts(&mut asm)?;
         let code = asm.code;
         for (hole, delta) in links {
@@ -110,6 +110,7 @@ impl Baseline {
             let l = &self.links[n as usize];
             arena.patch(l.hole, l.unset);
         }
+        code._insns = None;
         code.outer
     }
 }

@@ -13,15 +13,16 @@ mod sem;
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
 use ::memory::PAGE;
-use asm::{Alu, Asm, Hole, RAX, RCX, RDX, RSI, RSP, Rm, Shift};
+use asm::{Alu, Asm, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDX, RSI, RSP, Rm, Shift};
 use body::{Body, CX, Term, V, come_in, core, core_table, pass_on};
 use cpu::{Insn, Mode, Width};
-pub use memory::{THUNKS, thunk};
+pub use memory::{THUNKS, thunks};
+use memory::{call, tlb_index};
 pub use sem::{Meaning, table};
 use std::mem::offset_of;
 
-const NEGATIVE: u8 = 8;
-const NOT_EQUAL: u8 = 5;
+/// Whether this host is one for which there is an emitter.
+pub const EMITS: bool = cfg!(target_arch = "x86_64");
 
 /// A block's code, to be put anywhere.
 pub struct Emitted {
@@ -45,9 +46,7 @@ pub struct Source {
     pub second: Option<u64>,
     /// After its last instruction the engine has to look what is due.
     pub end: bool,
-    /// The number that its first link gets.
-    pub link: u32,
-    /// Its counter's.
+    /// The number of its counter.
     pub id: u32,
 }
 
@@ -67,12 +66,17 @@ pub fn enter() -> Vec<u8> {
     const KEPT: [u8; 6] = [3, 5, 12, 13, 14, 15];
     let mut a = Asm::default();
     KEPT.iter().for_each(|r| a.push(*r));
-    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
-    a.call(Rm::R(RDX));
-    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+    aligned(&mut a, |a| a.call(Rm::R(RDX)));
     KEPT.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.code
+}
+
+/// A call from where the stack is 8 bytes off, as it is right behind a return address. The host's flags stay.
+fn aligned(a: &mut Asm, call: impl FnOnce(&mut Asm)) {
+    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
+    call(a);
+    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
 }
 
 /// The way from this tier into a region.
@@ -91,9 +95,7 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
     come_in(&mut a);
     let inner = a.here();
     a.load(Width::W64, RAX, core(rip_at()));
-    a.mov(RDX, RAX);
-    a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
-    a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
+    tlb_index(&mut a, RDX, RAX);
     a.mov(RSI, RAX);
     a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
     let entry = |field| core_table(RDX, native::tlb_at(set) + field);
@@ -114,10 +116,7 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
     pass_on(&mut a);
     a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
     a.land(other);
-    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
-    pass_on(&mut a);
-    a.call(Rm::M(CX, offset_of!(Cx, find) as i32));
-    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+    aligned(&mut a, |a| call(a, offset_of!(Cx, find)));
     a.test(Width::W32, Rm::R(RAX), RAX);
     let bad = a.jcc(NOT_EQUAL);
     a.jmp_back(inner);
@@ -132,6 +131,8 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
 struct Writer<'a> {
     body: Body<'a>,
     source: &'a Source,
+    /// The number of its first link.
+    first: u32,
     links: Vec<(Hole, i32)>,
     calls: bool,
     /// Jumps to the code that finds the next block.
@@ -142,11 +143,12 @@ struct Writer<'a> {
     others: Vec<Hole>,
 }
 
-/// Emits a block. `table`: see [`table`].
-pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
+/// Emits a block whose first link gets the number `first`. `table`: see [`table`].
+pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
         body: Body::new(&source.insns, source.mode),
         source,
+        first,
         links: Vec::new(),
         calls: false,
         search: Vec::new(),
@@ -197,9 +199,7 @@ impl Writer<'_> {
         a.load(Width::W64, RAX, core(rip_at()));
         a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
         a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
-        a.mov(RDX, RAX);
-        a.shift(Shift::Shr, Width::W64, Rm::R(RDX), 7);
-        a.alu_constant(Alu::And, Width::W64, Rm::R(RDX), native::TLB_MASK as i32);
+        tlb_index(a, RDX, RAX);
         a.alu(Alu::Cmp, Width::W64, RAX, core_table(RDX, set + native::TAG_EXEC));
         let other = a.jcc(NOT_EQUAL);
         a.alu(Alu::Add, Width::W64, RAX, core_table(RDX, set + native::ADDEND));
@@ -219,9 +219,8 @@ impl Writer<'_> {
         b.asm.constant(RDX, &raw const *i as u64);
         self.calls = true;
         b.asm.constant(RCX, i.len.into());
-        b.asm.lea(Width::W64, RSP, Rm::M(RSP, -8));
-        b.call(if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) });
-        b.asm.lea(Width::W64, RSP, Rm::M(RSP, 8));
+        let helper = if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) };
+        aligned(&mut b.asm, |a| call(a, helper));
         if last {
             b.asm.ret();
             return true;
@@ -290,7 +289,7 @@ impl Writer<'_> {
         let asm = &mut self.body.asm;
         for (n, (hole, _)) in self.links.iter().enumerate() {
             asm.land(*hole);
-            let number = self.source.link + n as u32 + 1;
+            let number = self.first + n as u32 + 1;
             asm.store_constant(Width::W64, Rm::M(CX, native::LINK), number as i32);
             asm.small(RAX, leave::JUMP as i8);
             asm.ret();

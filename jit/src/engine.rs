@@ -3,6 +3,7 @@
 use crate::block::{Block, Blocks, Id, NONE};
 use crate::counters::Counters;
 use crate::cross::Steps;
+use crate::emit::EMITS;
 use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
 use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub struct Config {
     /// Executions of a block after which a region is made of it; `u32::MAX` for never.
     pub threshold: u32,
-    /// Executions of a block after which it gets code of the baseline tier; `u32::MAX` for never.
+    /// Executions of a block after which it gets code of the baseline tier, on hosts that have one; `u32::MAX` for never.
     pub baseline: u32,
     /// Compile on a thread of its own, else at once.
     pub background: bool,
@@ -24,14 +25,11 @@ pub struct Config {
     pub max_region_insns: usize,
 }
 
-/// Where there is an emitter, the second execution is worth it.
-const BASELINE: u32 = if cfg!(target_arch = "x86_64") { 2 } else { u32::MAX };
-
 impl Default for Config {
     fn default() -> Self {
         Config {
             threshold: 600,
-            baseline: BASELINE,
+            baseline: 2,
             background: true,
             code_bytes: 64 << 20,
             max_region_insns: 120,
@@ -84,6 +82,8 @@ pub struct Engine {
     caught: Option<Exception>,
     /// Native code was left because its time was over: where it was is likely to be hot.
     sample: bool,
+    /// There is no room for more native code.
+    full: bool,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -108,6 +108,8 @@ fn slot(at: u64) -> usize {
 
 impl Engine {
     pub fn new(ram: Arc<Ram>, config: Config) -> Result<Engine, JitError> {
+        let baseline = if EMITS { config.baseline } else { u32::MAX };
+        let config = Config { baseline, ..config };
         Ok(Engine {
             ram,
             config,
@@ -121,6 +123,7 @@ impl Engine {
             catch: false,
             caught: None,
             sample: false,
+            full: false,
         })
     }
 
@@ -159,6 +162,9 @@ impl Engine {
         while s.c.left > 0 {
             if self.regions.ready() {
                 self.publish();
+            }
+            if std::mem::take(&mut self.full) {
+                self.flush();
             }
             if check {
                 if self.attend(&mut s) || self.caught.is_some() {
@@ -267,7 +273,7 @@ impl Engine {
         check
     }
 
-    /// Executes a region and those that follow it. Gives whether events are to be looked at, and whether the block at RIP must
+    /// Executes native code and what it goes on in. Gives whether events are to be looked at, and whether the block at RIP must
     /// be executed by tier 0.
     #[inline]
     fn native(&mut self, s: &mut Interp<'_>, mut code: Native) -> (bool, bool) {
@@ -284,7 +290,7 @@ impl Engine {
                 }
                 After::Jump => {
                     self.count.jumps += 1;
-                    match self.region_at(s) {
+                    match self.code_at(s) {
                         Some(next) => code = next,
                         None => break (false, false),
                     }
@@ -305,9 +311,9 @@ impl Engine {
         out
     }
 
-    /// The region at RIP, if there is one that may be entered.
+    /// The native code at RIP, if there is some that may be entered.
     #[inline]
-    fn region_at(&mut self, s: &mut Interp<'_>) -> Option<Native> {
+    fn code_at(&mut self, s: &mut Interp<'_>) -> Option<Native> {
         let id = self.next(s)?;
         let code = self.code(s, id)?;
         if !cpu::far_from_hole(s.c.state.rip) {
@@ -328,7 +334,9 @@ impl Engine {
         if b.base == NONE && (b.heat < self.config.baseline || !plan::may(s.c.mode)) {
             return None;
         }
-        self.regions.base_code(&mut self.blocks, id, s.c.tlb.ram().base() as u64)
+        let code = self.regions.base_code(&mut self.blocks, id, s.c.tlb.ram().base() as u64);
+        self.full = code.is_none();
+        code
     }
 
     /// Asks for a region of a block that has earned one.

@@ -43,7 +43,7 @@ type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 pub struct Cx {
     /// What a load helper has read; also where results go that count only by their flags.
     pub value: [u64; 2],
-    /// See [`crate::emit::thunk`].
+    /// See [`crate::emit::thunks`].
     thunks: [*const u8; THUNKS],
     /// The link that was not there when the last block of the baseline tier ended, counted from 1.
     link: u64,
@@ -180,7 +180,7 @@ impl Gate {
     /// Takes the code of a thunk.
     ///
     /// # Safety
-    /// It must be what [`crate::emit::thunk`] gave for that number, and stay as long as the gate is used.
+    /// It must be what [`crate::emit::thunks`] gave for that number, and stay as long as the gate is used.
     pub unsafe fn set_thunk(&mut self, n: usize, code: *const u8) {
         self.cx.thunks[n] = code;
     }

@@ -46,6 +46,23 @@ struct Region {
 // SAFETY: the pointer leads into the arena, which goes where the regions go.
 unsafe impl Send for Region {}
 
+/// What all code of the baseline tier uses.
+fn add_common(arena: &mut Arena, gate: &mut Gate) {
+    for set in 0..2 {
+        let (code, inner) = emit::search(set);
+        if let Some(at) = arena.add(&code) {
+            // SAFETY: it was made for this; the caller keeps it.
+            unsafe { gate.set_search(set, at, inner) };
+        }
+    }
+    for (n, code) in emit::thunks() {
+        if let Some(at) = arena.add(&code) {
+            // SAFETY: as above.
+            unsafe { gate.set_thunk(n, at) };
+        }
+    }
+}
+
 /// All regions, and the compiler that makes them.
 pub struct Regions {
     all: Vec<Region>,
@@ -64,29 +81,19 @@ pub struct Regions {
 
 impl Regions {
     pub fn new(config: &Config) -> Result<Regions, JitError> {
-        let emits = cfg!(target_arch = "x86_64") && config.baseline != u32::MAX;
+        let emits = config.baseline != u32::MAX;
         let compiles = config.threshold != u32::MAX;
         let mut arena = Arena::new(if emits || compiles { config.code_bytes } else { 0 })?;
         let mut gate = Gate::new();
         let mut worker = None;
-        let mut enter = cfg!(target_arch = "x86_64").then(emit::enter);
+        let mut enter = emit::EMITS.then(emit::enter);
         if compiles {
             let (w, code) = Worker::new(config.background)?;
             (worker, enter) = (Some(w), enter.or(Some(code)));
         }
         if let Some(at) = enter.and_then(|code| arena.add(&code)) {
-            for set in 0..2 {
-                let (code, inner) = emit::search(set);
-                if let Some(at) = arena.add(&code) {
-                    // SAFETY: it was made for this, and is kept.
-                    unsafe { gate.set_search(set, at, inner) };
-                }
-            }
-            for n in 0..emit::THUNKS {
-                if let Some(at) = arena.add(&emit::thunk(n)) {
-                    // SAFETY: it was made for this, and is kept.
-                    unsafe { gate.set_thunk(n, at) };
-                }
+            if emit::EMITS {
+                add_common(&mut arena, &mut gate);
             }
             arena.keep();
             // SAFETY: it was made for this, and is kept.
@@ -169,12 +176,8 @@ impl Regions {
         let b = &mut blocks.all[head.0 as usize];
         b.region = number;
         // Whoever has a link to it goes on in the region from now on.
-        let old = std::mem::replace(&mut b.base, baseline::NONE);
-        if old != baseline::NONE {
-            self.drop_base(old);
-        }
-        blocks.all[head.0 as usize].base =
-            self.base.bridge(&mut self.arena, place).unwrap_or(baseline::NONE);
+        self.take_base(b);
+        b.base = self.base.bridge(&mut self.arena, place).unwrap_or(baseline::NONE);
         self.made += 1;
         self.insns += plan.insns.len() as u64;
         self.bytes += code.len() as u64;
@@ -194,10 +197,7 @@ impl Regions {
         if b.serial == r.head.1 && b.region == number {
             (b.region, b.heat) = (NONE, 0);
             self.gate.set_heat(r.head.0, 0);
-            let base = std::mem::replace(&mut b.base, baseline::NONE);
-            if base != baseline::NONE {
-                self.drop_base(base);
-            }
+            self.take_base(b);
         }
     }
 
@@ -215,7 +215,7 @@ impl Regions {
         let insns: Box<[Insn]> = ops.iter().map(|op| op.insn).collect();
         let (mode, at, end) = (b.mode, b.at, b.end);
         let second = b.crosses().then(|| ram + b.second);
-        let source = Source { insns, mode, at, second, end, link: 0, id };
+        let source = Source { insns, mode, at, second, end, id };
         let heat = b.heat;
         let number = self.base.make(&mut self.arena, source)?;
         self.gate.set_heat(id, heat);
@@ -227,6 +227,12 @@ impl Regions {
         let link = self.gate.take_link();
         if link != 0 && b.base != baseline::NONE {
             self.base.set(&mut self.arena, link, b.base, b.at, b.mode);
+        }
+    }
+    fn take_base(&mut self, b: &mut Block) {
+        let base = std::mem::replace(&mut b.base, baseline::NONE);
+        if base != baseline::NONE {
+            self.drop_base(base);
         }
     }
     /// A block's code is gone.

@@ -9,8 +9,6 @@ use iced_x86::code_asm::*;
 use jit::Config;
 
 const NEVER: u32 = u32::MAX;
-/// Thresholds of the baseline tier, where there is one.
-const BASELINE: &[u32] = if cfg!(target_arch = "x86_64") { &[0, 2, NEVER] } else { &[NEVER] };
 
 fn tiers(threshold: u32, baseline: u32) -> Config {
     Config { threshold, baseline, background: false, ..Config::default() }
@@ -18,7 +16,7 @@ fn tiers(threshold: u32, baseline: u32) -> Config {
 /// All tiers in all their turns.
 fn configs() -> impl Iterator<Item = Config> {
     let thresholds = [0, 1, 50, NEVER];
-    thresholds.into_iter().flat_map(|t| BASELINE.iter().map(move |&b| tiers(t, b)))
+    thresholds.into_iter().flat_map(|t| [0, 2, NEVER].map(|b| tiers(t, b)))
 }
 
 /// The state after `insns` plain steps.
@@ -58,7 +56,8 @@ fn odd_programs_end_in_the_same_state_in_every_tier() {
                 assert_eq!(g.state(), want, "{name}, {config:?}");
                 let n = g.engine.counters();
                 // Code that is overwritten all the time is not compiled.
-                let native = (config.threshold, config.baseline) != (NEVER, NEVER);
+                let emits = cfg!(target_arch = "x86_64") && config.baseline != NEVER;
+                let native = config.threshold != NEVER || emits;
                 let compiled = native && insns > 1000 && name != "self-modifying";
                 assert!(n.native > 0 || !compiled, "{name} {config:?}: {n:?}");
                 assert!(n.native == 0 || native, "{name}: {n:?}");
@@ -138,6 +137,27 @@ fn an_instruction_goes_on_where_its_second_page_is_now() {
         g.run(insns);
         assert_eq!(g.state(), want, "{config:?}");
     }
+}
+
+#[test]
+fn full_of_native_code_it_begins_anew() {
+    let code = asm(|a| {
+        let mut top = a.create_label();
+        a.set_label(&mut top)?;
+        for _ in 0..20_000 {
+            let mut next = a.create_label();
+            a.inc(rax)?;
+            a.jmp(next)?;
+            a.set_label(&mut next)?;
+        }
+        a.jmp(top)
+    });
+    let want = oracle(&code, 200_000);
+    let mut g = Guest::new(&code, Config { code_bytes: 0, ..tiers(NEVER, 0) });
+    g.run(200_000);
+    assert_eq!(g.state(), want);
+    let n = g.engine.counters();
+    assert!(n.flushes > 0 && n.native > 100_000 || cfg!(not(target_arch = "x86_64")), "{n:?}");
 }
 
 #[test]

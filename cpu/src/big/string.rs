@@ -13,7 +13,7 @@ const RSI: usize = 6;
 const RDI: usize = 7;
 
 /// The element of a string instruction, from its memory operand.
-fn element(i: &Insn) -> Width {
+pub(crate) fn element(i: &Insn) -> Width {
     Width::of_bytes(i.bytes as u64).unwrap_or(Width::W8)
 }
 

@@ -1,7 +1,8 @@
 //! String instructions without REP.  SDM 1, 7.3.9.1. With it, they are plain Rust: [`crate::big::string`].
 
 use super::operand::{gpr, set_gpr};
-use crate::{Insn, Op2, Res, SegReg, Sem, Var, Width, big, flags};
+use crate::big::string::{self as big, element};
+use crate::{Insn, Op2, Res, SegReg, Sem, Var, Width, flags};
 
 const RAX: u8 = 0;
 const RSI: u8 = 6;
@@ -9,9 +10,6 @@ const RDI: u8 = 7;
 
 fn repeats(i: &Insn) -> bool {
     i.rep() || i.repne()
-}
-fn element(i: &Insn) -> Width {
-    Width::of_bytes(i.bytes.into()).unwrap_or(Width::W8)
 }
 
 /// Moves a pointer to the next element: up, or down with DF.
@@ -35,7 +33,7 @@ fn advance<S: Sem>(s: &mut S, i: &Insn, r: u8) {
 #[inline(always)]
 pub fn movs<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     if repeats(i) {
-        return s.big(big::string::movs, i);
+        return s.big(big::movs, i);
     }
     let from = gpr(s, RSI, i.aw);
     let v = s.load(i.seg, element(i), from)?;
@@ -50,7 +48,7 @@ pub fn movs<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 #[inline(always)]
 pub fn stos<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     if repeats(i) {
-        return s.big(big::string::stos, i);
+        return s.big(big::stos, i);
     }
     let v = gpr(s, RAX, element(i));
     let to = gpr(s, RDI, i.aw);
@@ -63,7 +61,7 @@ pub fn stos<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 #[inline(always)]
 pub fn lods<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     if repeats(i) {
-        return s.big(big::string::lods, i);
+        return s.big(big::lods, i);
     }
     let from = gpr(s, RSI, i.aw);
     let v = s.load(i.seg, element(i), from)?;

@@ -129,7 +129,7 @@ impl Clif<'_> {
         self.b.ins().brif(all, no, &[], go, &[]);
         self.b.switch_to_block(no);
         let (core, cx) = (self.core, self.cx);
-        if cfg!(target_arch = "x86_64") {
+        if crate::emit::EMITS {
             // The page may only be missing in the TLB.
             let at = native::SEARCH_OUTER + 8 * self.plan.mode.code_set() as i32;
             let search = get(self, cx, at);

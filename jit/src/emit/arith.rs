@@ -1,13 +1,9 @@
 //! Shifts, products and quotients: what the host has certain registers for.
 
-use super::asm::{Alu, One, RAX, RCX, RDX, Rm, Shift};
+use super::asm::{ABOVE_EQUAL, Alu, BELOW_EQUAL, NOT_EQUAL, One, RAX, RCX, RDX, Rm, Shift};
 use super::body::{Body, V};
 use super::sem::{Max32, top};
 use cpu::{Op1, Op2, Sem, Width};
-
-const ABOVE_EQUAL: u8 = 3;
-const NOT_EQUAL: u8 = 5;
-const BELOW_EQUAL: u8 = 6;
 
 impl Body<'_> {
     pub fn shift(&mut self, op: Op2, w: Width, a: V, n: V) -> V {

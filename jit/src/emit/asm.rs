@@ -11,6 +11,15 @@ pub const RSI: u8 = 6;
 pub const RDI: u8 = 7;
 pub const R8: u8 = 8;
 
+// Conditions, by the numbers of the encoding, which are those of [`cpu::Cond`].
+pub const BELOW: u8 = 2;
+pub const ABOVE_EQUAL: u8 = 3;
+pub const EQUAL: u8 = 4;
+pub const NOT_EQUAL: u8 = 5;
+pub const BELOW_EQUAL: u8 = 6;
+pub const NEGATIVE: u8 = 8;
+pub const LESS: u8 = 12;
+
 /// A register or a place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rm {

@@ -4,7 +4,7 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, RAX, RDI, RSI, RSP, Rm};
+use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm};
 use crate::clif::{gpr_at, leave, left_at, rip_at};
 use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
 use std::mem::offset_of;
@@ -166,10 +166,14 @@ impl<'a> Body<'a> {
         let Flags::Known(_, _, a, b, r) = self.now.flags else { return 0 };
         [a, b, r].iter().fold(0, |all, v| if let V::R(h, _) = v { all | 1 << h } else { all })
     }
+    /// Registers with copies of guest registers.
+    pub fn cached(&self) -> u16 {
+        self.now.cache.iter().flatten().fold(0, |all, h| all | 1 << h)
+    }
     /// A register that nobody needs, taken for the current instruction.
     pub fn fresh(&mut self) -> u8 {
         let taken = self.pinned | self.flag_registers() | !POOL;
-        let cached = self.now.cache.iter().flatten().fold(0u16, |all, h| all | 1 << h);
+        let cached = self.cached();
         let after = |mask: u16, turn: u8| {
             let turned = mask.rotate_right(turn.into());
             (turned != 0).then(|| (turned.trailing_zeros() as u8 + turn) & 15)
@@ -363,7 +367,7 @@ impl<'a> Body<'a> {
             V::R(h, _) => {
                 self.clobber();
                 self.asm.test(Width::W64, Rm::R(h), h);
-                self.exit(Some(5));
+                self.exit(Some(NOT_EQUAL));
             }
         }
     }

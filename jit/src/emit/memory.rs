@@ -1,6 +1,6 @@
 //! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
 
-use super::asm::{Alu, Asm, Hole, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use super::asm::{Alu, Asm, Hole, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
 use super::body::{Body, CX, V, core, core_table, pass_on};
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
@@ -9,7 +9,6 @@ use std::mem::offset_of;
 
 /// What helpers do not keep: the host's convention.
 const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
-const NOT_EQUAL: u8 = 5;
 
 /// What is done where a probe misses.
 #[derive(Clone, Copy)]
@@ -31,8 +30,8 @@ pub struct Slow {
 }
 
 /// What all probes that miss call: it calls a helper and keeps all registers.
-#[derive(Clone, Copy)]
-pub enum Thunk {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thunk {
     Load,
     Store,
     Refill,
@@ -44,13 +43,22 @@ pub const THUNKS: usize = 12;
 fn number(t: Thunk, w: Width) -> usize {
     4 * t as usize + w.bytes().trailing_zeros() as usize
 }
+/// All thunks, by their numbers.
+pub fn thunks() -> impl Iterator<Item = (usize, Vec<u8>)> {
+    let widths = [Width::W8, Width::W16, Width::W32, Width::W64];
+    let kinds = [Thunk::Load, Thunk::Store, Thunk::Refill];
+    kinds.into_iter().flat_map(move |t| widths.map(|w| (number(t, w), thunk(t, w))))
+}
 
-/// Thunk `n`. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
+/// A thunk. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
 /// flag "not equal" says that tier 0 has to do it.
-pub fn thunk(n: usize) -> Vec<u8> {
-    let w = Width::of_bytes(1 << (n % 4)).unwrap_or(Width::W64);
-    let helper = [offset_of!(Cx, load), offset_of!(Cx, store), offset_of!(Cx, refill)][n / 4 % 3];
-    let (load, store) = (n / 4 == Thunk::Load as usize, n / 4 == Thunk::Store as usize);
+fn thunk(t: Thunk, w: Width) -> Vec<u8> {
+    let (helper, about) = match t {
+        Thunk::Load => (offset_of!(Cx, load), w.bits().into()),
+        Thunk::Store => (offset_of!(Cx, store), w.bits().into()),
+        Thunk::Refill => (offset_of!(Cx, refill), w.bytes()),
+    };
+    let store = t == Thunk::Store;
     let mut a = Asm::default();
     CALLERS.iter().for_each(|r| a.push(*r));
     // The stack is aligned for the call: one word is there for a load, two are for a store.
@@ -63,12 +71,10 @@ pub fn thunk(n: usize) -> Vec<u8> {
     if store {
         a.load(Width::W64, R8, Rm::M(RSP, first + 8));
     }
-    let about = if n / 4 == Thunk::Refill as usize { w.bytes() } else { w.bits().into() };
     a.constant(RCX, about);
-    pass_on(&mut a);
-    a.call(Rm::M(CX, helper as i32));
+    call(&mut a, helper);
     a.test(Width::W32, Rm::R(RAX), RAX);
-    if load {
+    if t == Thunk::Load {
         a.load(Width::W64, RAX, Rm::M(CX, native::VALUE));
         a.store(Width::W64, Rm::M(RSP, first), RAX);
     }
@@ -78,6 +84,18 @@ pub fn thunk(n: usize) -> Vec<u8> {
     CALLERS.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.code
+}
+
+/// Calls function `at` of [`Cx`]; what it wants besides the core and the context is in its registers.
+pub fn call(a: &mut Asm, at: usize) {
+    pass_on(a);
+    a.call(Rm::M(CX, at as i32));
+}
+/// `index` becomes the distance of the entry of `la` from the first of its set in the TLB.
+pub fn tlb_index(a: &mut Asm, index: u8, la: u8) {
+    a.mov(index, la);
+    a.shift(Shift::Shr, Width::W64, Rm::R(index), 7);
+    a.alu_constant(Alu::And, Width::W64, Rm::R(index), native::TLB_MASK as i32);
 }
 
 impl Body<'_> {
@@ -123,9 +141,7 @@ impl Body<'_> {
     fn probe(&mut self, la: u8, bytes: u64, tag: i32) -> (u8, u8, Hole) {
         let (t, e) = (self.fresh(), self.fresh());
         self.clobber();
-        self.asm.mov(t, la);
-        self.asm.shift(Shift::Shr, Width::W64, Rm::R(t), 7);
-        self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), native::TLB_MASK as i32);
+        tlb_index(&mut self.asm, t, la);
         self.asm.lea(Width::W64, e, Rm::M(la, bytes as i32 - 1));
         self.asm.alu_constant(Alu::And, Width::W64, Rm::R(e), !0xfff);
         let entry = self.entry(t, tag);
@@ -165,26 +181,18 @@ impl Body<'_> {
         t
     }
 
-    // Calls.
-
-    /// Calls function `at` of [`Cx`]; what it wants besides the core and the context is in its registers.
-    pub fn call(&mut self, at: usize) {
-        pass_on(&mut self.asm);
-        self.asm.call(Rm::M(CX, at as i32));
-    }
     /// Asks a helper that takes a number and changes nothing.
     pub fn ask(&mut self, at: usize, arg: u64) -> V {
         let t = self.fresh();
         self.clobber();
         // Here, right behind a return address, the stack is 8 bytes off, and so it is with an even number of words.
-        let cached = self.now.cache.iter().flatten().fold(0u16, |all, h| all | 1 << h);
-        let used = (cached | self.pinned) & !(1 << t);
+        let used = (self.cached() | self.pinned) & !(1 << t);
         let saved: Vec<u8> = CALLERS.into_iter().filter(|r| used & 1 << r != 0).collect();
         saved.iter().for_each(|r| self.asm.push(*r));
         let pad = if saved.len() % 2 == 0 { 8 } else { 0 };
         self.asm.lea(Width::W64, RSP, Rm::M(RSP, -pad));
         self.asm.constant(RDX, arg);
-        self.call(at);
+        call(&mut self.asm, at);
         self.asm.mov(t, RAX);
         self.asm.lea(Width::W64, RSP, Rm::M(RSP, pad));
         saved.iter().rev().for_each(|r| self.asm.pop(*r));

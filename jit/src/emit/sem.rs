@@ -1,6 +1,6 @@
 //! The words of [`Sem`], answered with host code.
 
-use super::asm::{Alu, Count, One, Rm};
+use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, One, Rm};
 use super::body::{Body, Flags, Term, V};
 use cpu::sem::{Big, cond_of_flags};
 use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Res, SegReg, Sem, Var, Width, flags};
@@ -32,15 +32,7 @@ pub fn table() -> Vec<Option<Meaning>> {
     all
 }
 
-/// The number of a condition, as the encoding has it.
-fn number(c: Cond) -> u8 {
-    c as u8
-}
-const EQUAL: u8 = 4;
-const NOT_EQUAL: u8 = 5;
-const BELOW: u8 = 2;
-const LESS: u8 = 12;
-
+/// The most that a value can be.
 pub fn top(v: V) -> u64 {
     match v {
         V::K(k) => k,
@@ -129,9 +121,6 @@ impl Body<'_> {
             Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),
         }
     }
-    fn has_counts(&self) -> bool {
-        self.counts
-    }
 }
 
 /// A constant as an operand of this width, if it fits.
@@ -180,14 +169,14 @@ impl Sem for Body<'_> {
                 self.asm.bswap(w, t);
                 V::R(t, w.mask())
             }
-            Op1::Popcnt if self.has_counts() => {
+            Op1::Popcnt if self.counts => {
                 self.clobber();
                 let a = self.zext(w, a);
                 let (h, t) = (self.reg(a), self.fresh());
                 self.asm.count(Count::Popcnt, Width::W64, t, Rm::R(h));
                 V::R(t, 64)
             }
-            Op1::Clz | Op1::Ctz if self.has_counts() && matches!(w, Width::W32 | Width::W64) => {
+            Op1::Clz | Op1::Ctz if self.counts && matches!(w, Width::W32 | Width::W64) => {
                 self.clobber();
                 let (h, t) = (self.reg(a), self.fresh());
                 let count = if op == Op1::Clz { Count::Lzcnt } else { Count::Tzcnt };
@@ -310,7 +299,7 @@ impl Sem for Body<'_> {
     }
     fn cond(&mut self, c: Cond) -> V {
         if self.has_condition(c) {
-            return V::C(number(c), self.now.age);
+            return V::C(c as u8, self.now.age);
         }
         match self.now.flags {
             Flags::Known(..) => cond_of_flags(self, c),
