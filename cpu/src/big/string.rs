@@ -313,8 +313,9 @@ fn compare(
 pub fn cmps(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let c = chunk(s, i, true, true);
     compare(s, i, &c, true, |s| {
-        let a = s.load(i.seg, c.w, s.c.state.gpr[RSI] & c.aw.mask())?;
+        // Where both fault, processors report that of the destination.
         let b = s.load(SegReg::Es, c.w, s.c.state.gpr[RDI] & c.aw.mask())?;
+        let a = s.load(i.seg, c.w, s.c.state.gpr[RSI] & c.aw.mask())?;
         Ok((a, b))
     })
 }
