@@ -3,9 +3,10 @@
 //! The host gives new memory page by page, cleared, which takes longer than the copying: so memory of buffers that are
 //! gone is kept for the next ones, up to a bound.
 
+use memmap2::{Advice, MmapMut};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Buffers start at a multiple of this; nobody asks for more.
 pub const ALIGNED: usize = 4096;
@@ -14,18 +15,101 @@ const KEPT: usize = 16 << 20;
 const SMALLEST: u32 = 12;
 const LARGEST: u32 = 21;
 const SIZES: usize = (LARGEST - SMALLEST) as usize + 1;
+/// Pieces from this size (as a power of two) are cut from huge pages, as long as there are some: a disk that reads 1 MiB into
+/// one place instead of 256 is twice as fast.
+const HUGE_FROM: u32 = 16;
+/// Bytes of a huge page, and how many there are at most. They are not given back.
+const HUGE: usize = 1 << LARGEST;
+const HUGE_PAGES: usize = 8;
 
-/// Pieces by size, and how many bytes they are in all.
-struct Pool {
-    pieces: [Vec<Vec<u8>>; SIZES],
-    bytes: usize,
+/// Memory of a buffer.
+enum Piece {
+    Own(Vec<u8>),
+    Cut(&'static mut [u8]),
 }
-static POOL: Mutex<Pool> = Mutex::new(Pool { pieces: [const { Vec::new() }; SIZES], bytes: 0 });
+impl Piece {
+    fn new(bytes: usize) -> Piece {
+        Piece::Own(vec![0; bytes + ALIGNED])
+    }
+    /// Its first aligned byte.
+    fn from(&self) -> usize {
+        self.bytes().as_ptr().align_offset(ALIGNED).min(ALIGNED)
+    }
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Own(v) => v,
+            Piece::Cut(v) => v,
+        }
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Piece::Own(v) => v,
+            Piece::Cut(v) => v,
+        }
+    }
+}
+
+/// Pieces that are free, by size.
+struct Pool {
+    own: [Vec<Vec<u8>>; SIZES],
+    /// How many bytes those are.
+    bytes: usize,
+    cut: [Vec<&'static mut [u8]>; SIZES],
+    /// Huge pages cut so far.
+    huge: usize,
+}
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    own: [const { Vec::new() }; SIZES],
+    bytes: 0,
+    cut: [const { Vec::new() }; SIZES],
+    huge: 0,
+});
+
+impl Pool {
+    fn lock() -> MutexGuard<'static, Pool> {
+        POOL.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn take(&mut self, size: usize) -> Piece {
+        if self.cut[size].is_empty() && size as u32 + SMALLEST >= HUGE_FROM {
+            self.cut(size);
+        }
+        if let Some(piece) = self.cut[size].pop() {
+            return Piece::Cut(piece);
+        }
+        let Some(piece) = self.own[size].pop() else { return Piece::new(bytes(size)) };
+        self.bytes -= bytes(size);
+        Piece::Own(piece)
+    }
+    fn keep(&mut self, size: usize, piece: Piece) {
+        let bytes = bytes(size);
+        match piece {
+            Piece::Cut(piece) => self.cut[size].push(piece),
+            Piece::Own(piece) if self.bytes + bytes <= KEPT => {
+                self.bytes += bytes;
+                self.own[size].push(piece);
+            }
+            Piece::Own(_) => {}
+        }
+    }
+    /// Cuts one more huge page into pieces of a size.
+    fn cut(&mut self, size: usize) {
+        if self.huge == HUGE_PAGES {
+            return;
+        }
+        // Twice as much as it takes, so that a whole page is within; what is around it is never touched.
+        let Ok(map) = MmapMut::map_anon(2 * HUGE) else { return };
+        let _ = map.advise(Advice::HugePage);
+        let all = Box::leak(Box::new(map));
+        let from = all.as_ptr().align_offset(HUGE).min(HUGE);
+        self.cut[size].extend(all[from..from + HUGE].chunks_exact_mut(bytes(size)));
+        self.huge += 1;
+    }
+}
 
 /// A row of bytes.
 #[derive(Default)]
 pub struct Buffer {
-    piece: Vec<u8>,
+    piece: Option<Piece>,
     from: usize,
     len: usize,
 }
@@ -35,6 +119,10 @@ fn size(len: usize) -> Option<usize> {
     let bits = len.checked_next_power_of_two()?.trailing_zeros().max(SMALLEST);
     (bits <= LARGEST).then(|| (bits - SMALLEST) as usize)
 }
+/// How long those are.
+fn bytes(size: usize) -> usize {
+    1 << (size as u32 + SMALLEST)
+}
 
 impl Buffer {
     /// With whatever bytes an earlier buffer had: for who writes all of them.
@@ -42,17 +130,11 @@ impl Buffer {
         if len == 0 {
             return Buffer::default();
         }
-        let size = size(len);
-        let bytes = size.map_or(len, |n| 1 << (n as u32 + SMALLEST));
-        let kept = size.and_then(|n| {
-            let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-            let piece = pool.pieces[n].pop()?;
-            pool.bytes -= bytes;
-            Some(piece)
-        });
-        let piece = kept.unwrap_or_else(|| vec![0; bytes + ALIGNED]);
-        let from = piece.as_ptr().align_offset(ALIGNED).min(ALIGNED);
-        Buffer { piece, from, len }
+        let piece = match size(len) {
+            Some(size) => Pool::lock().take(size),
+            None => Piece::new(len),
+        };
+        Buffer { from: piece.from(), piece: Some(piece), len }
     }
     pub fn zeroed(len: usize) -> Buffer {
         let mut b = Buffer::any(len);
@@ -63,26 +145,22 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let Some(n) = size(self.len) else { return };
-        let bytes = 1 << (n as u32 + SMALLEST);
-        if self.piece.len() == bytes + ALIGNED {
-            let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-            if pool.bytes + bytes <= KEPT {
-                pool.bytes += bytes;
-                pool.pieces[n].push(std::mem::take(&mut self.piece));
-            }
+        if let (Some(size), Some(piece)) = (size(self.len), self.piece.take()) {
+            Pool::lock().keep(size, piece);
         }
     }
 }
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.piece[self.from..self.from + self.len]
+        let Some(piece) = &self.piece else { return &[] };
+        &piece.bytes()[self.from..self.from + self.len]
     }
 }
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.piece[self.from..self.from + self.len]
+        let Some(piece) = &mut self.piece else { return &mut [] };
+        &mut piece.bytes_mut()[self.from..self.from + self.len]
     }
 }
 impl From<&[u8]> for Buffer {
@@ -122,6 +200,7 @@ impl Eq for Buffer {}
 #[cfg(test)]
 mod test {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn buffers_are_aligned_and_as_long_as_asked() {
@@ -139,11 +218,13 @@ mod test {
     #[test]
     fn memory_that_is_kept_is_bounded() {
         let many: Vec<_> = (0..64).map(|_| Buffer::any(1 << 20)).collect();
+        let places: BTreeSet<_> = many.iter().map(|b| b.as_ptr()).collect();
+        assert_eq!(places.len(), many.len());
         drop(many);
         let pool = POOL.lock().unwrap();
-        let bytes: usize =
-            pool.pieces.iter().enumerate().map(|(n, all)| all.len() << (n as u32 + SMALLEST)).sum();
-        assert!(bytes == pool.bytes && bytes <= KEPT && bytes > 0);
+        let own: usize = pool.own.iter().enumerate().map(|(n, all)| all.len() * bytes(n)).sum();
+        assert!(own == pool.bytes && own <= KEPT && own > 0);
+        assert!(pool.huge > 0 && pool.huge <= HUGE_PAGES);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::{PAGE, Ram, Width};
 use std::sync::Arc;
 
 /// Entries in each set; a power of two.
-pub const TLB_SIZE: usize = 1024;
+/// A system call of Linux that waits for a disk touches 300 pages; with 1024 entries, half of those got in each other's way.
+pub const TLB_SIZE: usize = 4096;
 /// The tag of an access that is not (known to be) allowed.
 pub const INVALID: u64 = !0;
 /// Tag bit: allowed, but not straight to RAM.
@@ -56,8 +57,32 @@ const EMPTY: TlbEntry = TlbEntry { read: INVALID, write: INVALID, exec: INVALID,
 pub struct Tlb<const SETS: usize> {
     entries: [[TlbEntry; TLB_SIZE]; SETS],
     info: Box<[[TlbInfo; TLB_SIZE]; SETS]>,
-    used: [Vec<u16>; SETS],
+    used: [[Used; 2]; SETS],
     ram: Arc<Ram>,
+}
+
+/// Slots that may hold an entry of a kind, each once: one list of those that an address space has for itself, one of global
+/// entries, so that who changes between address spaces only looks at the first.
+#[derive(Default)]
+struct Used {
+    slots: Vec<u16>,
+    /// A bit for each slot that is in the list.
+    listed: Vec<u64>,
+}
+impl Used {
+    fn add(&mut self, slot: usize) {
+        self.listed.resize(TLB_SIZE / 64, 0);
+        let (word, bit) = (&mut self.listed[slot / 64], 1 << (slot % 64));
+        if *word & bit == 0 {
+            *word |= bit;
+            self.slots.push(slot as u16);
+        }
+    }
+    /// Takes all out.
+    fn drain(&mut self) -> impl Iterator<Item = usize> {
+        self.listed.fill(0);
+        self.slots.drain(..).map(usize::from)
+    }
 }
 
 // One machine thread owns all CPUs and the RAM; see `Ram`.
@@ -79,7 +104,7 @@ impl<const SETS: usize> Tlb<SETS> {
         Tlb {
             entries: [[EMPTY; TLB_SIZE]; SETS],
             info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
-            used: std::array::from_fn(|_| Vec::new()),
+            used: std::array::from_fn(|_| Default::default()),
             ram,
         }
     }
@@ -194,51 +219,39 @@ impl<const SETS: usize> Tlb<SETS> {
             exec: tag(info.exec, slow(io) | if info.edge { EDGE } else { 0 }),
             addend: host.wrapping_sub(page),
         };
-        if self.entries[set][i].read == INVALID && self.entries[set][i].exec == INVALID {
-            self.used[set].push(i as u16);
-        }
+        self.used[set][info.global as usize].add(i);
         self.entries[set][i] = e;
         self.info[set][i] = info;
     }
 
     pub fn flush(&mut self) {
-        for (set, used) in self.used.iter_mut().enumerate() {
-            for i in used.drain(..) {
-                self.entries[set][i as usize] = EMPTY;
-            }
+        for (used, entries) in self.used.iter_mut().zip(&mut self.entries) {
+            used.iter_mut().flat_map(Used::drain).for_each(|i| entries[i] = EMPTY);
         }
     }
     /// Drops all but global entries.
     pub fn flush_non_global(&mut self) {
-        for (set, used) in self.used.iter_mut().enumerate() {
-            used.retain(|&i| {
-                let keep = self.info[set][i as usize].global;
-                if !keep {
-                    self.entries[set][i as usize] = EMPTY;
-                }
-                keep
-            });
+        for (set, [own, _]) in self.used.iter_mut().enumerate() {
+            for i in own.drain().filter(|&i| !self.info[set][i].global) {
+                self.entries[set][i] = EMPTY;
+            }
         }
     }
     /// Drops the page of `linear` in all sets.
     pub fn flush_page(&mut self, linear: u64) {
-        let i = index(linear);
         for set in 0..SETS {
             if self.info(set, linear).is_some() {
-                self.entries[set][i] = EMPTY;
-                self.used[set].retain(|&u| u != i as u16);
+                self.entries[set][index(linear)] = EMPTY;
             }
         }
     }
     /// Makes writes to the RAM page at `offset` take the slow path from now on.
     pub fn protect(&mut self, offset: u64) {
         for set in 0..SETS {
-            for &i in &self.used[set] {
-                if self.info[set][i as usize].ram == Some(offset) {
-                    let e = &mut self.entries[set][i as usize];
-                    if e.write != INVALID {
-                        e.write |= SLOW;
-                    }
+            for &i in self.used[set].iter().flat_map(|u| &u.slots) {
+                let (e, info) = (&mut self.entries[set][i as usize], &self.info[set][i as usize]);
+                if info.ram == Some(offset) && e.write != INVALID {
+                    e.write |= SLOW;
                 }
             }
         }
@@ -247,10 +260,14 @@ impl<const SETS: usize> Tlb<SETS> {
     pub fn list(&self) -> Vec<(usize, u64, TlbInfo)> {
         let mut all = Vec::new();
         for set in 0..SETS {
-            for &i in &self.used[set] {
-                let e = &self.entries[set][i as usize];
-                if let Some(tag) = [e.read, e.exec, e.write].into_iter().find(|&t| t != INVALID) {
-                    all.push((set, tag & !(PAGE - 1), self.info[set][i as usize]));
+            // A slot that held an entry of each kind is in both lists.
+            for (used, global) in self.used[set].iter().zip([false, true]) {
+                for &i in &used.slots {
+                    let (e, info) = (&self.entries[set][i as usize], self.info[set][i as usize]);
+                    let tag = [e.read, e.exec, e.write].into_iter().find(|&t| t != INVALID);
+                    if let (Some(tag), true) = (tag, info.global == global) {
+                        all.push((set, tag & !(PAGE - 1), info));
+                    }
                 }
             }
         }
@@ -334,5 +351,17 @@ mod test {
         t.insert(0, 0x2000, page(0));
         t.flush();
         assert_eq!(t.read(0, 0x2000, Width::W8), None);
+        // One slot, entries of both kinds in turn.
+        let global = |on| TlbInfo { global: on, ..page(0) };
+        let there = |t: &Tlb<2>| t.read(0, 0x2000, Width::W8).is_some();
+        for kinds in [[false, true], [true, false]] {
+            kinds.iter().for_each(|&on| t.insert(0, 0x2000, global(on)));
+            assert_eq!(t.list().len(), 1);
+            t.flush_non_global();
+            assert_eq!(there(&t), kinds[1]);
+            t.insert(0, 0x2000, global(kinds[0]));
+            t.flush();
+            assert!(!there(&t) && t.list().is_empty());
+        }
     }
 }
