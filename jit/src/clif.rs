@@ -539,7 +539,7 @@ impl Clif<'_> {
         let r = self.call(helper, &[insn, len], true);
         let Some(r) = r else { return };
         if last {
-            self.b.ins().return_(&[r]);
+            self.end_after(r);
             let nowhere = self.b.create_block();
             self.b.switch_to_block(nowhere);
             self.flags_set = true;

@@ -222,7 +222,9 @@ impl Writer<'_> {
         let helper = if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) };
         aligned(&mut b.asm, |a| call(a, helper));
         if last {
-            b.asm.ret();
+            b.asm.test(Width::W64, Rm::R(RAX), RAX);
+            self.rets.push(b.asm.jcc(NOT_EQUAL));
+            b.asm.jmp_to(Rm::M(CX, native::AFTER));
             return true;
         }
         // The helper has put RIP and the count right.

@@ -1,6 +1,7 @@
 //! What happens between instructions: exceptions, interrupts, single steps.
 
-use cpu::{Interp, Mode, flags};
+use crate::plan;
+use cpu::{Activity, Interp, Mode, flags};
 
 /// Takes what is due before the next instruction, as far as the budget goes.
 pub fn pending(s: &mut Interp<'_>) {
@@ -11,6 +12,29 @@ pub fn pending(s: &mut Interp<'_>) {
     if taken {
         s.c.refresh();
     }
+}
+
+/// Whether native code may go on as it is after an instruction that ends its block. What STI holds off is not there then, so
+/// that nobody waits for the end of that.
+pub fn nothing_due(s: &mut Interp<'_>) -> bool {
+    s.c.stop = false;
+    cpu::event::check(s);
+    let st = &s.c.state;
+    let plain = st.rflags & (flags::TF | flags::RF) == 0 && st.dr7 & 0xff == 0 && st.shadow <= 1;
+    let wanted = s.c.left <= 0
+        || s.c.activity() != Activity::Running
+        || st.init_pending
+        || st.sipi != 0
+        || s.c.yields
+        || s.c.tlb.ram().code_was_written()
+        || s.bus.attention();
+    if s.c.stop || wanted || !plain {
+        return false;
+    }
+    s.c.state.shadow = 0;
+    s.c.refresh();
+    s.c.stop = false;
+    plan::may(s.c.mode)
 }
 
 /// Whether the next instruction must be executed alone.

@@ -4,6 +4,7 @@
 
 use crate::clif::leave;
 use crate::emit::THUNKS;
+use crate::event;
 use crate::hash::Map;
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
@@ -65,6 +66,8 @@ pub struct Cx {
     search: [*const u8; 2],
     /// The same, for regions.
     search_outer: [*const u8; 2],
+    /// The one of the first that goes on after [`Cx::finish`] gave 0, and the one of the second.
+    after: [*const u8; 2],
     /// How often blocks of the baseline tier were entered, by their numbers.
     heat: *mut u32,
     /// Set while native code runs.
@@ -77,6 +80,8 @@ pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
 pub const LINK: i32 = offset_of!(Cx, link) as i32;
 pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
 pub const SEARCH_OUTER: i32 = offset_of!(Cx, search_outer) as i32;
+pub const AFTER: i32 = offset_of!(Cx, after) as i32;
+pub const AFTER_OUTER: i32 = AFTER + size_of::<*const u8>() as i32;
 pub const HEAT: i32 = offset_of!(Cx, heat) as i32;
 pub const MODE: i32 = offset_of!(Core, mode) as i32;
 pub const ENTER_FLOATS: usize = offset_of!(Cx, enter_floats);
@@ -150,6 +155,7 @@ impl Gate {
             link: 0,
             search: [std::ptr::null(); 2],
             search_outer: [std::ptr::null(); 2],
+            after: [std::ptr::null(); 2],
             heat: heat.as_mut_ptr(),
             value: [0; 2],
             thunks: [std::ptr::null(); THUNKS],
@@ -423,16 +429,22 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u6
     0
 }
 
-/// Does an instruction after which the engine has to look what is due.
+/// Does an instruction after which something may be due. 0: nothing is, and [`Cx::after`] goes on.
 extern "C" fn finish(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) -> u64 {
     // SAFETY: called by native code only.
     unsafe {
         if !do_insn(core, cx, insn, len) {
             return leave::FAULT;
         }
-        interp(core, cx).c.left -= 1;
+        let mut s = interp(core, cx);
+        s.c.left -= 1;
+        if !event::nothing_due(&mut s) {
+            return leave::EVENT;
+        }
+        let set = s.c.mode.code_set() & 1;
+        (*cx).after = [(*cx).search[set], (*cx).search_outer[set]];
+        if (*cx).after[0].is_null() { leave::JUMP } else { 0 }
     }
-    leave::EVENT
 }
 
 /// Makes the host compute as the guest's MXCSR says.

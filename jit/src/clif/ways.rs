@@ -100,6 +100,24 @@ impl Clif<'_> {
         self.jump_to(to, &[rip]);
     }
 
+    /// Leaves with `r`; if that is 0, goes on where [`native::AFTER_OUTER`] says.
+    pub(super) fn end_after(&mut self, r: Value) {
+        if !crate::emit::EMITS {
+            self.b.ins().return_(&[r]);
+            return;
+        }
+        let (out, on) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(out);
+        self.b.ins().brif(r, out, &[], on, &[]);
+        self.b.switch_to_block(out);
+        self.b.ins().return_(&[r]);
+        self.b.switch_to_block(on);
+        let (core, cx) = (self.core, self.cx);
+        let to = self.b.ins().load(types::I64, own(), cx, native::AFTER_OUTER);
+        let sig = self.b.import_signature(signature());
+        self.b.ins().return_call_indirect(sig, to, &[core, cx]);
+    }
+
     /// The way into the next region: the TLB says where RIP is in RAM, and the engine's table which code that has in this mode.
     fn dispatch(&mut self) {
         let Some(block) = self.dispatch else { return };
