@@ -4,7 +4,7 @@ mod guest;
 #[path = "guest/programs.rs"]
 mod programs;
 
-use guest::{CODE, Guest, asm};
+use guest::{CALL, CODE, DATA, Guest, VECTOR, asm};
 use iced_x86::code_asm::*;
 use jit::Config;
 
@@ -135,6 +135,102 @@ fn an_instruction_goes_on_where_its_second_page_is_now() {
     for config in configs() {
         let mut g = remapping(config);
         g.run(insns);
+        assert_eq!(g.state(), want, "{config:?}");
+    }
+}
+
+/// A guest that holds interrupts off and lets them in, in many ways. Its handler adds up where it interrupted.
+fn interrupted(config: Config) -> Guest {
+    const IDT: u64 = DATA + 0x8000;
+    const GDT: u64 = DATA + 0x9000;
+    const HANDLER: u64 = CODE + 0x800;
+    let code = asm(|a| {
+        let mut top = a.create_label();
+        a.set_label(&mut top)?;
+        a.cli()?;
+        a.inc(r15)?;
+        a.out(CALL as u32, al)?;
+        a.inc(r14)?;
+        a.sti()?;
+        a.inc(r13)?;
+        a.inc(r13)?;
+        a.cli()?;
+        a.out(CALL as u32, al)?;
+        a.sti()?;
+        a.cli()?;
+        a.inc(r12)?;
+        a.sti()?;
+        a.sti()?;
+        a.rdtsc()?;
+        a.add(r11, rax)?;
+        a.cli()?;
+        a.sti()?;
+        a.out(CALL as u32, al)?;
+        a.inc(r8)?;
+        a.pushfq()?;
+        a.cli()?;
+        a.stac()?;
+        a.inc(rsi)?;
+        a.clac()?;
+        a.popfq()?;
+        a.inc(rdi)?;
+        a.mov(cx, ss)?;
+        a.sti()?;
+        a.mov(ss, cx)?;
+        a.inc(rbp)?;
+        a.jmp(top)
+    });
+    let handler = asm(|a| {
+        a.imul_3(r9, r9, 31)?;
+        a.add(r9, qword_ptr(rsp))?;
+        a.inc(r10)?;
+        a.iretq()
+    });
+    let mut g = Guest::new(&code, config);
+    assert!(code.len() < 0x800);
+    let put = |at: u64, v: u64| g.ram.write(at, &v.to_le_bytes()).unwrap();
+    g.ram.write(HANDLER, &handler).unwrap();
+    put(GDT + 8, 0x00af_9b00_0000_ffff);
+    put(GDT + 16, 0x00cf_9300_0000_ffff);
+    put(IDT + 16 * VECTOR as u64, HANDLER & 0xffff | 8 << 16 | 0x8e00 << 32 | HANDLER >> 16 << 48);
+    let s = &mut g.core.state;
+    (s.gdtr.base, s.gdtr.limit, s.idtr.base, s.idtr.limit) = (GDT, 0x17, IDT, 0xfff);
+    (s.seg[1].sel, s.seg[2].sel) = (8, 16);
+    g
+}
+
+/// What a machine does when the engine is back: it tells the core of the interrupt, which also comes every so often.
+fn see_to(g: &mut Guest) {
+    const OFTEN: u64 = 97;
+    g.bus.called |= g.core.left == 0 && g.core.retired() % OFTEN == 0;
+    g.bus.attention = false;
+    g.core.intr = g.bus.called;
+}
+
+#[test]
+fn interrupts_come_between_the_same_instructions_in_every_tier() {
+    let insns = 97 * 300;
+    let mut o = interrupted(tiers(NEVER, NEVER));
+    o.core.set_budget(0);
+    while o.core.retired() < insns {
+        o.core.set_budget(1);
+        while o.core.left > 0 {
+            cpu::step_with_events(&mut cpu::Interp { c: &mut o.core, bus: &mut o.bus });
+            see_to(&mut o);
+        }
+    }
+    assert!(o.core.state.gpr[10] > insns / 97, "the handler ran");
+    let want = o.state();
+    for config in configs() {
+        let mut g = interrupted(config);
+        g.core.set_budget(0);
+        while g.core.retired() < insns {
+            g.core.set_budget(97);
+            while g.core.left > 0 {
+                g.engine.run(&mut g.core, &mut g.bus);
+                see_to(&mut g);
+            }
+        }
         assert_eq!(g.state(), want, "{config:?}");
     }
 }

@@ -12,12 +12,19 @@ pub const CODE: u64 = 0x10000;
 /// Where their data is.
 pub const DATA: u64 = 0x100000;
 pub const RAM: u64 = 16 << 20;
+/// A write to this port asks for interrupt [`VECTOR`].
+pub const CALL: u16 = 0x20;
+pub const VECTOR: u8 = 0x40;
 /// A page that answers as a device: reads give the count of instructions, writes are noted.
 pub const DEVICE: u64 = 0xf000_0000;
 
 #[derive(Default)]
 pub struct TestBus {
     pub log: Vec<(u64, u64, u64)>,
+    /// An interrupt waits. Port [`CALL`] asks for one.
+    pub called: bool,
+    /// Somebody has to look at that.
+    pub attention: bool,
 }
 
 impl Bus for TestBus {
@@ -35,12 +42,16 @@ impl Bus for TestBus {
     }
     fn port_write(&mut self, count: u64, port: u16, _w: Width, value: u64) {
         self.log.push((count, port as u64, value));
+        if port == CALL {
+            (self.called, self.attention) = (true, true);
+        }
     }
     fn tsc(&mut self, count: u64) -> u64 {
         count
     }
     fn acknowledge(&mut self, _count: u64) -> Option<u8> {
-        None
+        self.attention = true;
+        std::mem::take(&mut self.called).then_some(VECTOR)
     }
     fn msr_read(&mut self, _count: u64, _msr: u32) -> Option<u64> {
         None
@@ -56,7 +67,7 @@ impl Bus for TestBus {
         4
     }
     fn attention(&mut self) -> bool {
-        false
+        self.attention
     }
     fn complain(&mut self, _what: std::fmt::Arguments<'_>) {}
 }
