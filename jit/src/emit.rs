@@ -116,6 +116,7 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
     pass_on(&mut a);
     a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
     a.land(other);
+    a.mov(RDX, RAX);
     aligned(&mut a, |a| call(a, offset_of!(Cx, find)));
     a.test(Width::W32, Rm::R(RAX), RAX);
     let bad = a.jcc(NOT_EQUAL);
@@ -141,6 +142,8 @@ struct Writer<'a> {
     rets: Vec<Hole>,
     /// Jumps to where the block is left to tier 0.
     others: Vec<Hole>,
+    /// The jump to where the next page is put into the TLB, and where that goes on.
+    second: Option<(Hole, u32)>,
 }
 
 /// Emits a block whose first link gets the number `first`. `table`: see [`table`].
@@ -154,15 +157,17 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
         search: Vec::new(),
         rets: Vec::new(),
         others: Vec::new(),
+        second: None,
     };
     come_in(&mut w.body.asm);
     let inner = w.body.asm.here();
-    if let Some(second) = source.second {
-        w.check_second(second);
-    }
     let n = source.insns.len() as i32;
     w.body.asm.alu_constant(Alu::Sub, Width::W64, core(left_at()), n);
     let short = w.body.asm.jcc(NEGATIVE);
+    w.others.push(short);
+    if let Some(second) = source.second {
+        w.check_second(second);
+    }
     w.body.asm.load(Width::W64, RAX, Rm::M(CX, native::HEAT));
     let counter = 4 * (source.id as usize % native::HEATS) as i32;
     w.body.asm.alu_constant(Alu::Add, Width::W32, Rm::M(RAX, counter), 1);
@@ -182,10 +187,10 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
     w.body.asm.cold();
     w.body.write_slow();
     w.body.write_exits();
+    w.find_second();
     // The rest of a budget is for tier 0.
-    w.body.asm.land(short);
-    w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
     std::mem::take(&mut w.others).into_iter().for_each(|h| w.body.asm.land(h));
+    w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
     w.body.leave(leave::SIDE);
     w.write_rest();
     Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
@@ -196,6 +201,7 @@ impl Writer<'_> {
     fn check_second(&mut self, host: u64) {
         let a = &mut self.body.asm;
         let set = native::tlb_at(self.source.mode.code_set());
+        let again = a.here();
         a.load(Width::W64, RAX, core(rip_at()));
         a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
         a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
@@ -205,7 +211,19 @@ impl Writer<'_> {
         a.alu(Alu::Add, Width::W64, RAX, core_table(RDX, set + native::ADDEND));
         a.constant(RCX, host);
         a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RCX));
-        self.others.extend([other, a.jcc(NOT_EQUAL)]);
+        self.others.push(a.jcc(NOT_EQUAL));
+        self.second = Some((other, again));
+    }
+    /// Puts the next page into the TLB.
+    fn find_second(&mut self) {
+        let Some((other, again)) = self.second else { return };
+        let a = &mut self.body.asm;
+        a.land(other);
+        a.mov(RDX, RAX);
+        aligned(a, |a| call(a, offset_of!(Cx, find)));
+        a.test(Width::W32, Rm::R(RAX), RAX);
+        self.others.push(a.jcc(NOT_EQUAL));
+        a.jmp_back(again);
     }
 
     /// Has the interpreter do the current instruction; gives whether the block ends with that.

@@ -36,7 +36,7 @@ type Access3 = extern "C" fn(*mut Core, *mut Cx, u64, u64, u64) -> u64;
 type Ask = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
 type Interpret = extern "C" fn(*mut Core, *mut Cx, *const Insn, u64) -> u64;
 type Enter = extern "C" fn(*mut Core, *mut Cx);
-type Find = extern "C" fn(*mut Core, *mut Cx) -> u64;
+type Find = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
 type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 
 /// What native code has besides the core: helpers, and what they need.
@@ -376,12 +376,13 @@ extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
     s.c.tlb.ram_at(set, la, true).is_none() as u64
 }
 
-/// Makes the TLB entry for RIP. 1: the engine has to see to it.
-extern "C" fn find(core: *mut Core, cx: *mut Cx) -> u64 {
+/// Makes the TLB entry for code at `la`. 1: the engine has to see to it.
+extern "C" fn find(core: *mut Core, cx: *mut Cx, la: u64) -> u64 {
     // SAFETY: called by native code only.
     let mut s = unsafe { interp(core, cx) };
-    let (set, la) = (s.c.mode.code_set(), s.c.state.rip);
-    let there = cpu::far_from_hole(la) && s.page(set, la, Access::Exec).is_ok();
+    let set = s.c.mode.code_set();
+    let within = s.c.mode.long64() || la >> 32 == 0;
+    let there = within && cpu::far_from_hole(la) && s.page(set, la, Access::Exec).is_ok();
     !(there && s.c.tlb.exec(set, la).is_some()) as u64
 }
 
