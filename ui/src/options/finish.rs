@@ -20,6 +20,8 @@ pub struct Gathered {
     pub devices: Vec<Words>,
     pub drives: Vec<WantedDrive>,
     pub nodes: Vec<Map<String, Value>>,
+    /// `pflash0=` and `pflash1=` of the board.
+    pub flash: Vec<(u64, String)>,
     /// `-snapshot`.
     pub snapshot: bool,
     pub chardevs: Vec<Chardev>,
@@ -92,6 +94,9 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
     let mut drives = Drives::new(std::mem::take(&mut g.drives), g.snapshot);
     add_display(&mut g)?;
     drives.defaults(&mut g)?;
+    for (chip, name) in std::mem::take(&mut g.flash) {
+        drives.flash(chip, name, &g.nodes)?;
+    }
     for words in std::mem::take(&mut g.devices) {
         let mut wanted = device::make(words, &g.config.globals)?;
         if let Some(front) = wanted.front.take()
@@ -162,7 +167,6 @@ fn check_boot(g: &Gathered) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What starts without a kernel is firmware.
 /// The display adapter that boards have unless another is asked for, or none.
 fn add_display(g: &mut Gathered) -> Result<(), Fault> {
     let asked = g.devices.iter().any(|d| d.names("VGA"));
@@ -178,6 +182,7 @@ fn add_display(g: &mut Gathered) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What starts without a kernel is firmware.
 fn choose_firmware(g: &mut Gathered) {
     let config = &mut g.config;
     if config.boot.kernel.is_none() && config.boot.firmware.is_none() {

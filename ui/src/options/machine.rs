@@ -57,6 +57,12 @@ pub fn board(g: &mut Gathered, said: &mut Said) -> Done {
     if let Some(on) = words.on_off_auto("smm")? {
         board.smm = on;
     }
+    for (chip, key) in [(0, "pflash0"), (1, "pflash1")] {
+        if let Some(name) = words.text(key)? {
+            g.flash.retain(|f| f.0 != chip);
+            g.flash.push((chip, name));
+        }
+    }
     // What is off here anyway may be said to be off.
     for key in ["usb", "vmport", "nvdimm", "dump-guest-core", "mem-merge", "sata"] {
         if words.on_off(key)? == Some(true) {

@@ -159,6 +159,40 @@ impl Drives {
         Ok(())
     }
 
+    /// Makes a flash chip of the drive or block node that `pflash0=` or `pflash1=` of the board names.
+    pub fn flash(
+        &mut self,
+        chip: u64,
+        name: String,
+        nodes: &[Map<String, serde_json::Value>],
+    ) -> Result<(), Fault> {
+        let fault = |what: &str| Err(Fault::new("-machine", format!("pflash{chip}={name}: {what}")));
+        let there = |p: &Placed| {
+            p.wanted.interface == Interface::Pflash && p.wanted.index == Some(chip)
+        };
+        if self.list.iter().any(there) {
+            return fault("there is a flash chip at that place already");
+        }
+        let n = match self.list.iter().position(|p| p.name == name) {
+            Some(n) if self.list[n].taken || self.list[n].wanted.interface != Interface::None => {
+                return fault("another device has it");
+            }
+            Some(n) => n,
+            None if nodes.iter().any(|d| is_named(d, &name)) => {
+                let n = self.add(None, Content::Node(name));
+                self.list[n].wanted.option = "-machine".into();
+                self.list[n].name = format!("pflash{chip}");
+                self.list[n].wanted.cdrom = false;
+                n
+            }
+            None => return fault("no -drive and no -blockdev of that name"),
+        };
+        let p = &mut self.list[n];
+        p.taken = true;
+        (p.wanted.interface, p.wanted.index) = (Interface::Pflash, Some(chip));
+        Ok(())
+    }
+
     /// A drive for a device that brings its own.
     fn add(&mut self, id: Option<String>, content: Content) -> usize {
         let mut wanted = super::disk::empty_cd();
@@ -186,10 +220,11 @@ impl Drives {
             if content == Content::Empty && !w.cdrom {
                 return Err(Fault::new(&w.option, "file= is missing"));
             }
+            let named = matches!(content, Content::Node(_));
             disks.push(Disk {
                 option: w.option,
                 content,
-                snapshot: (w.snapshot || self.snapshot) && !w.cdrom,
+                snapshot: (w.snapshot || self.snapshot) && !w.cdrom && !named,
                 write_cache: w.write_cache,
             });
             let (read_error, write_error) = (w.read_error, w.write_error);

@@ -40,6 +40,8 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-blockdev {", "-blockdev: not JSON: EOF while parsing an object at line 1 column 1"),
         ("-device virtio-blk-pci,drive=z", "-device: drive=z: no -drive and no -blockdev of that name"),
         ("-drive file=x,id=d,if=none -device virtio-blk-pci,drive=d,werror=maybe", "-device: werror=maybe: expected one of auto, report, ignore, stop, enospc"),
+        ("-M pflash0=z", "-machine: pflash0=z: no -drive and no -blockdev of that name"),
+        ("-pflash x -blockdev driver=file,filename=y,node-name=n -M q35,pflash0=n", "-machine: pflash0=n: there is a flash chip at that place already"),
         ("-vga cirrus", "-vga: 'cirrus': expected std or none"),
         ("-fda x", "-fda: not there yet"),
         ("-m", "-m: expected [size=]SIZE after it"),
