@@ -140,14 +140,14 @@ impl Drives {
                 }
                 Some(n) => n,
                 None if nodes.iter().any(|d| is_named(d, &name)) => {
-                    self.add(wanted.id.clone(), Content::Node(name))
+                    self.add(wanted.id.clone(), Content::Node(name), wanted.driver == "ide-cd")
                 }
                 None => {
                     let text = format!("drive={name}: no -drive and no -blockdev of that name");
                     return Err(Fault::new("-device", text));
                 }
             },
-            None if wanted.driver == "ide-cd" => self.add(wanted.id.clone(), Content::Empty),
+            None if wanted.driver == "ide-cd" => self.add(wanted.id.clone(), Content::Empty, true),
             None => return Ok(()),
         };
         let p = &mut self.list[n];
@@ -179,10 +179,9 @@ impl Drives {
             }
             Some(n) => n,
             None if nodes.iter().any(|d| is_named(d, &name)) => {
-                let n = self.add(None, Content::Node(name));
+                let n = self.add(None, Content::Node(name), false);
                 self.list[n].wanted.option = "-machine".into();
                 self.list[n].name = format!("pflash{chip}");
-                self.list[n].wanted.cdrom = false;
                 n
             }
             None => return fault("no -drive and no -blockdev of that name"),
@@ -194,8 +193,8 @@ impl Drives {
     }
 
     /// A drive for a device that brings its own.
-    fn add(&mut self, id: Option<String>, content: Content) -> usize {
-        let mut wanted = super::disk::empty_cd();
+    fn add(&mut self, id: Option<String>, content: Content, cdrom: bool) -> usize {
+        let mut wanted = WantedDrive { cdrom, ..super::disk::empty_cd() };
         (wanted.option, wanted.interface) = ("-device".into(), Interface::None);
         wanted.write_error = OnError::Enospc;
         let n = self.list.len();

@@ -60,7 +60,7 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-daemonize", "-daemonize: not there yet"),
         ("-display sdl", "-display: 'sdl': not there yet: no screens, cards or sound; expected none"),
         ("-M isapc", "-M: no machine 'isapc': expected pc or q35"),
-        ("-machine pc,foo=1", "-machine: 'foo' is not known: expected one of type, accel, acpi, hpet, pit, graphics, i8042, pic, smm, usb, vmport, nvdimm, dump-guest-core, mem-merge, sata, kernel-irqchip"),
+        ("-machine pc,foo=1", "-machine: 'foo' is not known: expected one of type, accel, acpi, hpet, pit, graphics, i8042, pic, smm, pflash0, pflash1, usb, vmport, nvdimm, dump-guest-core, mem-merge, sata, kernel-irqchip"),
         ("-M pc,hpet=7", "-M: hpet=7: expected on or off"),
         ("-M q35,smm=perhaps", "-M: smm=perhaps: expected on or off"),
         ("-enable-kvm", "-enable-kvm: 'kvm' needs a processor of the host; expected tcg"),
@@ -294,6 +294,23 @@ fn devices_take_properties_and_globals() {
     assert_eq!(o.config.globals.len(), 1);
     let warning = "-global: ICH9-LPC.disable_s3 is nothing that can be set here";
     assert!(o.warnings.contains(&warning.to_string()), "{:?}", o.warnings);
+}
+
+#[test]
+fn nodes_are_what_names_them() {
+    let node = |name: &str| format!("-blockdev driver=file,filename=x,node-name={name}");
+    let all = ["disk", "cd", "code", "vars"].map(node).join(" ");
+    let o = good(&format!(
+        "{all} -device virtio-blk-pci,drive=disk,id=v -device ide-cd,drive=cd,id=c \
+         -M q35,pflash1=vars,pflash0=code"
+    ));
+    let drive = |name: &str| o.config.drives.iter().position(|d| d.name == name).unwrap();
+    assert!(!o.config.drives[drive("v")].removable && o.config.drives[drive("c")].removable);
+    let chips = ["pflash0", "pflash1"].map(|name| DriveId(drive(name) as u32));
+    assert_eq!(o.config.flash, chips);
+    for (chip, node) in [("pflash0", "code"), ("pflash1", "vars")] {
+        assert_eq!(o.disks[drive(chip)].content, Content::Node(node.into()));
+    }
 }
 
 #[test]
