@@ -104,9 +104,9 @@ impl Machine {
     /// Lets guest time run, or stand still.
     pub fn set_running(&mut self, on: bool) {
         self.running = on;
-        if on && self.world.drives.holds() {
+        if on {
             let now = self.clock.now(self.count);
-            self.world.drives.retry(now);
+            self.world.drives.go_on(now);
         }
         let held = self.clock.set_running(on);
         // The real-time clock has a battery: it goes on while the machine stands still, unless it was told not to.

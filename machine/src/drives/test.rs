@@ -145,7 +145,7 @@ fn errors_are_told_ignored_or_held_until_the_machine_goes_on() {
         match done {
             OnError::Stop => {
                 assert_eq!(first, None);
-                d.retry(50);
+                d.go_on(50);
                 assert_eq!(d.answer(u64::MAX), Some(answer(4, Ok(vec![]))));
                 assert_eq!(image.bytes.lock().unwrap()[512], 3);
             }
@@ -184,7 +184,7 @@ fn a_saved_state_has_the_answers_that_were_on_their_way() {
         other.check(&saved).unwrap();
         other.load(&saved).unwrap();
         assert_eq!(other.holds(), !timed);
-        other.retry(20);
+        other.go_on(20);
         let mut seen = Vec::new();
         for _ in 0..2 {
             let (_, Input::To(5, a)) =
@@ -254,5 +254,24 @@ fn a_saved_state_finds_its_drives_whatever_their_numbers() {
         let (who, Input::To(5, a)) = other.answer(u64::MAX).unwrap() else { panic!() };
         let Input::Disk { tag, result: Ok(_), .. } = *a else { panic!("{a:?}") };
         assert_eq!((tag, who), (wanted.0, DeviceId(wanted.1)));
+    }
+}
+
+#[test]
+fn what_was_asked_before_the_machine_went_on_does_not_stop_it_again() {
+    for timed in [false, true] {
+        let image = Mock::new(&[io::ErrorKind::StorageFull]);
+        let mut d = drives(timed, OnError::Stop, &image);
+        ask(&mut d, 0, 1, write(9));
+        // It fails, but nobody knows yet.
+        d.go_on(0);
+        if timed {
+            assert_eq!(d.answer(1_000_000), None);
+            assert_eq!(d.answer(3_000_000), Some(answer(1, Ok(vec![]))));
+        } else {
+            assert_eq!(wait(&mut d), answer(1, Ok(vec![])));
+        }
+        assert!(d.events.is_empty() && !d.holds());
+        assert_eq!(image.bytes.lock().unwrap()[512], 9);
     }
 }

@@ -166,10 +166,10 @@ impl Drives {
         name: String,
         nodes: &[Map<String, serde_json::Value>],
     ) -> Result<(), Fault> {
-        let fault = |what: &str| Err(Fault::new("-machine", format!("pflash{chip}={name}: {what}")));
-        let there = |p: &Placed| {
-            p.wanted.interface == Interface::Pflash && p.wanted.index == Some(chip)
-        };
+        let fault =
+            |what: &str| Err(Fault::new("-machine", format!("pflash{chip}={name}: {what}")));
+        let there =
+            |p: &Placed| p.wanted.interface == Interface::Pflash && p.wanted.index == Some(chip);
         if self.list.iter().any(there) {
             return fault("there is a flash chip at that place already");
         }
