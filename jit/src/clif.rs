@@ -546,13 +546,7 @@ impl Clif<'_> {
             self.dead = true;
             return;
         }
-        let (out, on) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(out);
-        self.b.ins().brif(r, out, &[], on, &[]);
-        // The helper has put RIP and the count right.
-        self.b.switch_to_block(out);
-        self.b.ins().return_(&[r]);
-        self.b.switch_to_block(on);
+        self.leave_unless_zero(r);
         // What was carried in is in the state now, and so is everything else.
         self.stale = ALL;
         self.dirty = 0;

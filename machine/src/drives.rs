@@ -83,8 +83,6 @@ pub struct Drive {
     flights: BTreeMap<u64, Flight>,
     /// What failed and is tried again when the machine goes on, by the device's tags.
     held: Vec<(u64, Op)>,
-    /// Among them is one that is tried again at once.
-    again: bool,
     pub tray_open: bool,
     pub locked: bool,
     pub counts: [Counts; KINDS.len()],
@@ -99,8 +97,6 @@ pub struct Drives {
     timed: bool,
     /// The next request's number.
     next: u64,
-    /// What it was when the machine last went on.
-    went_on: u64,
     /// Answers that are there, when time is the host's.
     ready: VecDeque<(usize, u64)>,
     /// When answers are due, when it is not.
@@ -115,7 +111,6 @@ impl Drives {
             all: drives.iter().cloned().map(Drive::new).collect(),
             timed,
             next: 0,
-            went_on: 0,
             ready: VecDeque::new(),
             due: BTreeSet::new(),
             events: Vec::new(),
@@ -268,13 +263,11 @@ impl Drives {
         if !self.timed && self.bell.rung.swap(false, AcqRel) {
             (0..self.all.len()).for_each(|n| self.collect(n));
         }
-        (0..self.all.len()).for_each(|n| self.try_again(n, now));
         loop {
             let (n, number) = if self.timed {
                 let &(_, number, n) = self.due.first().filter(|d| d.0 <= now)?;
                 self.due.pop_first();
                 self.wait_for(n, number);
-                self.try_again(n, now);
                 (n, number)
             } else {
                 self.ready.pop_front()?
@@ -318,13 +311,11 @@ impl Drives {
                 let drive = DriveId(n as u32);
                 let policy = d.config.policy(failed.write);
                 let (what, answer) = failed.decide(policy, &done.op);
-                if answer.is_none() && done.tag < self.went_on {
-                    // Since it was asked, the user has seen to such errors: the machine does not stop for it once more.
-                    let tag = flight.tag;
-                    d.flights.remove(&done.tag);
-                    d.held.push((tag, done.op));
-                    d.again = true;
-                    return;
+                if answer.is_none()
+                    && std::mem::take(&mut flight.forgiven)
+                    && let Some((_, queue)) = &mut d.disk
+                {
+                    return queue.submit(done.tag, done.op);
                 }
                 self.events.push(DriveEvent::Error {
                     drive,
@@ -382,23 +373,15 @@ impl Drives {
             self.all[n].locked = false;
         }
     }
-    /// Whether requests wait for the machine to go on.
-    pub fn holds(&self) -> bool {
-        self.all.iter().any(|d| !d.held.is_empty())
-    }
-    /// The machine goes on: tries again what failed and was held.
+    /// The machine goes on: tries again what failed and was held. What fails of requests older than that is also tried
+    /// again, for the user has seen to such errors since they were asked, and the machine need not stop once more.
     pub(crate) fn go_on(&mut self, now: Tick) {
-        self.went_on = self.next;
-        (0..self.all.len()).for_each(|n| self.retry(n, now));
-    }
-    fn try_again(&mut self, n: usize, now: Tick) {
-        if std::mem::take(&mut self.all[n].again) {
-            self.retry(n, now);
-        }
-    }
-    fn retry(&mut self, n: usize, now: Tick) {
-        for (tag, op) in std::mem::take(&mut self.all[n].held) {
-            self.begin(n, now, tag, flight::asked(op));
+        for n in 0..self.all.len() {
+            let d = &mut self.all[n];
+            d.flights.values_mut().for_each(|f| f.forgiven = true);
+            for (tag, op) in std::mem::take(&mut d.held) {
+                self.begin(n, now, tag, flight::asked(op));
+            }
         }
     }
     /// All requests in flight are over when this returns, and what was written outlives the host.
@@ -424,7 +407,6 @@ impl Drive {
             disk: None,
             flights: BTreeMap::new(),
             held: Vec::new(),
-            again: false,
             tray_open: false,
             locked: false,
             counts: Default::default(),

@@ -63,15 +63,16 @@ pub struct Tlb<const SETS: usize> {
 
 /// Slots that may hold an entry of a kind, each once: one list of those that an address space has for itself, one of global
 /// entries, so that who changes between address spaces only looks at the first.
-#[derive(Default)]
 struct Used {
     slots: Vec<u16>,
     /// A bit for each slot that is in the list.
-    listed: Vec<u64>,
+    listed: [u64; TLB_SIZE / 64],
 }
 impl Used {
+    fn new() -> Used {
+        Used { slots: Vec::new(), listed: [0; TLB_SIZE / 64] }
+    }
     fn add(&mut self, slot: usize) {
-        self.listed.resize(TLB_SIZE / 64, 0);
         let (word, bit) = (&mut self.listed[slot / 64], 1 << (slot % 64));
         if *word & bit == 0 {
             *word |= bit;
@@ -104,7 +105,7 @@ impl<const SETS: usize> Tlb<SETS> {
         Tlb {
             entries: [[EMPTY; TLB_SIZE]; SETS],
             info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
-            used: std::array::from_fn(|_| Default::default()),
+            used: std::array::from_fn(|_| [Used::new(), Used::new()]),
             ram,
         }
     }

@@ -106,16 +106,23 @@ impl Clif<'_> {
             self.b.ins().return_(&[r]);
             return;
         }
+        self.leave_unless_zero(r);
+        let to = self.b.ins().load(types::I64, own(), self.cx, native::AFTER_OUTER);
+        self.pass_to(to);
+    }
+    /// Leaves with `r`, which a helper gave, if it is not 0: the helper has put RIP and the count right.
+    pub(super) fn leave_unless_zero(&mut self, r: Value) {
         let (out, on) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(out);
         self.b.ins().brif(r, out, &[], on, &[]);
         self.b.switch_to_block(out);
         self.b.ins().return_(&[r]);
         self.b.switch_to_block(on);
-        let (core, cx) = (self.core, self.cx);
-        let to = self.b.ins().load(types::I64, own(), cx, native::AFTER_OUTER);
+    }
+    /// Goes on in other native code, for good.
+    fn pass_to(&mut self, code: Value) {
         let sig = self.b.import_signature(signature());
-        self.b.ins().return_call_indirect(sig, to, &[core, cx]);
+        self.b.ins().return_call_indirect(sig, code, &[self.core, self.cx]);
     }
 
     /// The way into the next region: the TLB says where RIP is in RAM, and the engine's table which code that has in this mode.
@@ -146,19 +153,16 @@ impl Clif<'_> {
         self.b.set_cold_block(no);
         self.b.ins().brif(all, no, &[], go, &[]);
         self.b.switch_to_block(no);
-        let (core, cx) = (self.core, self.cx);
         if crate::emit::EMITS {
             // The page may only be missing in the TLB.
             let at = native::SEARCH_OUTER + 8 * self.plan.mode.code_set() as i32;
-            let search = get(self, cx, at);
-            let sig = self.b.import_signature(signature());
-            self.b.ins().return_call_indirect(sig, search, &[core, cx]);
+            let search = get(self, self.cx, at);
+            self.pass_to(search);
         } else {
             self.leave(leave::JUMP);
         }
         self.b.switch_to_block(go);
-        let sig = self.b.import_signature(signature());
-        self.b.ins().return_call_indirect(sig, code, &[core, cx]);
+        self.pass_to(code);
     }
 
     pub(super) fn finish(&mut self, first: Block) {

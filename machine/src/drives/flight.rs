@@ -43,6 +43,8 @@ pub(super) struct Flight {
     pub kind: usize,
     pub bytes: u64,
     pub result: Option<Result<Buffer, DiskError>>,
+    /// An error that would stop the machine is answered by another try, once.
+    pub forgiven: bool,
 }
 
 impl Flight {
@@ -53,7 +55,8 @@ impl Flight {
             DiskOp::Flush | DiskOp::Tray { .. } | DiskOp::Lock(_) => 2,
             DiskOp::Discard { .. } => 3,
         };
-        Flight { tag, since, due, kind: kind % KINDS.len(), bytes: bytes(op), result: None }
+        let (kind, bytes) = (kind % KINDS.len(), bytes(op));
+        Flight { tag, since, due, kind, bytes, result: None, forgiven: false }
     }
 }
 

@@ -178,7 +178,9 @@ impl Drives {
         };
         let kind = r.kind as usize % KINDS.len();
         let (since, due, bytes) = (r.since, r.due, r.bytes);
-        d.flights.insert(number, Flight { tag, since, due, kind, bytes, result: Some(result) });
+        let result = Some(result);
+        let flight = Flight { tag, since, due, kind, bytes, result, forgiven: false };
+        d.flights.insert(number, flight);
         if self.timed {
             self.due.insert((due, number, n));
         } else {

@@ -113,7 +113,11 @@ impl Drives {
                 (driver, format!(",bus=ide.{},unit={}", index / units, index % units))
             }
             (Interface::Virtio, _) => ("virtio-blk-pci", String::new()),
-            (Interface::Pflash | Interface::None, _) => return Ok(()),
+            (Interface::Pflash, _) => {
+                p.taken = true;
+                return Ok(());
+            }
+            (Interface::None, _) => return Ok(()),
         };
         p.taken = true;
         let words = Words::new(&p.wanted.option, &format!("{driver}{place}"), Some("driver"))?;
@@ -133,21 +137,13 @@ impl Drives {
         let (read, write) = (wanted.props.on_error("rerror"), wanted.props.on_error("werror"));
         let write_cache = wanted.props.on("write-cache");
         let n = match wanted.drive.take() {
-            Some(name) => match self.list.iter().position(|p| p.name == name) {
-                Some(n) if self.list[n].taken => {
-                    let text = format!("drive={name}: another device has it");
-                    return Err(Fault::new("-device", text));
-                }
-                Some(n) => n,
-                None if nodes.iter().any(|d| is_named(d, &name)) => {
-                    self.add(wanted.id.clone(), Content::Node(name), wanted.driver == "ide-cd")
-                }
-                None => {
-                    let text = format!("drive={name}: no -drive and no -blockdev of that name");
-                    return Err(Fault::new("-device", text));
-                }
-            },
-            None if wanted.driver == "ide-cd" => self.add(wanted.id.clone(), Content::Empty, true),
+            Some(name) => {
+                let cd = wanted.driver == "ide-cd";
+                self.named(("-device", "drive"), name, wanted.id.clone(), cd, nodes)?
+            }
+            None if wanted.driver == "ide-cd" => {
+                self.add("-device", wanted.id.clone(), Content::Empty, true)
+            }
             None => return Ok(()),
         };
         let p = &mut self.list[n];
@@ -166,36 +162,44 @@ impl Drives {
         name: String,
         nodes: &[Map<String, serde_json::Value>],
     ) -> Result<(), Fault> {
-        let fault =
-            |what: &str| Err(Fault::new("-machine", format!("pflash{chip}={name}: {what}")));
         let there =
             |p: &Placed| p.wanted.interface == Interface::Pflash && p.wanted.index == Some(chip);
         if self.list.iter().any(there) {
-            return fault("there is a flash chip at that place already");
+            let text = format!("pflash{chip}={name}: there is a flash chip at that place already");
+            return Err(Fault::new("-machine", text));
         }
-        let n = match self.list.iter().position(|p| p.name == name) {
-            Some(n) if self.list[n].taken || self.list[n].wanted.interface != Interface::None => {
-                return fault("another device has it");
-            }
-            Some(n) => n,
-            None if nodes.iter().any(|d| is_named(d, &name)) => {
-                let n = self.add(None, Content::Node(name), false);
-                self.list[n].wanted.option = "-machine".into();
-                self.list[n].name = format!("pflash{chip}");
-                n
-            }
-            None => return fault("no -drive and no -blockdev of that name"),
-        };
+        let key = format!("pflash{chip}");
+        let n = self.named(("-machine", &key), name, Some(key.clone()), false, nodes)?;
         let p = &mut self.list[n];
         p.taken = true;
         (p.wanted.interface, p.wanted.index) = (Interface::Pflash, Some(chip));
         Ok(())
     }
 
+    /// The drive of that name, or one, called `id`, for the block node of that name. `said`: option and key.
+    fn named(
+        &mut self,
+        said: (&str, &str),
+        name: String,
+        id: Option<String>,
+        cdrom: bool,
+        nodes: &[Map<String, serde_json::Value>],
+    ) -> Result<usize, Fault> {
+        let what = match self.list.iter().position(|p| p.name == name) {
+            Some(n) if self.list[n].taken => "another device has it",
+            Some(n) => return Ok(n),
+            None if nodes.iter().any(|d| is_named(d, &name)) => {
+                return Ok(self.add(said.0, id, Content::Node(name), cdrom));
+            }
+            None => "no -drive and no -blockdev of that name",
+        };
+        Err(Fault::new(said.0, format!("{}={name}: {what}", said.1)))
+    }
+
     /// A drive for a device that brings its own.
-    fn add(&mut self, id: Option<String>, content: Content, cdrom: bool) -> usize {
+    fn add(&mut self, option: &str, id: Option<String>, content: Content, cdrom: bool) -> usize {
         let mut wanted = WantedDrive { cdrom, ..super::disk::empty_cd() };
-        (wanted.option, wanted.interface) = ("-device".into(), Interface::None);
+        (wanted.option, wanted.interface) = (option.into(), Interface::None);
         wanted.write_error = OnError::Enospc;
         let n = self.list.len();
         let name = id.unwrap_or_else(|| format!("anon{n}"));
