@@ -47,6 +47,8 @@ pub struct Core {
     pub tlb: Tlb<3>,
     /// Large pages that have pieces in the TLB.
     pub large: crate::walk::Large,
+    /// A pointer of the translator's, for its code that runs.
+    pub context: usize,
 }
 
 impl Core {
@@ -68,6 +70,7 @@ impl Core {
             phys_mask: !0,
             tlb: Tlb::new(ram),
             large: crate::walk::Large::default(),
+            context: 0,
         });
         core.refresh();
         core

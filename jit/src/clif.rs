@@ -1,14 +1,15 @@
 //! From a region's plan to Cranelift's form: blocks, edges, exits.
 //!
-//! Guest registers are variables (SSA names), loaded at the entry. Which of them are newer than their place in
-//! [`cpu::State`] is known at every point, and so is how the status flags arose, so that
+//! Guest registers are variables (SSA names), loaded where they are first wanted: in a small loop before it, else in each
+//! block whose way here is not the only one. Which of them are newer than their place in [`cpu::State`] is known at every
+//! point, and so is how the status flags arose, so that
 //! - a *side exit* (cold) stores just those, as they were before the current instruction, and lets tier 0 execute it;
 //! - an *edge* to another block of the region stores what that block does not expect to be newer.
 //!
 //! Side exits and edges are written last, when all is known of the blocks.
 //!
-//! The native function has the signature `(core, cx) -> u64` and the convention of tail calls, in which no register is the
-//! caller's: a region goes on in another by a jump ([`Clif::dispatch`]). What it returns is in [`leave`].
+//! The native function gives a number, see [`leave`], and has the convention of tail calls: a region goes on in another by a
+//! jump ([`Clif::dispatch`]). The core is in the pinned register, which is nobody's to use for anything else.
 
 use crate::lanes::X;
 use crate::native::{self, Cx};
@@ -53,6 +54,17 @@ pub enum Flags {
     Known(FlagKind, Width, V, V, V),
 }
 
+/// What is known where a block ends.
+#[derive(Clone, Copy)]
+struct Known {
+    flags: Flags,
+    dirty: u64,
+    stale: u64,
+}
+impl Known {
+    const NOTHING: Known = Known { flags: Flags::Stored, dirty: 0, stale: ALL };
+}
+
 /// How a block ends.
 pub enum Term {
     Fall,
@@ -70,13 +82,11 @@ const ALL: u64 = 0xffff_ffff;
 pub struct Clif<'b> {
     pub b: FunctionBuilder<'b>,
     pub plan: &'b Plan,
-    pub core: Value,
-    cx: Value,
     vars: [Variable; VARS],
     left: Variable,
     base: Value,
-    /// Registers that were asked for, so that the entry loads them.
-    used: u64,
+    /// Registers that each small loop has to do with: who enters it loads them.
+    looped: Vec<u64>,
     exits: Vec<Exit>,
     edges: Vec<Edge>,
     heads: Vec<Block>,
@@ -90,6 +100,7 @@ pub struct Clif<'b> {
     // Of the current block.
     guest: usize,
     pub dirty: u64,
+    /// Registers whose variables mean nothing here: the state has them.
     stale: u64,
     pub flags: Flags,
     flags_set: bool,
@@ -118,7 +129,6 @@ pub struct Misfit(pub usize);
 /// Signature of regions.
 pub fn signature() -> Signature {
     let mut s = Signature::new(CallConv::Tail);
-    s.params.extend([AbiParam::new(types::I64); 2]);
     s.returns.push(AbiParam::new(types::I64));
     s
 }
@@ -160,19 +170,24 @@ pub fn left_at() -> i32 {
     offset_of!(Core, left) as i32
 }
 
-/// The function that enters a region from code with the host's own convention: `(core, cx, region) -> u64`.
+/// The function that enters a region from code with the host's own convention: `(core, region) -> u64`.
 pub fn enter(func: &mut Function, fcx: &mut FunctionBuilderContext, target: TargetFrontendConfig) {
     func.signature = Signature::new(target.default_call_conv);
-    func.signature.params.extend([AbiParam::new(types::I64); 3]);
+    func.signature.params.extend([AbiParam::new(types::I64); 2]);
     func.signature.returns.push(AbiParam::new(types::I64));
     let mut b = FunctionBuilder::new(func, fcx);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
-    let [core, cx, code] = [0, 1, 2].map(|n| b.block_params(entry)[n]);
+    let [core, code] = [0, 1].map(|n| b.block_params(entry)[n]);
     let sig = b.import_signature(signature());
-    let call = b.ins().call_indirect(sig, code, &[core, cx]);
+    // The host wants its register back.
+    let kept = b.ins().get_pinned_reg(types::I64);
+    let core = b.ins().iadd_imm_s(core, i64::from(native::BIAS));
+    b.ins().set_pinned_reg(core);
+    let call = b.ins().call_indirect(sig, code, &[]);
     let out = b.inst_results(call)[0];
+    b.ins().set_pinned_reg(kept);
     b.ins().return_(&[out]);
     b.seal_all_blocks();
     b.finalize(target);
@@ -189,14 +204,13 @@ pub fn translate(
     let conv = target.default_call_conv;
     let mut b = FunctionBuilder::new(func, fcx);
     let entry = b.create_block();
-    b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     b.ensure_inserted_block();
-    let (core, cx) = (b.block_params(entry)[0], b.block_params(entry)[1]);
+    let core = b.ins().get_pinned_reg(types::I64);
     let vars = std::array::from_fn(|n| b.declare_var(place(n).0));
     let left = b.declare_var(types::I64);
-    let base = b.ins().load(types::I64, own(), core, rip_at());
-    let n = b.ins().load(types::I64, own(), core, left_at());
+    let base = b.ins().load(types::I64, own(), core, rip_at() - native::BIAS);
+    let n = b.ins().load(types::I64, own(), core, left_at() - native::BIAS);
     b.def_var(left, n);
     // The first edge: from the engine.
     let first = b.create_block();
@@ -206,12 +220,10 @@ pub fn translate(
     let mut c = Clif {
         b,
         plan,
-        core,
-        cx,
         vars,
         left,
         base,
-        used: 0,
+        looped: vec![0; plan.loops.len()],
         exits: Vec::new(),
         edges: Vec::new(),
         heads,
@@ -239,11 +251,11 @@ pub fn translate(
         misfit: false,
         index: 0,
     };
-    let mut ends = vec![Flags::Stored; many];
+    let mut ends = vec![Known::NOTHING; many];
     for n in 0..many {
-        let inherited = plan.blocks[n].only.map_or(Flags::Stored, |p| ends[p]);
+        let inherited = plan.blocks[n].only.map_or(Known::NOTHING, |p| ends[p]);
         c.block(n, inherited, table)?;
-        ends[n] = c.flags;
+        ends[n] = c.known_after(n);
     }
     c.finish(first);
     c.b.finalize(target);
@@ -254,13 +266,16 @@ impl Clif<'_> {
     fn block(
         &mut self,
         n: usize,
-        flags: Flags,
+        inherited: Known,
         table: &[Option<crate::words::Meaning>],
     ) -> Result<(), Misfit> {
         let plan = self.plan;
         let g = &plan.blocks[n];
         self.b.switch_to_block(self.heads[n]);
-        (self.guest, self.dirty, self.stale) = (n, 0, 0);
+        let Known { flags, dirty, stale } = inherited;
+        // Who enters a loop loads what it wants.
+        (self.stale, self.dirty) = if g.loop_.is_some() { (0, 0) } else { (stale, dirty) };
+        self.guest = n;
         (self.flags, self.flags_set, self.dead) = (flags, false, false);
         self.forget();
         self.term = Term::Fall;
@@ -292,8 +307,8 @@ impl Clif<'_> {
         }
         if self.dead {
             // What comes after an exit for certain is never reached.
-            let core = self.core;
-            self.b.ins().return_(&[core]);
+            let none = self.b.ins().iconst(types::I64, 0);
+            self.b.ins().return_(&[none]);
             return Ok(());
         }
         let taken = |d: i64| g.taken.filter(|&(at, _)| at == d).map_or(Succ::Out, |t| t.1);
@@ -331,6 +346,24 @@ impl Clif<'_> {
         block
     }
 
+    /// What a block after block `n`, which is not come to otherwise, can rely on.
+    fn known_after(&self, n: usize) -> Known {
+        let (mut stale, mut dirty) = (self.stale, self.dirty);
+        if let Some(l) = self.plan.blocks[n].loop_ {
+            // More will be there; what is newer is stored on the way out.
+            (stale, dirty) = (stale | !self.looped[l], 0);
+        }
+        Known { flags: self.flags, dirty, stale }
+    }
+    /// Whether block `to` goes on with what block `from` has not stored.
+    fn passes_dirty(&self, from: usize, to: usize) -> bool {
+        let (a, b) = (&self.plan.blocks[from], &self.plan.blocks[to]);
+        b.only == Some(from) && a.loop_.is_none() && b.loop_.is_none()
+    }
+    /// Registers that a loop has in variables all the way round.
+    fn wanted(&self, l: usize) -> u64 {
+        self.plan.loops[l].iter().fold(self.looped[l], |all, &b| all | self.wrote[b])
+    }
     /// Registers that may be newer than the state when block `n` begins: those its loop writes. Known once all is translated.
     fn carried(&self, n: usize) -> u64 {
         let Some(l) = self.plan.blocks[n].loop_ else { return 0 };
@@ -367,13 +400,10 @@ impl Clif<'_> {
     }
     pub fn get_gpr(&mut self, n: usize) -> V {
         let n = n & 15;
-        if self.stale & 1 << n != 0 {
-            self.fetch(n);
-        }
+        self.want(n);
         if let Some(v) = self.known[n] {
             return v;
         }
-        self.used |= 1 << n;
         let v = V::S(self.b.use_var(self.vars[n]), u64::MAX);
         self.known[n] = Some(v);
         v
@@ -383,31 +413,45 @@ impl Clif<'_> {
         self.changed = true;
         self.known[n] = Some(v);
         let v = self.val(v);
-        self.used |= 1 << n;
+        self.define(n, v);
+    }
+    /// Gives a variable a new value.
+    fn define(&mut self, n: usize, v: Value) {
+        self.note_use(1 << n);
         self.b.def_var(self.vars[n], v);
         self.dirty |= 1 << n;
         self.stale &= !(1 << n);
     }
+    /// The current loop has to do with these.
+    fn note_use(&mut self, which: u64) {
+        if let Some(l) = self.plan.blocks[self.guest].loop_ {
+            self.looped[l] |= which;
+        }
+    }
+    /// Has a variable ready.
+    fn want(&mut self, n: usize) {
+        self.note_use(1 << n);
+        if self.stale & 1 << n != 0 {
+            self.fetch(n);
+        }
+    }
     /// Takes a variable from the state.
     fn fetch(&mut self, n: usize) {
         let (t, at) = place(n);
-        let v = self.b.ins().load(t, own(), self.core, at);
+        let v = self.get_state(t, at);
         self.b.def_var(self.vars[n], v);
         self.stale &= !(1 << n);
     }
     /// Half of a vector register. The upper halves stay in the state.
     pub fn get_half(&mut self, r: usize, half: usize) -> X {
         if half == 1 {
-            return X::S(self.b.ins().load(types::I8X16, own(), self.core, ymm_at(r, 1)));
+            return X::S(self.get_state(types::I8X16, ymm_at(r, 1)));
         }
         let n = 16 + r;
-        if self.stale & 1 << n != 0 {
-            self.fetch(n);
-        }
+        self.want(n);
         if let Some(v) = self.known_x[r] {
             return v;
         }
-        self.used |= 1 << n;
         let v = X::S(self.b.use_var(self.vars[n]));
         self.known_x[r] = Some(v);
         v
@@ -416,15 +460,12 @@ impl Clif<'_> {
         self.changed = true;
         let v = self.xval(x);
         if half == 1 {
-            self.b.ins().store(own(), v, self.core, ymm_at(r, 1));
+            self.put_state(v, ymm_at(r, 1));
             return;
         }
         let n = 16 + r;
         self.known_x[r] = Some(x);
-        self.used |= 1 << n;
-        self.b.def_var(self.vars[n], v);
-        self.dirty |= 1 << n;
-        self.stale &= !(1 << n);
+        self.define(n, v);
     }
     /// The values of registers are unknown from here: a join of two paths, or a new block.
     pub fn forget(&mut self) {
@@ -451,7 +492,7 @@ impl Clif<'_> {
         let Flags::Known(kind, w, a, b, r) = f else { return };
         let put = |c: &mut Self, v: V, at: usize| {
             let v = c.val(v);
-            c.b.ins().store(own(), v, c.core, lazy_at(at));
+            c.put_state(v, lazy_at(at));
         };
         // Where a formula does not look, what stands there does not matter.
         let (with_a, with_b) = match kind {
@@ -467,15 +508,14 @@ impl Clif<'_> {
         }
         put(self, r, offset_of!(flags::Lazy, r));
         let how = self.b.ins().iconst(types::I32, flags::how(kind, w) as i64);
-        self.b.ins().store(own(), how, self.core, lazy_at(offset_of!(flags::Lazy, how)));
+        self.put_state(how, lazy_at(offset_of!(flags::Lazy, how)));
     }
     /// Stores these registers, and the flags if they are only known.
     fn spill(&mut self, dirty: u64, f: Flags) {
         for n in 0..VARS {
             if dirty & 1 << n != 0 {
-                self.used |= 1 << n;
                 let v = self.b.use_var(self.vars[n]);
-                self.b.ins().store(own(), v, self.core, place(n).1);
+                self.put_state(v, place(n).1);
             }
         }
         self.store_flags(f);
@@ -509,11 +549,23 @@ impl Clif<'_> {
                 r
             }
         };
-        let f = self.b.ins().load(types::I64, own().with_readonly(), self.cx, at as i32);
-        let mut all = vec![self.core, self.cx];
+        let cx = self.cx();
+        let f = self.b.ins().load(types::I64, own().with_readonly(), cx, at as i32);
+        let core = self.core();
+        let mut all = vec![self.b.ins().iadd_imm_s(core, -i64::from(native::BIAS)), cx];
         all.extend_from_slice(args);
         let call = self.b.ins().call_indirect(sig, f, &all);
         result.then(|| self.b.inst_results(call)[0])
+    }
+
+    /// Calls the code whose address is at `at` in the context, which keeps all registers and gives nothing.
+    pub fn call_keeping(&mut self, at: i32, args: &[Value]) {
+        let mut s = Signature::new(CallConv::PreserveAll);
+        s.params.extend(args.iter().map(|_| AbiParam::new(types::I64)));
+        let sig = self.b.import_signature(s);
+        let cx = self.cx();
+        let f = self.b.ins().load(types::I64, own().with_readonly(), cx, at);
+        self.b.ins().call_indirect(sig, f, args);
     }
 
     /// Has the interpreter do the current instruction: everything goes through the state.
@@ -524,10 +576,10 @@ impl Clif<'_> {
         self.spill(dirty, self.flags);
         let next = self.rip(self.next);
         let next = self.val(next);
-        self.b.ins().store(own(), next, self.core, rip_at());
+        self.put_state(next, rip_at());
         let left = self.b.use_var(self.left);
         let left = self.b.ins().iadd_imm_s(left, -self.done);
-        self.b.ins().store(own(), left, self.core, left_at());
+        self.put_state(left, left_at());
         // The plan's list of instructions stays where it is as long as the region.
         let (insn, len) = (
             self.b.ins().iconst(types::I64, &raw const self.plan.insns[index] as i64),
@@ -559,15 +611,29 @@ impl Clif<'_> {
     pub fn tlb_entry(&mut self, la: Value, set: usize) -> (Value, i32) {
         let i = self.b.ins().ushr_imm_u(la, 7);
         let i = self.b.ins().band_imm_u(i, native::TLB_MASK);
-        (self.b.ins().iadd(self.core, i), native::tlb_at(set))
+        let core = self.core();
+        (self.b.ins().iadd(core, i), native::tlb_at(set) - native::BIAS)
     }
 
     /// Leaves the instruction to tier 0 for good.
     pub fn give_up(&mut self) {
         self.exit_if(V::K(1));
     }
-    pub fn cx(&self) -> Value {
-        self.cx
+    /// The core's address plus [`native::BIAS`]. Asked for wherever it is wanted: it has its register anyway.
+    fn core(&mut self) -> Value {
+        self.b.ins().get_pinned_reg(types::I64)
+    }
+    pub fn cx(&mut self) -> Value {
+        self.get_state(types::I64, native::context_at())
+    }
+    /// What is in the core at this offset.
+    pub fn get_state(&mut self, t: Type, at: i32) -> Value {
+        let core = self.core();
+        self.b.ins().load(t, own(), core, at - native::BIAS)
+    }
+    pub fn put_state(&mut self, v: Value, at: i32) {
+        let core = self.core();
+        self.b.ins().store(own(), v, core, at - native::BIAS);
     }
     pub fn flags_set(&self) -> bool {
         self.flags_set
@@ -575,13 +641,19 @@ impl Clif<'_> {
     pub fn put_flags_set(&mut self, set: bool) {
         self.flags_set = set;
     }
-    /// Loads all registers that only the state has, so that both ways of a condition have them.
-    pub fn load_stale(&mut self) {
-        for n in 0..VARS {
-            if self.stale & 1 << n != 0 {
-                self.fetch(n);
-            }
-        }
+    /// Which registers only the state has.
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+    /// Two ways meet: on the other one these were stale, and here those are. Gives what the other one has to load: what is
+    /// newer here than in the state.
+    pub fn meet(&mut self, before: u64) -> u64 {
+        let load = before & !self.stale & self.dirty;
+        self.stale = before & !load;
+        load
+    }
+    pub fn load_these(&mut self, which: u64) {
+        (0..VARS).filter(|n| which & 1 << n != 0).for_each(|n| self.fetch(n));
     }
     pub fn mode(&self) -> Mode {
         self.plan.mode

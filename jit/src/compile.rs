@@ -51,6 +51,8 @@ impl Compiler {
             // Tail calls want it.
             ("preserve_frame_pointers", "true"),
             ("regalloc_algorithm", "backtracking"),
+            // The core is in it.
+            ("enable_pinned_reg", "true"),
         ] {
             flags.set(name, value).map_err(|e| host(&e))?;
         }

@@ -1,20 +1,22 @@
 //! The baseline tier: native code for one block at a time, made in one pass. For x86-64 hosts.
 //!
 //! Code has the convention of regions: all guest state is in the core where a block begins and ends, so that blocks of this
-//! tier, regions and tier 0 follow each other freely. A block has two entries: one for who comes from outside, with the core
-//! and the context as arguments, and one behind it for other blocks of this tier.
+//! tier, regions and tier 0 follow each other freely. A block has two entries: one for who comes from outside, with nothing
+//! but the core in its register, and one behind it for other blocks of this tier.
 
 mod arith;
 pub mod asm;
 mod body;
 mod memory;
+pub mod outer;
 mod sem;
 
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
 use ::memory::PAGE;
-use asm::{Alu, Asm, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDX, RSI, RSP, Rm, Shift};
-use body::{Body, CX, Term, V, come_in, core, core_table, pass_on};
+use asm::{Alu, Asm, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+pub use body::CORE;
+use body::{Body, CX, Term, V, come_in, core, core_table};
 use cpu::{Insn, Mode, Width};
 pub use memory::{THUNKS, thunks};
 use memory::{call, tlb_index};
@@ -61,12 +63,13 @@ fn has_counts() -> bool {
 }
 
 /// The code that enters native code, in place of [`crate::clif::enter`]: it keeps what the host's convention wants kept, which
-/// this tier uses freely. `(core, cx, code) -> u64`
+/// this tier uses freely. `(core, code) -> u64`
 pub fn enter() -> Vec<u8> {
     const KEPT: [u8; 6] = [3, 5, 12, 13, 14, 15];
     let mut a = Asm::default();
     KEPT.iter().for_each(|r| a.push(*r));
-    aligned(&mut a, |a| a.call(Rm::R(RDX)));
+    a.lea(Width::W64, CORE, Rm::M(RDI, native::BIAS));
+    aligned(&mut a, |a| a.call(Rm::R(RSI)));
     KEPT.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.code
@@ -82,7 +85,6 @@ fn aligned(a: &mut Asm, call: impl FnOnce(&mut Asm)) {
 /// The way from this tier into a region.
 pub fn bridge(region: u64) -> Vec<u8> {
     let mut a = Asm::default();
-    pass_on(&mut a);
     a.constant(RAX, region);
     a.jmp_to(Rm::R(RAX));
     a.code
@@ -113,7 +115,6 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
     a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
     a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
     let unknown = a.jcc(NOT_EQUAL);
-    pass_on(&mut a);
     a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
     a.land(other);
     a.mov(RDX, RAX);

@@ -74,6 +74,8 @@ pub struct Engine {
     /// Places, with their modes, where no instruction was found. If that is no longer so, it is executed one at a time for
     /// nothing until code is written somewhere.
     odd: Box<[(u64, Mode); ODD]>,
+    /// There are some.
+    some_odd: bool,
     /// How far each core's TLB follows [`Blocks::protected`].
     seen: Vec<usize>,
     count: Counters,
@@ -118,6 +120,7 @@ impl Engine {
             regions: Regions::new(&config)?,
             jumps: vec![NO_JUMP; JUMPS].into_boxed_slice(),
             odd: Box::new([NOT_ODD; ODD]),
+            some_odd: false,
             seen: Vec::new(),
             count: Counters::default(),
             catch: false,
@@ -456,6 +459,7 @@ impl Engine {
                 }
                 let Some(id) = id else {
                     self.odd[odd] = (at, mode);
+                    self.some_odd = true;
                     return None;
                 };
                 self.count.decoded += 1;
@@ -486,7 +490,9 @@ impl Engine {
     fn code_written(&mut self, now: u64) {
         let writes = self.ram.take_code_writes();
         self.count.code_writes += writes.len() as u64;
-        self.odd.fill(NOT_ODD);
+        if std::mem::take(&mut self.some_odd) {
+            self.odd.fill(NOT_ODD);
+        }
         let (regions, bases) = self.blocks.written(&self.ram, &writes, now);
         regions.into_iter().for_each(|n| self.regions.drop(n, &mut self.blocks));
         bases.into_iter().for_each(|n| self.regions.drop_base(n));

@@ -4,6 +4,7 @@
 
 use crate::clif::leave;
 use crate::emit::THUNKS;
+use crate::emit::outer::MISSES;
 use crate::event;
 use crate::hash::Map;
 use cpu::rows::ROWS;
@@ -19,12 +20,21 @@ pub const ADDEND: i32 = offset_of!(TlbEntry, addend) as i32;
 pub const TLB_MASK: i64 = ((TLB_SIZE - 1) * size_of::<TlbEntry>()) as i64;
 const _: () = assert!(size_of::<TlbEntry>() == 32 && PAGE == 4096);
 
+/// Native code has the core's address plus this in the host's register [`crate::emit::CORE`], or what Cranelift calls the
+/// pinned one: what is most used has short distances then.
+pub const BIAS: i32 = 64;
+pub fn context_at() -> i32 {
+    offset_of!(Core, context) as i32
+}
 /// Offset of entry 0 of a TLB set in [`Core`].
 pub fn tlb_at(set: usize) -> i32 {
     (offset_of!(Core, tlb) + Tlb::<3>::set_offset(set)) as i32
 }
 pub fn rflags_at() -> i32 {
     (offset_of!(Core, state) + offset_of!(State, rflags)) as i32
+}
+pub fn mxcsr_at() -> i32 {
+    (offset_of!(Core, state) + offset_of!(State, mxcsr)) as i32
 }
 pub fn base_at(seg: usize) -> i32 {
     let seg = offset_of!(State, seg) + seg * size_of::<Segment>() + offset_of!(Segment, base);
@@ -46,6 +56,10 @@ pub struct Cx {
     pub value: [u64; 2],
     /// See [`crate::emit::thunks`].
     thunks: [*const u8; THUNKS],
+    /// See [`crate::emit::outer`].
+    misses: [*const u8; MISSES],
+    /// What the last of those found: not 0 where tier 0 has to do the access.
+    bad: u64,
     /// The link that was not there when the last block of the baseline tier ended, counted from 1.
     link: u64,
     /// The host's MXCSR is the guest's, if this is not 0.
@@ -75,6 +89,8 @@ pub struct Cx {
 }
 pub const VALUE: i32 = offset_of!(Cx, value) as i32;
 pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
+pub const MISS: i32 = offset_of!(Cx, misses) as i32;
+pub const BAD: i32 = offset_of!(Cx, bad) as i32;
 pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
 pub const LINK: i32 = offset_of!(Cx, link) as i32;
@@ -122,7 +138,7 @@ impl Jump {
 }
 
 /// What enters a region: the convention of C outside, that of regions inside.
-type Enterer = unsafe extern "C" fn(*mut Core, *mut Cx, *const u8) -> u64;
+type Enterer = unsafe extern "C" fn(*mut Core, *const u8) -> u64;
 
 /// The way into native code, with what it needs besides the core.
 pub struct Gate {
@@ -159,6 +175,8 @@ impl Gate {
             heat: heat.as_mut_ptr(),
             value: [0; 2],
             thunks: [std::ptr::null(); THUNKS],
+            misses: [std::ptr::null(); MISSES],
+            bad: 0,
             floats: 0,
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
@@ -189,6 +207,13 @@ impl Gate {
     /// It must be what [`crate::emit::thunks`] gave for that number, and stay as long as the gate is used.
     pub unsafe fn set_thunk(&mut self, n: usize, code: *const u8) {
         self.cx.thunks[n] = code;
+    }
+    /// Takes what regions call where the TLB has no entry.
+    ///
+    /// # Safety
+    /// It must be what [`crate::emit::outer::all`] gave for that number, and stay as long as the gate is used.
+    pub unsafe fn set_miss(&mut self, n: usize, code: *const u8) {
+        self.cx.misses[n] = code;
     }
     /// The link that was missing, counted from 1.
     pub fn take_link(&mut self) -> u64 {
@@ -246,8 +271,9 @@ impl Gate {
         let bus =
             unsafe { std::mem::transmute::<*mut (dyn Bus + '_), *mut dyn Bus>(&raw mut *s.bus) };
         self.cx.bus = MaybeUninit::new(bus);
+        s.c.context = &raw mut *self.cx as usize;
         // SAFETY: the caller vouches for the code; core and bus are borrowed by `s` for as long.
-        let out = unsafe { enter(&raw mut *s.c, &raw mut *self.cx, code) };
+        let out = unsafe { enter(&raw mut *s.c, code) };
         if self.cx.floats != 0 {
             self.cx.floats = 0;
             s.c.state.mxcsr = mxcsr::store();

@@ -61,6 +61,12 @@ fn add_common(arena: &mut Arena, gate: &mut Gate) {
             unsafe { gate.set_thunk(n, at) };
         }
     }
+    for (n, code) in emit::outer::all() {
+        if let Some(at) = arena.add(&code) {
+            // SAFETY: as above.
+            unsafe { gate.set_miss(n, at) };
+        }
+    }
 }
 
 /// All regions, and the compiler that makes them.

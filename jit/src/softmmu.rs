@@ -1,6 +1,8 @@
 //! The fast path of loads and stores: the TLB probe of `memory::Tlb`, in native code.
 
 use crate::clif::{Clif, V, own, ty};
+use crate::emit::EMITS;
+use crate::emit::outer::{self, Miss};
 use crate::native::{self, Cx};
 use cpu::{SegReg, Width};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -14,12 +16,12 @@ fn guest() -> MemFlagsData {
 
 impl Clif<'_> {
     pub fn load_state(&mut self, at: i32) -> V {
-        V::S(self.b.ins().load(types::I64, own(), self.core, at), u64::MAX)
+        V::S(self.get_state(types::I64, at), u64::MAX)
     }
     pub fn store_state(&mut self, at: i32, v: V) {
         self.changed = true;
         let v = self.val(v);
-        self.b.ins().store(own(), v, self.core, at);
+        self.put_state(v, at);
     }
 
     /// The linear address of a segment offset.
@@ -59,6 +61,31 @@ impl Clif<'_> {
     pub fn load_128(&mut self, la: Value) -> Value {
         self.load(la, types::I8X16)
     }
+    /// Where the TLB has no entry: has a helper do the access, or leaves it to tier 0.
+    fn miss(&mut self, m: Miss, bytes: u32, args: &[Value]) {
+        let exit = self.exit();
+        let on = self.b.create_block();
+        self.b.set_cold_block(on);
+        let bad = if EMITS {
+            let at = native::MISS + 8 * outer::number(m, bytes) as i32;
+            self.call_keeping(at, args);
+            let cx = self.cx();
+            self.b.ins().load(types::I64, own(), cx, native::BAD)
+        } else {
+            let (helper, about) = match m {
+                Miss::Load => (offset_of!(Cx, load), 8 * bytes),
+                Miss::Store => (offset_of!(Cx, store), 8 * bytes),
+                Miss::Refill => (offset_of!(Cx, refill), bytes),
+            };
+            let about = self.b.ins().iconst(types::I64, i64::from(about));
+            let mut all = args.to_vec();
+            all.insert(1, about);
+            let Some(bad) = self.call(helper, &all, true) else { return };
+            bad
+        };
+        self.b.ins().brif(bad, exit, &[], on, &[]);
+        self.b.switch_to_block(on);
+    }
     fn load(&mut self, la: Value, t: Type) -> Value {
         let (hit, entry, off) = self.probe(la, t.bytes().into(), native::TAG_READ);
         let (fast, slow, done) =
@@ -67,14 +94,7 @@ impl Clif<'_> {
         let v = self.b.append_block_param(done, t);
         self.b.ins().brif(hit, fast, &[], slow, &[]);
         self.b.switch_to_block(slow);
-        let bits = self.b.ins().iconst(types::I64, i64::from(t.bits()));
-        let bad = self.call(offset_of!(Cx, load), &[la, bits], true);
-        let exit = self.exit();
-        let got = self.b.create_block();
-        if let Some(bad) = bad {
-            self.b.ins().brif(bad, exit, &[], got, &[]);
-        }
-        self.b.switch_to_block(got);
+        self.miss(Miss::Load, t.bytes(), &[la]);
         let cx = self.cx();
         let r = self.b.ins().load(t, own(), cx, offset_of!(Cx, value) as i32);
         self.jump_to(done, &[r]);
@@ -94,12 +114,8 @@ impl Clif<'_> {
         let whole = self.val(v);
         self.b.ins().brif(hit, fast, &[], slow, &[]);
         self.b.switch_to_block(slow);
-        let bytes = self.b.ins().iconst(types::I64, w.bits() as i64);
-        let bad = self.call(offset_of!(Cx, store), &[la, bytes, whole], true);
-        let exit = self.exit();
-        if let Some(bad) = bad {
-            self.b.ins().brif(bad, exit, &[], done, &[]);
-        }
+        self.miss(Miss::Store, w.bytes() as u32, &[la, whole]);
+        self.b.ins().jump(done, &[]);
         self.b.switch_to_block(fast);
         let p = self.host(la, entry, off);
         self.store_host(p, w, v);
@@ -118,12 +134,8 @@ impl Clif<'_> {
         self.b.set_cold_block(slow);
         self.b.ins().brif(hit, done, &[], slow, &[]);
         self.b.switch_to_block(slow);
-        let bytes = self.b.ins().iconst(types::I64, n as i64);
-        let bad = self.call(offset_of!(Cx, refill), &[la, bytes], true);
-        let exit = self.exit();
-        if let Some(bad) = bad {
-            self.b.ins().brif(bad, exit, &[], done, &[]);
-        }
+        self.miss(Miss::Refill, n as u32, &[la]);
+        self.b.ins().jump(done, &[]);
         self.b.switch_to_block(done);
         // A write tag without a read tag does not exist: what may be written may be read.
         self.host(la, entry, off)

@@ -457,15 +457,18 @@ impl Sem for Clif<'_> {
             V::S(c, _) => c,
         };
         // Either way the state has the flags afterwards.
-        self.load_stale();
         self.stored_flags();
-        let set = self.flags_set();
-        let (yes, on) = (self.b.create_block(), self.b.create_block());
+        let (set, before) = (self.flags_set(), self.stale());
+        let (yes, no, on) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let none: [BlockArg; 0] = [];
-        self.b.ins().brif(c, yes, &none, on, &none);
+        self.b.ins().brif(c, yes, &none, no, &none);
         self.b.switch_to_block(yes);
         body(self)?;
         self.stored_flags();
+        self.b.ins().jump(on, &none);
+        self.b.switch_to_block(no);
+        let missing = self.meet(before);
+        self.load_these(missing);
         self.b.ins().jump(on, &none);
         self.b.switch_to_block(on);
         // What the body set has another name now.

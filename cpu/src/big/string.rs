@@ -127,11 +127,7 @@ fn flat(s: &Interp<'_>, c: &Chunk) -> bool {
 
 /// The RAM offset of a run at linear address `la` inside one page.
 fn run(s: &mut Interp<'_>, la: u64, write: bool) -> Option<u64> {
-    let set = s.c.mode.data_set();
-    if s.c.tlb.ram_at(set, la, write).is_none() {
-        let _ = s.page(set, la, if write { Access::Write } else { Access::Read }).ok()?;
-    }
-    s.c.tlb.ram_at(set, la, write)
+    s.ram_run(la, 1, write).map(|(at, _)| at)
 }
 
 /// The linear address of the lowest of the bytes of a chunk that register `r` points at, if they need no checks one by one.
@@ -226,8 +222,11 @@ pub fn movs(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     .map(drop)
 }
 
-/// After a chunk that was done at once.
+/// After a chunk that was written at once.
 fn finish(s: &mut Interp<'_>, i: &Insn, c: &Chunk, src: bool) -> Result<(), Raised> {
+    if s.c.tlb.ram().code_was_written() {
+        s.c.stop = true;
+    }
     if src {
         advance(s, c, RSI, c.n);
     }

@@ -1,6 +1,7 @@
 //! Ways out of a region's blocks: side exits, edges to other blocks, and the way on to the next region.
 
-use super::{Clif, Flags, V, VARS, leave, left_at, own, rip_at, signature};
+use super::{Clif, Flags, V, leave, left_at, own, rip_at, signature};
+use crate::emit::outer;
 use crate::native;
 use crate::plan::Succ;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -72,10 +73,10 @@ impl Clif<'_> {
 
     /// Stores RIP and the count.
     fn put_place(&mut self, rip: Value, done: i64) {
-        self.b.ins().store(own(), rip, self.core, rip_at());
+        self.put_state(rip, rip_at());
         let left = self.b.use_var(self.left);
         let left = if done == 0 { left } else { self.b.ins().iadd_imm_s(left, -done) };
-        self.b.ins().store(own(), left, self.core, left_at());
+        self.put_state(left, left_at());
     }
     fn leave(&mut self, code: u64) {
         let code = self.b.ins().iconst(types::I64, code as i64);
@@ -107,7 +108,8 @@ impl Clif<'_> {
             return;
         }
         self.leave_unless_zero(r);
-        let to = self.b.ins().load(types::I64, own(), self.cx, native::AFTER_OUTER);
+        let cx = self.cx();
+        let to = self.b.ins().load(types::I64, own(), cx, native::AFTER_OUTER);
         self.pass_to(to);
     }
     /// Leaves with `r`, which a helper gave, if it is not 0: the helper has put RIP and the count right.
@@ -122,7 +124,7 @@ impl Clif<'_> {
     /// Goes on in other native code, for good.
     fn pass_to(&mut self, code: Value) {
         let sig = self.b.import_signature(signature());
-        self.b.ins().return_call_indirect(sig, code, &[self.core, self.cx]);
+        self.b.ins().return_call_indirect(sig, code, &[]);
     }
 
     /// The way into the next region: the TLB says where RIP is in RAM, and the engine's table which code that has in this mode.
@@ -136,7 +138,8 @@ impl Clif<'_> {
         let (tag, add) =
             (get(self, entry, off + native::TAG_EXEC), get(self, entry, off + native::ADDEND));
         let host = self.b.ins().iadd(add, rip);
-        let table = self.b.ins().load(types::I64, own(), self.cx, native::JUMPS);
+        let cx = self.cx();
+        let table = self.b.ins().load(types::I64, own(), cx, native::JUMPS);
         let high = self.b.ins().ushr_imm_u(host, 12);
         let slot = self.b.ins().bxor(host, high);
         let slot = self.b.ins().band_imm_u(slot, native::JUMP_SLOTS as i64 - 1);
@@ -156,7 +159,8 @@ impl Clif<'_> {
         if crate::emit::EMITS {
             // The page may only be missing in the TLB.
             let at = native::SEARCH_OUTER + 8 * self.plan.mode.code_set() as i32;
-            let search = get(self, self.cx, at);
+            let cx = self.cx();
+            let search = get(self, cx, at);
             self.pass_to(search);
         } else {
             self.leave(leave::JUMP);
@@ -192,10 +196,8 @@ impl Clif<'_> {
         if self.floats {
             self.enter_floats();
         }
-        for n in 0..VARS {
-            if self.used & 1 << n != 0 {
-                self.fetch(n);
-            }
+        if let Some(l) = self.plan.blocks[0].loop_ {
+            self.load_these(self.wanted(l));
         }
         let head = self.heads[0];
         self.b.ins().jump(head, &[]);
@@ -204,12 +206,17 @@ impl Clif<'_> {
 
     /// The host computes as the guest's MXCSR says, from here until the engine has the turn again.
     fn enter_floats(&mut self) {
-        let on = self.b.ins().load(types::I64, own(), self.cx, native::FLOATS);
+        let cx = self.cx();
+        let on = self.b.ins().load(types::I64, own(), cx, native::FLOATS);
         let (not, go) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(not);
         self.b.ins().brif(on, go, &[], not, &[]);
         self.b.switch_to_block(not);
-        self.call(native::ENTER_FLOATS, &[], false);
+        if crate::emit::EMITS {
+            self.call_keeping(native::MISS + 8 * outer::FLOATS as i32, &[]);
+        } else {
+            self.call(native::ENTER_FLOATS, &[], false);
+        }
         self.b.ins().jump(go, &[]);
         self.b.switch_to_block(go);
     }
@@ -253,14 +260,13 @@ impl Clif<'_> {
             self.b.switch_to_block(go);
         }
         self.b.def_var(self.left, left);
-        let expects = self.carried(to);
+        let expects = if self.passes_dirty(e.from, to) { have } else { self.carried(to) };
         let inherits = target.only == Some(e.from);
         let flags = if inherits || !self.needs_flags[to] { Flags::Stored } else { e.flags };
         self.spill(have & !expects, flags);
-        for n in 0..VARS {
-            if e.stale & self.used & 1 << n != 0 {
-                self.fetch(n);
-            }
+        if let Some(l) = target.loop_ {
+            let there = from.loop_.map_or(u64::MAX, |l| self.wanted(l));
+            self.load_these((e.stale | !there) & self.wanted(l));
         }
         let head = self.heads[to];
         self.b.ins().jump(head, &[]);

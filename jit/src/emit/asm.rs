@@ -203,6 +203,20 @@ impl Asm {
     pub fn store(&mut self, w: Width, to: Rm, from: u8) {
         self.sized(w, 0x88, from, to, true);
     }
+    fn vector(&mut self, prefix: u8, opcode: u8, reg: u8, rm: Rm) {
+        self.two(Width::W32, prefix, opcode, reg, rm, false);
+    }
+    /// Moves 16 bytes, whatever their alignment.
+    pub fn load_vector(&mut self, to: u8, from: Rm) {
+        self.vector(0, 0x10, to, from);
+    }
+    pub fn store_vector(&mut self, to: Rm, from: u8) {
+        self.vector(0, 0x11, from, to);
+    }
+    /// Sets MXCSR.
+    pub fn load_mxcsr(&mut self, from: Rm) {
+        self.vector(0, 0xAE, 2, from);
+    }
     pub fn mov(&mut self, to: u8, from: u8) {
         self.sized(Width::W64, 0x8A, to, R(from), true);
     }

@@ -6,14 +6,13 @@
 
 use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm};
 use crate::clif::{gpr_at, leave, left_at, rip_at};
+use crate::native::{BIAS, context_at};
 use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
 use std::mem::offset_of;
 
-/// The core and the context, in registers that helpers keep.
-const CORE: u8 = 3;
+/// The core and the context, in registers that helpers keep. Regions have the first one there, too.
+pub const CORE: u8 = 15;
 pub const CX: u8 = 12;
-/// So far into the core that register points, that what is most used has short distances.
-const BIAS: i32 = 64;
 /// Registers for values.
 const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
 
@@ -25,11 +24,11 @@ pub fn core(at: i32) -> Rm {
 pub fn core_table(index: u8, at: i32) -> Rm {
     Rm::X(CORE, index, 0, at - BIAS)
 }
-/// Takes the two as arguments, and gives them.
+/// Has the context where this tier wants it.
 pub fn come_in(a: &mut Asm) {
-    a.lea(Width::W64, CORE, Rm::M(RDI, BIAS));
-    a.mov(CX, RSI);
+    a.load(Width::W64, CX, core(context_at()));
 }
+/// Gives the two to a helper.
 pub fn pass_on(a: &mut Asm) {
     a.lea(Width::W64, RDI, core(0));
     a.mov(RSI, CX);

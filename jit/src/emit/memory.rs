@@ -8,7 +8,7 @@ use cpu::{SegReg, Width};
 use std::mem::offset_of;
 
 /// What helpers do not keep: the host's convention.
-const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
+pub const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
 
 /// What is done where a probe misses.
 #[derive(Clone, Copy)]
