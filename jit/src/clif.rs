@@ -8,16 +8,18 @@
 //!
 //! Side exits and edges are written last, when all is known of the blocks.
 //!
-//! The native function gives a number, see [`leave`], and has the convention of tail calls: a region goes on in another by a
-//! jump ([`Clif::dispatch`]). The core is in the pinned register, which is nobody's to use for anything else.
+//! The native function gives a number, see [`leave`], or the address of the code that goes on ([`Clif::dispatch`]), which who
+//! entered it calls next. Its convention is one that has it keep no registers. The core is in the pinned register, which is
+//! nobody's to use for anything else.
 
 use crate::lanes::X;
 use crate::native::{self, Cx};
 use crate::plan::{Plan, Succ};
 use cpu::{Core, FlagKind, Insn, Mode, State, Width, flags};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, Block, BlockArg, Function, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value,
-    types,
+    AbiParam, Block, BlockArg, Function, InstBuilder, InstructionData, MemFlagsData, Opcode,
+    SigRef, Signature, Type, Value, ValueDef, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
@@ -36,6 +38,8 @@ pub mod leave {
     pub const FAULT: u64 = 2;
     /// Something is to be looked at before the instruction at RIP.
     pub const EVENT: u64 = 3;
+    /// What is not below this is the address of code to go on in.
+    pub const CODE: u64 = 16;
 }
 
 /// A value of the translator: a constant, or a name with a bound.
@@ -100,6 +104,8 @@ pub struct Clif<'b> {
     // Of the current block.
     guest: usize,
     pub dirty: u64,
+    /// The core, where it was asked for last.
+    pinned: Option<((Option<Block>, usize), Value)>,
     /// Registers whose variables mean nothing here: the state has them.
     stale: u64,
     pub flags: Flags,
@@ -128,7 +134,10 @@ pub struct Misfit(pub usize);
 
 /// Signature of regions.
 pub fn signature() -> Signature {
-    let mut s = Signature::new(CallConv::Tail);
+    // Where there is a convention in which nothing is the caller's, that one.
+    let free = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    let conv = if free { CallConv::Winch } else { CallConv::SystemV };
+    let mut s = Signature::new(conv);
     s.returns.push(AbiParam::new(types::I64));
     s
 }
@@ -185,8 +194,15 @@ pub fn enter(func: &mut Function, fcx: &mut FunctionBuilderContext, target: Targ
     let kept = b.ins().get_pinned_reg(types::I64);
     let core = b.ins().iadd_imm_s(core, i64::from(native::BIAS));
     b.ins().set_pinned_reg(core);
-    let call = b.ins().call_indirect(sig, code, &[]);
+    let (go, end) = (b.create_block(), b.create_block());
+    let next = b.append_block_param(go, types::I64);
+    b.ins().jump(go, &[code.into()]);
+    b.switch_to_block(go);
+    let call = b.ins().call_indirect(sig, next, &[]);
     let out = b.inst_results(call)[0];
+    let done = b.ins().icmp_imm_u(IntCC::UnsignedLessThan, out, leave::CODE as i64);
+    b.ins().brif(done, end, &[], go, &[out.into()]);
+    b.switch_to_block(end);
     b.ins().set_pinned_reg(kept);
     b.ins().return_(&[out]);
     b.seal_all_blocks();
@@ -234,6 +250,7 @@ pub fn translate(
         dispatch: None,
         guest: 0,
         dirty: 0,
+        pinned: None,
         stale: 0,
         flags: Flags::Stored,
         flags_set: false,
@@ -619,9 +636,37 @@ impl Clif<'_> {
     pub fn give_up(&mut self) {
         self.exit_if(V::K(1));
     }
-    /// The core's address plus [`native::BIAS`]. Asked for wherever it is wanted: it has its register anyway.
+    /// The core's address plus [`native::BIAS`]. Each instruction asks anew: it has its register anyway, and no other may be
+    /// kept for it.
     fn core(&mut self) -> Value {
-        self.b.ins().get_pinned_reg(types::I64)
+        let here = (self.b.current_block(), self.index);
+        if let Some((at, v)) = self.pinned
+            && at == here
+        {
+            return v;
+        }
+        let v = self.b.ins().get_pinned_reg(types::I64);
+        self.pinned = Some((here, v));
+        v
+    }
+    /// `v + k`, where `v` may be a sum itself.
+    pub fn plus(&mut self, v: Value, k: i64) -> Value {
+        let dfg = &self.b.func.dfg;
+        let parts = |v: Value| match dfg.value_def(dfg.resolve_aliases(v)) {
+            ValueDef::Result(inst, _) => Some(dfg.insts[inst]),
+            _ => None,
+        };
+        let constant = |v: Value| match parts(v) {
+            Some(InstructionData::UnaryImm { opcode: Opcode::Iconst, imm }) => Some(imm.bits()),
+            _ => None,
+        };
+        let (mut v, mut k) = (v, k);
+        if let Some(InstructionData::Binary { opcode: Opcode::Iadd, args: [a, b] }) = parts(v)
+            && let Some(c) = constant(b)
+        {
+            (v, k) = (a, k.wrapping_add(c));
+        }
+        if k == 0 { v } else { self.b.ins().iadd_imm_s(v, k) }
     }
     pub fn cx(&mut self) -> Value {
         self.get_state(types::I64, native::context_at())

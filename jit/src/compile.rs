@@ -48,8 +48,6 @@ impl Compiler {
             ("unwind_info", "false"),
             ("enable_probestack", "false"),
             ("is_pic", "false"),
-            // Tail calls want it.
-            ("preserve_frame_pointers", "true"),
             ("regalloc_algorithm", "backtracking"),
             // The core is in it.
             ("enable_pinned_reg", "true"),

@@ -14,7 +14,7 @@ mod sem;
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
 use ::memory::PAGE;
-use asm::{Alu, Asm, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use asm::{Alu, Asm, BELOW, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
 pub use body::CORE;
 use body::{Body, CX, Term, V, come_in, core, core_table};
 use cpu::{Insn, Mode, Width};
@@ -69,7 +69,16 @@ pub fn enter() -> Vec<u8> {
     let mut a = Asm::default();
     KEPT.iter().for_each(|r| a.push(*r));
     a.lea(Width::W64, CORE, Rm::M(RDI, native::BIAS));
-    aligned(&mut a, |a| a.call(Rm::R(RSI)));
+    a.mov(RAX, RSI);
+    aligned(&mut a, |a| {
+        let next = a.here();
+        a.call(Rm::R(RAX));
+        // Regions do not go on by themselves.
+        a.alu_constant(Alu::Cmp, Width::W64, Rm::R(RAX), leave::CODE as i32);
+        let done = a.jcc(BELOW);
+        a.jmp_back(next);
+        a.land(done);
+    });
     KEPT.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.code

@@ -44,7 +44,7 @@ impl Clif<'_> {
     fn probe(&mut self, la: Value, bytes: u64, tag: i32) -> (Value, Value, i32) {
         let (entry, off) = self.tlb_entry(la, self.mode().data_set());
         let have = self.b.ins().load(types::I64, own(), entry, off + tag);
-        let end = if bytes == 1 { la } else { self.b.ins().iadd_imm_s(la, bytes as i64 - 1) };
+        let end = self.plus(la, bytes as i64 - 1);
         let want = self.b.ins().band_imm_s(end, !0xfff);
         (self.b.ins().icmp(IntCC::Equal, have, want), entry, off)
     }

@@ -208,6 +208,11 @@ impl Sem for Clif<'_> {
             }
             Op2::Ltu => return self.compare(IntCC::UnsignedLessThan, w, a, b),
             Op2::Lts => return self.compare(IntCC::SignedLessThan, w, a, b),
+            Op2::Add if w == Width::W64 && (matches!(a, V::K(_)) || matches!(b, V::K(_))) => {
+                let ((V::K(k), v) | (v, V::K(k))) = (a, b) else { return a };
+                let v = self.val(v);
+                return V::S(self.plus(v, k as i64), u64::MAX);
+            }
             Op2::Xor | Op2::Sub => {
                 if let (V::S(x, _), V::S(y, _)) = (a, b)
                     && x == y

@@ -1,6 +1,6 @@
 //! Ways out of a region's blocks: side exits, edges to other blocks, and the way on to the next region.
 
-use super::{Clif, Flags, V, leave, left_at, own, rip_at, signature};
+use super::{Clif, Flags, V, leave, left_at, own, rip_at};
 use crate::emit::outer;
 use crate::native;
 use crate::plan::Succ;
@@ -123,8 +123,7 @@ impl Clif<'_> {
     }
     /// Goes on in other native code, for good.
     fn pass_to(&mut self, code: Value) {
-        let sig = self.b.import_signature(signature());
-        self.b.ins().return_call_indirect(sig, code, &[]);
+        self.b.ins().return_(&[code]);
     }
 
     /// The way into the next region: the TLB says where RIP is in RAM, and the engine's table which code that has in this mode.
