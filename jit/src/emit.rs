@@ -9,6 +9,7 @@ pub mod asm;
 mod body;
 mod memory;
 mod sem;
+pub mod x87;
 
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
@@ -232,6 +233,7 @@ impl Writer<'_> {
         b.stored_flags();
         b.clobber();
         b.now.cache = [None; 16];
+        b.call_beside_unit(i);
         let undone = (b.insns.len() - b.index) as i32;
         b.put_place(b.next, undone);
         b.asm.constant(RDX, &raw const *i as u64);

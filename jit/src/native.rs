@@ -6,6 +6,7 @@ use crate::clif::leave;
 use crate::emit::THUNKS;
 use crate::event;
 use crate::hash::Map;
+use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
 use memory::{PAGE, TLB_SIZE, Tlb, TlbEntry};
@@ -50,6 +51,7 @@ pub struct Cx {
     link: u64,
     /// The host's MXCSR is the guest's, if this is not 0.
     floats: u64,
+    pub x87: Unit,
     /// Where regions go on: [`JUMP_SLOTS`] entries.
     jumps: *mut Jump,
     pub load: Access2,
@@ -160,6 +162,7 @@ impl Gate {
             value: [0; 2],
             thunks: [std::ptr::null(); THUNKS],
             floats: 0,
+            x87: Unit::new(),
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
         });
@@ -189,6 +192,14 @@ impl Gate {
     /// It must be what [`crate::emit::thunks`] gave for that number, and stay as long as the gate is used.
     pub unsafe fn set_thunk(&mut self, n: usize, code: *const u8) {
         self.cx.thunks[n] = code;
+    }
+    /// Takes the code of a thunk for the x87 unit.
+    ///
+    /// # Safety
+    /// As [`Unit::set_thunk`] says.
+    pub unsafe fn set_x87_thunk(&mut self, t: Thunk, code: *const u8) {
+        // SAFETY: the caller vouches for it.
+        unsafe { self.cx.x87.set_thunk(t, code) }
     }
     /// The link that was missing, counted from 1.
     pub fn take_link(&mut self) -> u64 {
@@ -253,6 +264,7 @@ impl Gate {
             s.c.state.mxcsr = mxcsr::store();
             mxcsr::load(mxcsr::PLAIN);
         }
+        self.cx.x87.leave(&mut s.c.state.fpu);
         out
     }
 }
@@ -285,7 +297,7 @@ mod mxcsr {
 ///
 /// # Safety
 /// The pointers are those that native code was entered with.
-unsafe fn interp<'a>(core: *mut Core, cx: *mut Cx) -> Interp<'a> {
+pub unsafe fn interp<'a>(core: *mut Core, cx: *mut Cx) -> Interp<'a> {
     // SAFETY: `run` made both from exclusive borrows which nobody uses while native code runs.
     unsafe { Interp { c: &mut *core, bus: &mut *(*cx).bus.assume_init() } }
 }
@@ -394,6 +406,8 @@ unsafe fn do_insn(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) -> 
     // SAFETY: the caller vouches for the pointers.
     let (mut s, insn, floats) = unsafe { (interp(core, cx), &*insn, (*cx).floats != 0) };
     let next = s.c.state.rip;
+    // SAFETY: as above.
+    unsafe { &mut (*cx).x87 }.before(insn, &mut s.c.state.fpu);
     if floats {
         s.c.state.mxcsr = mxcsr::store();
         mxcsr::load(mxcsr::PLAIN);
