@@ -195,7 +195,8 @@ pub fn plan(
 fn fits(blocks: &Blocks, id: Id) -> bool {
     let b = &blocks.all[id as usize];
     let ops = &blocks.ops[b.first as usize..][..b.count as usize];
-    !b.crosses() && !(EMITS && ops.iter().any(|op| emit::x87::has(&op.insn)))
+    let apart = EMITS && ops.iter().any(|op| emit::x87::has(&op.insn));
+    !b.crosses() && !apart
 }
 
 /// Whether the engine looks at what is due after a block.

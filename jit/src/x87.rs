@@ -106,7 +106,6 @@ fn fits(fpu: &Fpu) -> bool {
 }
 
 /// Instructions of the system that may run while the host's unit has the guest's state: common, and they do not look at it.
-/// Devices may be reached by others, and those may be anything.
 #[rustfmt::skip]
 const BLIND: &[Mnemonic] = &[
     Mnemonic::Clac, Mnemonic::Cli, Mnemonic::Clflush, Mnemonic::Clflushopt, Mnemonic::Cpuid, Mnemonic::Invlpg,

@@ -303,8 +303,7 @@ impl Asm {
 
     /// An instruction with an operand in memory, by its opcode and the number beside it.
     pub fn x87(&mut self, opcode: u8, n: u8, place: Rm) {
-        let f =
-            Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: &[opcode] };
+        let f = Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: &[opcode] };
         self.form(f, n, place);
     }
     /// One without.

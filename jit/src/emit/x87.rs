@@ -123,10 +123,7 @@ fn compare(s: &mut Body<'_>, i: &Insn) -> Done {
     s.asm.pop(t);
     s.asm.alu_constant(Alu::And, Width::W32, Rm::R(t), ZPC);
     let zero = V::K(0);
-    s.set_flags(
-        Flags::Known(FlagKind::Raw, Width::W64, zero, zero, V::R(t, ZPC as u64)),
-        false,
-    );
+    s.set_flags(Flags::Known(FlagKind::Raw, Width::W64, zero, zero, V::R(t, ZPC as u64)), false);
     s.computed(i);
     Ok(())
 }
