@@ -13,8 +13,9 @@ type Written = Result<(), IcedError>;
 const NEVER: u32 = u32::MAX;
 /// What programs compute with: integers, and floats of three sizes.
 const NUMBERS: u64 = DATA + 0x1000;
-/// Where they put results.
-const RESULTS: u64 = DATA + 0x2000;
+/// Where they put results: those of one round behind those of the one before, so that none is lost.
+const RESULTS: u64 = DATA + 0x40000;
+const RESULTS_END: i32 = 0x1_0000;
 /// Where they save the unit.
 const SAVED: u64 = DATA + 0x3000;
 
@@ -33,6 +34,9 @@ fn guest(config: Config, write: &dyn Fn(&mut CodeAssembler) -> Written) -> Guest
         let mut top = a.create_label();
         a.set_label(&mut top)?;
         a.inc(qword_ptr(rbx))?;
+        a.sub(rdi, RESULTS as i32 - 0x80)?;
+        a.and(rdi, RESULTS_END - 1)?;
+        a.add(rdi, RESULTS as i32)?;
         write(a)?;
         a.jmp(top)
     });
