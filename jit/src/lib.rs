@@ -27,6 +27,7 @@ mod plan;
 mod region;
 mod softmmu;
 mod words;
+mod x87;
 
 pub use counters::Counters;
 pub use engine::{Config, Engine, JitError};

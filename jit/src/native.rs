@@ -7,6 +7,7 @@ use crate::emit::THUNKS;
 use crate::emit::outer::MISSES;
 use crate::event;
 use crate::hash::Map;
+use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
 use memory::{PAGE, TLB_SIZE, Tlb, TlbEntry};
@@ -64,6 +65,7 @@ pub struct Cx {
     link: u64,
     /// The host's MXCSR is the guest's, if this is not 0.
     floats: u64,
+    pub x87: Unit,
     /// Where regions go on: [`JUMP_SLOTS`] entries.
     jumps: *mut Jump,
     pub load: Access2,
@@ -178,6 +180,7 @@ impl Gate {
             misses: [std::ptr::null(); MISSES],
             bad: 0,
             floats: 0,
+            x87: Unit::new(),
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
         });
@@ -214,6 +217,14 @@ impl Gate {
     /// It must be what [`crate::emit::outer::all`] gave for that number, and stay as long as the gate is used.
     pub unsafe fn set_miss(&mut self, n: usize, code: *const u8) {
         self.cx.misses[n] = code;
+    }
+    /// Takes the code of a thunk for the x87 unit.
+    ///
+    /// # Safety
+    /// As [`Unit::set_thunk`] says.
+    pub unsafe fn set_x87_thunk(&mut self, t: Thunk, code: *const u8) {
+        // SAFETY: the caller vouches for it.
+        unsafe { self.cx.x87.set_thunk(t, code) }
     }
     /// The link that was missing, counted from 1.
     pub fn take_link(&mut self) -> u64 {
@@ -279,6 +290,7 @@ impl Gate {
             s.c.state.mxcsr = mxcsr::store();
             mxcsr::load(mxcsr::PLAIN);
         }
+        self.cx.x87.leave(&mut s.c.state.fpu);
         out
     }
 }
@@ -311,7 +323,7 @@ mod mxcsr {
 ///
 /// # Safety
 /// The pointers are those that native code was entered with.
-unsafe fn interp<'a>(core: *mut Core, cx: *mut Cx) -> Interp<'a> {
+pub unsafe fn interp<'a>(core: *mut Core, cx: *mut Cx) -> Interp<'a> {
     // SAFETY: `run` made both from exclusive borrows which nobody uses while native code runs.
     unsafe { Interp { c: &mut *core, bus: &mut *(*cx).bus.assume_init() } }
 }
@@ -420,6 +432,8 @@ unsafe fn do_insn(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) -> 
     // SAFETY: the caller vouches for the pointers.
     let (mut s, insn, floats) = unsafe { (interp(core, cx), &*insn, (*cx).floats != 0) };
     let next = s.c.state.rip;
+    // SAFETY: as above.
+    unsafe { &mut (*cx).x87 }.before(insn, &mut s.c.state.fpu);
     if floats {
         s.c.state.mxcsr = mxcsr::store();
         mxcsr::load(mxcsr::PLAIN);

@@ -1,6 +1,7 @@
 //! Which code to compile together: a region's blocks, how they follow each other, and where its loops are.
 
 use crate::block::{Blocks, Id};
+use crate::emit::{self, EMITS};
 use cpu::rows::ROWS;
 use cpu::{Core, Insn, Mode};
 use iced_x86::FlowControl;
@@ -101,7 +102,7 @@ pub fn plan(
     let find = |delta: i64| {
         let la = base.wrapping_add(delta as u64) & wrap;
         let at = core.tlb.exec(set, la)?;
-        blocks.find(at, mode).filter(|&id| !blocks.all[id as usize].crosses())
+        blocks.find(at, mode).filter(|&id| fits(blocks, id))
     };
     while let Some(k) = (0..edge.len()).max_by_key(|&k| (edge[k].1, std::cmp::Reverse(k))) {
         let (delta, _) = edge.swap_remove(k);
@@ -187,6 +188,15 @@ pub fn plan(
     }
     p.connect();
     Some(p)
+}
+
+/// Whether a block may be part of a region: not if it is on two pages, nor if it has instructions that the baseline tier does by
+/// itself and regions call.
+fn fits(blocks: &Blocks, id: Id) -> bool {
+    let b = &blocks.all[id as usize];
+    let ops = &blocks.ops[b.first as usize..][..b.count as usize];
+    let apart = EMITS && ops.iter().any(|op| emit::x87::has(&op.insn));
+    !b.crosses() && !apart
 }
 
 /// Whether the engine looks at what is due after a block.

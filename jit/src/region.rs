@@ -11,6 +11,7 @@ use crate::emit::{self, Source};
 use crate::engine::{Config, JitError};
 use crate::native::Gate;
 use crate::plan::Plan;
+use crate::x87::Thunk;
 use cpu::{Insn, Interp};
 
 /// Numbers in [`crate::block::Block::region`] from here on are none.
@@ -65,6 +66,12 @@ fn add_common(arena: &mut Arena, gate: &mut Gate) {
         if let Some(at) = arena.add(&code) {
             // SAFETY: as above.
             unsafe { gate.set_miss(n, at) };
+        }
+    }
+    for t in Thunk::ALL {
+        if let Some(at) = arena.add(&emit::x87::thunk(t)) {
+            // SAFETY: as above.
+            unsafe { gate.set_x87_thunk(t, at) };
         }
     }
 }

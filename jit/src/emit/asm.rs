@@ -239,7 +239,7 @@ impl Asm {
     }
     /// A small constant in the fewest bytes.
     pub fn small(&mut self, to: u8, k: i8) {
-        self.code.extend([0x6A, k as u8]);
+        self.push_small(k);
         self.pop(to);
     }
     /// Stores a constant, sign-extended from 32 bits.
@@ -313,6 +313,18 @@ impl Asm {
         self.code.extend([0x0F, 0xC8 | r & 7]);
     }
 
+    // x87.
+
+    /// An instruction with an operand in memory, by its opcode and the number beside it.
+    pub fn x87(&mut self, opcode: u8, n: u8, place: Rm) {
+        let f = Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: &[opcode] };
+        self.form(f, n, place);
+    }
+    /// One without.
+    pub fn bytes(&mut self, code: &[u8]) {
+        self.code.extend(code);
+    }
+
     // Conditions: the numbers are those of [`cpu::Cond`].
 
     pub fn set(&mut self, cond: u8, r: u8) {
@@ -357,6 +369,12 @@ impl Asm {
             self.code.push(0x41);
         }
         self.code.push(0x50 | r & 7);
+    }
+    pub fn push_small(&mut self, k: i8) {
+        self.code.extend([0x6A, k as u8]);
+    }
+    pub fn push_flags(&mut self) {
+        self.code.push(0x9C);
     }
     pub fn pop(&mut self, r: u8) {
         if r >= 8 {

@@ -54,6 +54,8 @@ pub enum Flags {
 pub struct Exit {
     pub holes: Vec<Hole>,
     pub flags: Flags,
+    /// See [`super::x87::Now`].
+    pub last: Option<(i32, u8)>,
     /// The instruction, and its distance from the block's start.
     pub index: usize,
     pub delta: i32,
@@ -79,6 +81,7 @@ pub struct Now {
     /// How often the flags have changed.
     pub age: u32,
     pub term: Term,
+    pub x87: super::x87::Now,
     /// The operation whose flags the host has, with its result's register.
     pub made: Option<(Op2, Width, u8)>,
     /// The next register to take, so that copies last.
@@ -95,6 +98,7 @@ pub struct Body<'a> {
     pub now: Now,
     pub exits: Vec<Exit>,
     pub slow: Vec<super::memory::Slow>,
+    pub late: Vec<super::x87::Late>,
     /// In use by the current instruction.
     pub pinned: u16,
     // Of the current instruction.
@@ -119,6 +123,7 @@ impl<'a> Body<'a> {
             age: 0,
             made: None,
             term: Term::Fall,
+            x87: Default::default(),
             turn: 0,
         };
         Body {
@@ -129,6 +134,7 @@ impl<'a> Body<'a> {
             now,
             exits: Vec::new(),
             slow: Vec::new(),
+            late: Vec::new(),
             pinned: 0,
             index: 0,
             delta: 0,
@@ -143,7 +149,7 @@ impl<'a> Body<'a> {
     /// Emits an instruction; `false`, and nothing emitted, if it does not fit.
     pub fn one(&mut self, meaning: super::sem::Meaning) -> bool {
         let saved = self.now.clone();
-        let lens = (self.asm.code.len(), self.exits.len(), self.slow.len());
+        let lens = (self.asm.code.len(), self.exits.len(), self.slow.len(), self.late.len());
         (self.before, self.exit) = (self.now.flags, None);
         (self.changed, self.misfit) = (false, false);
         self.pinned = self.flag_registers();
@@ -154,6 +160,7 @@ impl<'a> Body<'a> {
             self.asm.code.truncate(lens.0);
             self.exits.truncate(lens.1);
             self.slow.truncate(lens.2);
+            self.late.truncate(lens.3);
         }
         self.pinned = 0;
         !self.misfit
@@ -334,7 +341,8 @@ impl<'a> Body<'a> {
             Some(n) => n,
             None => {
                 let (flags, index, delta) = (self.before, self.index, self.delta);
-                self.exits.push(Exit { holes: Vec::new(), flags, index, delta });
+                let last = self.now.x87.last;
+                self.exits.push(Exit { holes: Vec::new(), flags, last, index, delta });
                 *self.exit.insert(self.exits.len() - 1)
             }
         };
@@ -373,9 +381,13 @@ impl<'a> Body<'a> {
 
     /// Writes the code of all exits.
     pub fn write_exits(&mut self) {
+        self.write_late();
         for x in std::mem::take(&mut self.exits) {
             x.holes.iter().for_each(|h| self.asm.land(*h));
             self.store_flags(x.flags);
+            if let Some(last) = x.last {
+                self.store_place(RAX, last);
+            }
             let undone = (self.insns.len() - x.index) as i32;
             self.put_place(x.delta, undone);
             self.leave(leave::SIDE);

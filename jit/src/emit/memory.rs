@@ -138,7 +138,7 @@ impl Body<'_> {
     }
 
     /// Looks for the entry of `la`: `(index of the entry, a register that is free now, the jump where it is not there)`.
-    fn probe(&mut self, la: u8, bytes: u64, tag: i32) -> (u8, u8, Hole) {
+    pub fn probe(&mut self, la: u8, bytes: u64, tag: i32) -> (u8, u8, Hole) {
         let (t, e) = (self.fresh(), self.fresh());
         self.clobber();
         tlb_index(&mut self.asm, t, la);
@@ -148,7 +148,7 @@ impl Body<'_> {
         self.asm.alu(Alu::Cmp, Width::W64, e, entry);
         (t, e, self.asm.jcc(NOT_EQUAL))
     }
-    fn entry(&self, t: u8, field: i32) -> Rm {
+    pub fn entry(&self, t: u8, field: i32) -> Rm {
         core_table(t, native::tlb_at(self.mode.data_set()) + field)
     }
     fn later(&mut self, hole: Hole, way: Way, la: u8) {

@@ -123,12 +123,13 @@ impl Guest {
             sum = (sum ^ self.ram.read_u64(at).unwrap()).wrapping_mul(0x100000001b3).rotate_left(7);
         }
         format!(
-            "{:x?} rip={:x} flags={:x} ymm={:x?} mxcsr={:x} ram={sum:x} n={} bus={:x?} act={:?}",
+            "{:x?} rip={:x} flags={:x} ymm={:x?} mxcsr={:x} {:x?} ram={sum:x} n={} bus={:x?} act={:?}",
             s.gpr,
             s.rip,
             s.flags(),
             s.ymm,
             s.mxcsr,
+            s.fpu,
             self.core.retired(),
             self.bus.log,
             self.core.activity(),
