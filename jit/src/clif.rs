@@ -348,9 +348,20 @@ impl Clif<'_> {
             }
             Term::Indirect(to) => {
                 let to = self.val(to);
-                let dirty = self.dirty | self.carried(n);
-                self.spill(dirty, self.flags);
-                self.go_on_at(to, g.insns.len() as i64);
+                for &(delta, block) in &g.returns {
+                    let there = self.rip(delta);
+                    let there = self.val(there);
+                    let same = self.b.ins().icmp(IntCC::Equal, to, there);
+                    let e = self.edge(Succ::Block(block), delta);
+                    let other = self.b.create_block();
+                    self.b.ins().brif(same, e, &[], other, &[]);
+                    self.b.switch_to_block(other);
+                }
+                let e = self.edge(Succ::Out, 0);
+                self.b.ins().jump(e, &[]);
+                if let Some(e) = self.edges.last_mut() {
+                    e.at = Some(to);
+                }
             }
         }
         Ok(())
@@ -359,7 +370,7 @@ impl Clif<'_> {
     fn edge(&mut self, to: Succ, delta: i64) -> Block {
         let block = self.b.create_block();
         let (from, dirty, stale, flags) = (self.guest, self.dirty, self.stale, self.flags);
-        self.edges.push(Edge { block, from, to, delta, dirty, stale, flags });
+        self.edges.push(Edge { block, from, to, delta, at: None, dirty, stale, flags });
         block
     }
 

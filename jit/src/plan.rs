@@ -4,7 +4,7 @@ use crate::block::{Blocks, Id};
 use crate::emit::{self, EMITS};
 use cpu::rows::ROWS;
 use cpu::{Core, Insn, Mode};
-use iced_x86::FlowControl;
+use iced_x86::{Code, FlowControl};
 use memory::PAGE;
 
 /// What follows a block.
@@ -29,6 +29,8 @@ pub struct Guest {
     pub taken: Option<(i64, Succ)>,
     /// What follows it otherwise.
     pub fall: Succ,
+    /// Where its RET is likely to go: distances and blocks, behind calls of the region.
+    pub returns: Vec<(i64, usize)>,
     /// The one block that leads here, if there is just one, and it comes earlier.
     pub only: Option<usize>,
     /// The small loop it belongs to.
@@ -68,6 +70,14 @@ fn flow(i: &Insn) -> (Option<i64>, bool) {
         FlowControl::Next => (None, true),
         _ => (None, false),
     }
+}
+
+/// Whether this is a near call of a fixed place, or a near return.
+fn calls(i: &Insn) -> bool {
+    i.iced().flow_control() == FlowControl::Call && i.op[0] == cpu::Opnd::Near
+}
+fn returns(i: &Insn) -> bool {
+    matches!(i.iced(), Code::Retnq | Code::Retnd | Code::Retnq_imm16 | Code::Retnd_imm16)
 }
 
 /// Whether code in this mode is compiled.
@@ -126,7 +136,9 @@ pub fn plan(
         let ops = &blocks.ops[b.first as usize..][..n];
         let next = delta + b.bytes as i64;
         let (taken, falls) = flow(&ops[n - 1].insn);
-        for d in taken.map(|t| next + t).into_iter().chain(falls.then_some(next)) {
+        // Behind a call the callee's return may lead.
+        let back = calls(&ops[n - 1].insn);
+        for d in taken.map(|t| next + t).into_iter().chain((falls || back).then_some(next)) {
             let near = d.unsigned_abs() < 1 << 30;
             if let Some(id) = near.then(|| find(d)).flatten() {
                 let heat = heat(id);
@@ -147,7 +159,8 @@ pub fn plan(
         loops: Vec::new(),
         from: Vec::new(),
     };
-    let order = order(blocks, &chosen);
+    let behind = behind_calls(blocks, &chosen, heat);
+    let order = order(blocks, &chosen, &behind);
     let place = |d: i64| order.iter().position(|&k| chosen[k].0 == d);
     for &k in &order {
         let (delta, id) = chosen[k];
@@ -179,6 +192,7 @@ pub fn plan(
             host,
             taken,
             fall,
+            returns: Vec::new(),
             end: stop,
             only: None,
             loop_: None,
@@ -186,8 +200,37 @@ pub fn plan(
         });
         p.from.push((id, b.serial));
     }
+    let sites: Vec<_> =
+        behind.iter().filter_map(|&k| Some((chosen[k].0, place(chosen[k].0)?))).collect();
+    for g in &mut p.blocks {
+        if !g.end && returns(&p.insns[g.insns.end - 1]) {
+            g.returns.clone_from(&sites);
+        }
+    }
     p.connect();
     Some(p)
+}
+
+/// So many places are compared with where a return goes.
+const RETURNS: usize = 3;
+
+fn last(blocks: &Blocks, id: Id) -> &Insn {
+    let b = &blocks.all[id as usize];
+    &blocks.ops[(b.first + b.count) as usize - 1].insn
+}
+/// The chosen blocks that calls come back to, the hottest first.
+fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32) -> Vec<usize> {
+    let callers = chosen.iter().filter(|c| calls(last(blocks, c.1)));
+    let mut all: Vec<usize> = callers
+        .filter_map(|&(delta, id)| {
+            let next = delta + i64::from(blocks.all[id as usize].bytes);
+            chosen.iter().position(|c| c.0 == next)
+        })
+        .collect();
+    all.sort_by_key(|&k| (std::cmp::Reverse(heat(chosen[k].1)), chosen[k].0));
+    all.dedup();
+    all.truncate(RETURNS);
+    all
 }
 
 /// Whether a block may be part of a region: not if it is on two pages, nor if it has instructions that the baseline tier does by
@@ -205,7 +248,7 @@ fn ends(blocks: &Blocks, id: Id) -> bool {
 }
 
 /// Reverse post-order from the head; what cannot be reached is left out.
-fn order(blocks: &Blocks, chosen: &[(i64, Id)]) -> Vec<usize> {
+fn order(blocks: &Blocks, chosen: &[(i64, Id)], behind: &[usize]) -> Vec<usize> {
     let succs: Vec<Vec<usize>> = chosen
         .iter()
         .map(|&(delta, id)| {
@@ -217,7 +260,9 @@ fn order(blocks: &Blocks, chosen: &[(i64, Id)]) -> Vec<usize> {
             let next = delta + b.bytes as i64;
             let (taken, falls) = flow(&blocks.ops[b.first as usize + n - 1].insn);
             let all = taken.map(|t| next + t).into_iter().chain(falls.then_some(next));
-            all.filter_map(|d| chosen.iter().position(|c| c.0 == d)).collect()
+            let back = if returns(last(blocks, id)) { behind } else { &[] };
+            let here = all.filter_map(|d| chosen.iter().position(|c| c.0 == d));
+            here.chain(back.iter().copied()).collect()
         })
         .collect();
     let mut seen = vec![false; chosen.len()];
@@ -244,7 +289,8 @@ impl Plan {
     fn succs(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
         let g = &self.blocks[n];
         let block = |s: Succ| if let Succ::Block(to) = s { Some(to) } else { None };
-        g.taken.and_then(|t| block(t.1)).into_iter().chain(block(g.fall))
+        let back = g.returns.iter().map(|r| r.1);
+        g.taken.and_then(|t| block(t.1)).into_iter().chain(block(g.fall)).chain(back)
     }
 
     /// Works out what follows from the edges.

@@ -23,6 +23,8 @@ pub(super) struct Edge {
     pub(super) from: usize,
     pub(super) to: Succ,
     pub(super) delta: i64,
+    /// Where it leads, if only the machine knows.
+    pub(super) at: Option<Value>,
     pub(super) dirty: u64,
     pub(super) stale: u64,
     pub(super) flags: Flags,
@@ -229,7 +231,7 @@ impl Clif<'_> {
         let outside = |c: &mut Self| {
             c.spill(have, e.flags);
             let rip = c.rip(e.delta);
-            let rip = c.val(rip);
+            let rip = e.at.unwrap_or_else(|| c.val(rip));
             c.go_on_at(rip, len);
         };
         let Succ::Block(to) = e.to else { return outside(self) };
