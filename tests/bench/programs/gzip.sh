@@ -1,5 +1,5 @@
 # Text packed well, and unpacked some times.
-prepare() { cat /usr/lib/python3.*/*.py | head -c 4000000 > text; }
+prepare() { cat /usr/lib/python3.*/*.py | head -c 6000000 > text; }
 work() {
     gzip -n -6 < text > text.gz
     sha256sum text.gz

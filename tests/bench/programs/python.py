@@ -108,9 +108,9 @@ def nth_prime(count):
     return last
 
 
-print(queens(8))
-print(mandelbrot(80))
-print(pi(300))
-print(planets(600))
-print(words(12000))
-print(nth_prime(3500))
+print(queens(9))
+print(mandelbrot(120))
+print(pi(500))
+print(planets(1500))
+print(words(40000))
+print(nth_prime(8000))

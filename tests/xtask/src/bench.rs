@@ -27,6 +27,7 @@ pub struct Case {
 
 /// What one boot of a machine measures.
 trait Set {
+    fn name(&self) -> &'static str;
     /// The boot itself comes first, then all else in the order of the marks.
     fn cases(&self) -> Vec<Case>;
     /// Downloads and makes what is not there yet.
@@ -66,9 +67,10 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     for rep in 1..=options.reps {
         for (set, cases) in options.sets.iter().zip(&chosen).filter(|(_, c)| !c.is_empty()) {
             let names: Vec<_> = cases.iter().skip(1).map(|c| c.name.clone()).collect();
+            println!("round {rep} of {}: {}, the host itself", options.reps, set.name());
             set.on_host(&names, &mut native).context("on the host itself")?;
             for column in &mut columns {
-                println!("round {rep} of {}: {} of {}", options.reps, cases[0].name, column.who);
+                println!("round {rep} of {}: {}, {}", options.reps, set.name(), column.who);
                 set.boot(&column.command, &names, &mut column.runs)?;
             }
         }

@@ -38,8 +38,10 @@ impl Runs {
         if answer.is_empty() || answer.starts_with("failed") {
             bail!("{name}: {answer}");
         }
+        let seconds = end.duration_since(start).as_secs_f64();
+        println!("  {name} {seconds:.3} s");
         let run = self.0.entry(name.to_owned()).or_default();
-        run.seconds.push(end.duration_since(start).as_secs_f64());
+        run.seconds.push(seconds);
         run.answers.insert(answer.to_owned());
         Ok(())
     }

@@ -46,6 +46,10 @@ impl Programs {
 }
 
 impl Set for Programs {
+    fn name(&self) -> &'static str {
+        "programs"
+    }
+
     fn cases(&self) -> Vec<Case> {
         CASES.iter().map(|(family, name)| Case { family, name: (*name).to_owned() }).collect()
     }

@@ -48,6 +48,10 @@ fn case(name: &str) -> Result<Case> {
 }
 
 impl Set for Workloads {
+    fn name(&self) -> &'static str {
+        "workloads"
+    }
+
     fn cases(&self) -> Vec<Case> {
         self.cases.clone()
     }
