@@ -53,6 +53,14 @@ pub struct Column {
     pub runs: Runs,
 }
 
+impl Column {
+    /// The program's name, without where it is.
+    fn program(&self) -> String {
+        let path = Path::new(self.command.first().map_or("", |w| w));
+        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 pub fn run(args: &[String]) -> Result<ExitCode> {
     let mut options = parse(args)?;
     let chosen: Vec<_> = choose(&options.sets, options.only.as_deref())?;
@@ -78,7 +86,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     let rows = report::rows(&chosen.concat(), &native, &columns);
     report::print(&rows);
     if let Some(file) = &options.picture {
-        let text = picture::svg(&rows);
+        let text = picture::svg(&rows, &columns[0].program());
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(status(rows.iter().all(|r| r.right != Some(false))))

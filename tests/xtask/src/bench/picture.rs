@@ -22,13 +22,14 @@ struct Bar<'a> {
     bold: bool,
 }
 
-pub fn svg(rows: &[Row]) -> String {
+/// `peer` is what the bars are measured by.
+pub fn svg(rows: &[Row], peer: &str) -> String {
     let groups = groups(rows);
     let bars = groups.iter().flatten();
     let most = bars.clone().map(|b| b.ratio).fold(1.0, f64::max);
     let height = TOP + groups.iter().map(|g| g.len() as f64 * LINE + GAP).sum::<f64>() + 14.0;
     let scale = (RIGHT - LEFT) / most;
-    let mut text = head(height);
+    let mut text = head(height, peer);
     text += &grid(most, scale, height);
     let mut y = TOP;
     for group in &groups {
@@ -69,13 +70,14 @@ fn groups(rows: &[Row]) -> Vec<Vec<Bar<'static>>> {
     groups
 }
 
-fn head(height: f64) -> String {
+fn head(height: f64, peer: &str) -> String {
+    let peer = plain(peer);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" font-weight=\"bold\">\
-         How many times as fast as the peer</text>\n"
+         How many times as fast as {peer}</text>\n"
     )
 }
 
@@ -133,11 +135,12 @@ mod test {
             row("int", "b", [None, Some(1.0), Some(1.0)]),
             row("int", "c", [None, None, Some(1.0)]),
         ];
-        let text = svg(&rows);
+        let text = svg(&rows, "some-peer");
         let widths: Vec<_> = text.matches("<rect x=\"150\"").collect();
         // boot, a, b, the mean of int, the mean of all.
         assert_eq!(widths.len(), 5);
         assert!(text.contains("width=\"500.0\"") && text.contains("width=\"125.0\""));
+        assert!(text.contains("as fast as some-peer"));
         assert!(text.contains("int: mean") && text.contains("mean of all 4"));
         assert!(text.contains("&lt;a&gt;") && !text.contains("<a>"));
         assert!(text.ends_with("</svg>\n"));
