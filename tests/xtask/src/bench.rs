@@ -176,6 +176,9 @@ pub fn static_program(name: &str) -> Result<PathBuf> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition", "2024", "-C", "opt-level=3", "-C", "target-feature=+crt-static"]);
     rustc.args(["--target", "x86_64-unknown-linux-gnu", "-C", "strip=symbols", "-o"]);
-    output(rustc.arg(&file).arg(source))?;
+    // Another one may build it, too, or run it.
+    let part = dir.join(format!("new-{}-{name}", std::process::id()));
+    output(rustc.arg(&part).arg(source))?;
+    std::fs::rename(&part, &file).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
 }
