@@ -1,5 +1,5 @@
-# A compiler on some thousands of lines; the program that it makes must work.
-prepare() { python3 "$here/source.py" 6 > big.c && wc -l big.c >&2; }
+# A compiler on a thousand lines; the program that it makes must work.
+prepare() { python3 "$here/source.py" 4 > big.c && wc -l big.c >&2; }
 work() {
     gcc -O2 -o big big.c
     ./big
