@@ -1,72 +1,170 @@
-//! `cargo xtask bench`: the same guest on a peer and on ours, in turn, beside the host itself.
+//! `cargo xtask bench`: the same guests on a peer and on ours, in turn, beside the host itself.
 //!
-//! The host's clock stamps the marks that the guest prints, so no guest clock is trusted. Every answer is compared with
-//! the host's own.
+//! The host's clock stamps the marks that a guest prints, so no guest clock is trusted. All answers to a piece of work must
+//! be the same.
+
+mod marks;
+mod picture;
+mod programs;
+mod report;
+mod workloads;
 
 use crate::shell::{flag, no_more, number, output, split, status, value};
-use anyhow::{Context, Result, bail};
-use boot_tests::machine::now;
-use boot_tests::{Machine, Running, debian, place};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use anyhow::{Context, Result, bail, ensure};
+use boot_tests::place;
+use marks::Runs;
+use programs::Programs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use workloads::Workloads;
 
-const LIMIT: Duration = Duration::from_secs(300);
-/// A PC with enough memory, the same for both.
-const OPTIONS: &str = "-no-reboot -m 1024";
-
-/// Seconds and answer of each workload.
-type Runs = BTreeMap<String, (Vec<f64>, String)>;
-
-pub fn run(args: &[String]) -> Result<ExitCode> {
-    let mut words = args.to_vec();
-    let reps = number(&mut words, "--reps", 3)?;
-    let only = value(&mut words, "--only")?;
-    let ours = value(&mut words, "--ours")?;
-    let peer = value(&mut words, "--peer")?;
-    let no_peer = flag(&mut words, "--no-peer");
-    no_more(&words)?;
-    let program = build()?;
-    let all = output(Command::new(&program).arg("list"))?;
-    let wanted: Vec<_> = only.iter().flat_map(|o| o.split(',')).filter(|n| *n != "boot").collect();
-    if let Some(name) = wanted.iter().find(|n| !all.lines().any(|l| l == **n)) {
-        let there = all.split_whitespace().collect::<Vec<_>>().join(" ");
-        bail!("no workload '{name}'; there are: boot {there}");
-    }
-    // In the program's order, which is the order of its marks.
-    let chosen = all.lines().filter(|l| only.is_none() || wanted.contains(l));
-    let names: Vec<_> = chosen.map(str::to_owned).collect();
-    let mut columns = Vec::new();
-    let peer = peer.unwrap_or_else(|| "qemu-system-x86_64".to_owned());
-    let there = split(&peer)
-        .first()
-        .is_some_and(|p| place::program(p).is_some() || PathBuf::from(p).is_file());
-    match (no_peer, there) {
-        (true, _) => {}
-        (_, true) => columns.push(("peer", split(&peer), Runs::new())),
-        _ => println!("no peer: {peer} is not on this machine"),
-    }
-    let ours = match ours {
-        Some(words) => split(&words),
-        None => place::reprise()?.to_vec(),
-    };
-    columns.push(("ours", ours, Runs::new()));
-    let guest = Guest::make(&program)?;
-    let mut native = Runs::new();
-    for rep in 1..=reps {
-        on_host(&program, &names, &mut native)?;
-        for (who, command, runs) in &mut columns {
-            println!("round {rep} of {reps}: {who}");
-            guest.run(command, &names, runs)?;
-        }
-    }
-    Ok(status(table(&names, &native, &columns)))
+/// A piece of work, and what it is counted among.
+#[derive(Clone)]
+pub struct Case {
+    pub family: &'static str,
+    pub name: String,
 }
 
-/// The workloads' program.
-fn build() -> Result<PathBuf> {
-    static_program("workloads")
+/// What one boot of a machine measures.
+trait Set {
+    fn name(&self) -> &'static str;
+    /// The boot itself comes first, then all else in the order of the marks.
+    fn cases(&self) -> Vec<Case>;
+    /// Downloads and makes what is not there yet.
+    fn prepare(&mut self) -> Result<()>;
+    /// The host's own processor does the same, where it can.
+    fn on_host(&self, names: &[String], runs: &mut Runs) -> Result<()>;
+    fn boot(&self, command: &[String], names: &[String], runs: &mut Runs) -> Result<()>;
+}
+
+struct Options {
+    sets: Vec<Box<dyn Set>>,
+    reps: u64,
+    only: Option<String>,
+    ours: Option<String>,
+    peer: Option<String>,
+    picture: Option<PathBuf>,
+}
+
+/// Who runs the guests: a name, a command, and what came of it.
+pub struct Column {
+    pub who: &'static str,
+    command: Vec<String>,
+    pub runs: Runs,
+}
+
+impl Column {
+    /// The program's name, without where it is.
+    fn program(&self) -> String {
+        let path = Path::new(self.command.first().map_or("", |w| w));
+        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+pub fn run(args: &[String]) -> Result<ExitCode> {
+    let mut options = parse(args)?;
+    let chosen: Vec<_> = choose(&options.sets, options.only.as_deref())?;
+    let mut columns = columns(&options)?;
+    if options.picture.is_some() {
+        ensure!(columns.len() == 2, "--picture: its bars are ratios to a peer, and there is none");
+    }
+    for (set, _) in options.sets.iter_mut().zip(&chosen).filter(|(_, cases)| !cases.is_empty()) {
+        set.prepare()?;
+    }
+    let mut native = Runs::default();
+    for rep in 1..=options.reps {
+        for (set, cases) in options.sets.iter().zip(&chosen).filter(|(_, c)| !c.is_empty()) {
+            let names: Vec<_> = cases.iter().skip(1).map(|c| c.name.clone()).collect();
+            println!("round {rep} of {}: {}, the host itself", options.reps, set.name());
+            set.on_host(&names, &mut native).context("on the host itself")?;
+            for column in &mut columns {
+                println!("round {rep} of {}: {}, {}", options.reps, set.name(), column.who);
+                set.boot(&column.command, &names, &mut column.runs)?;
+            }
+        }
+    }
+    let rows = report::rows(&chosen.concat(), &native, &columns);
+    report::print(&rows);
+    if let Some(file) = &options.picture {
+        let text = picture::svg(&rows, &columns[0].program());
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(status(rows.iter().all(|r| r.right != Some(false))))
+}
+
+fn parse(args: &[String]) -> Result<Options> {
+    let mut words = args.to_vec();
+    let mut options = Options {
+        sets: Vec::new(),
+        reps: number(&mut words, "--reps", 3)?,
+        only: value(&mut words, "--only")?,
+        ours: value(&mut words, "--ours")?,
+        peer: value(&mut words, "--peer")?,
+        picture: value(&mut words, "--picture")?.map(PathBuf::from),
+    };
+    if flag(&mut words, "--no-peer") {
+        options.peer = Some(String::new());
+    }
+    let cpu = value(&mut words, "--cpu")?;
+    let mut named = |name: &str| flag(&mut words, name);
+    let (programs, all) = (named("--programs") | named("programs"), named("all"));
+    no_more(&words)?;
+    ensure!(options.reps > 0, "--reps 0: expected 1 or more");
+    let ends_well = |f: &PathBuf| f.extension().is_some_and(|e| e == "svg");
+    if let Some(file) = options.picture.as_ref().filter(|f| !ends_well(f)) {
+        bail!("--picture {}: expected a name that ends in .svg", file.display());
+    }
+    if !programs || all {
+        options.sets.push(Box::new(Workloads::new(cpu.as_deref())?));
+    }
+    if programs || all {
+        options.sets.push(Box::new(Programs::new(cpu.as_deref())));
+    }
+    Ok(options)
+}
+
+/// The cases of each set that are wanted, its boot among them; none, if nothing else is.
+fn choose(sets: &[Box<dyn Set>], only: Option<&str>) -> Result<Vec<Vec<Case>>> {
+    let all: Vec<_> = sets.iter().map(|s| s.cases()).collect();
+    let Some(only) = only else { return Ok(all) };
+    let wanted: Vec<_> = only.split(',').collect();
+    let there = |name: &&str| all.iter().flatten().any(|c| c.name == *name);
+    if let Some(name) = wanted.iter().find(|n| !there(n)) {
+        let names: Vec<_> = all.iter().flatten().map(|c| c.name.as_str()).collect();
+        bail!("--only {name}: there is no such row; there are {}", names.join(" "));
+    }
+    let pick = |cases: Vec<Case>| {
+        let is_wanted = |c: &Case| wanted.contains(&c.name.as_str());
+        let any = cases.iter().any(is_wanted);
+        let keep = |(n, c): (usize, Case)| (any && (n == 0 || is_wanted(&c))).then_some(c);
+        cases.into_iter().enumerate().filter_map(keep).collect()
+    };
+    Ok(all.into_iter().map(pick).collect())
+}
+
+/// The peer, if it is there, and ours.
+fn columns(options: &Options) -> Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    let mut add = |who, command| columns.push(Column { who, command, runs: Runs::default() });
+    let peer = split(options.peer.as_deref().unwrap_or("qemu-system-x86_64"));
+    match peer.first() {
+        None => {}
+        Some(name) if is_there(name) => add("peer", peer),
+        Some(name) => println!("no peer: {name} is not on this machine; only ours is measured"),
+    }
+    let ours = match &options.ours {
+        Some(words) => split(words),
+        None => place::reprise()?.to_vec(),
+    };
+    match ours.first() {
+        Some(name) if is_there(name) => add("ours", ours),
+        name => bail!("--ours {}: no such program", name.map_or("", |n| n)),
+    }
+    Ok(columns)
+}
+
+fn is_there(program: &str) -> bool {
+    place::program(program).is_some() || Path::new(program).is_file()
 }
 
 /// A program of tests/bench, for x86-64 Linux, static.
@@ -78,107 +176,9 @@ pub fn static_program(name: &str) -> Result<PathBuf> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition", "2024", "-C", "opt-level=3", "-C", "target-feature=+crt-static"]);
     rustc.args(["--target", "x86_64-unknown-linux-gnu", "-C", "strip=symbols", "-o"]);
-    output(rustc.arg(&file).arg(source))?;
+    // Another one may build it, too, or run it.
+    let part = dir.join(format!("new-{}-{name}", std::process::id()));
+    output(rustc.arg(&part).arg(source))?;
+    std::fs::rename(&part, &file).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
-}
-
-fn on_host(program: &PathBuf, names: &[String], runs: &mut Runs) -> Result<()> {
-    for name in names {
-        let start = now();
-        let text = output(Command::new(program).arg(name))?;
-        let answer = text.split_whitespace().last().unwrap_or("").to_owned();
-        let run = runs.entry(name.clone()).or_default();
-        run.0.push(start.elapsed().as_secs_f64());
-        run.1 = answer;
-    }
-    Ok(())
-}
-
-struct Guest {
-    kernel: PathBuf,
-    initrd: PathBuf,
-}
-
-impl Guest {
-    fn make(program: &PathBuf) -> Result<Guest> {
-        let files = debian::get(&mut |t| println!("{t}"))?;
-        let busybox = std::fs::read(place::cache()?.join("debian/busybox"))?;
-        let initrd = place::target().join("bench/initrd.cpio");
-        let programs = [("workloads", std::fs::read(program)?)];
-        std::fs::write(&initrd, debian::initramfs(&busybox, &programs))?;
-        Ok(Guest { kernel: files.kernel, initrd })
-    }
-
-    /// One boot, all workloads.
-    fn run(&self, command: &[String], names: &[String], runs: &mut Runs) -> Result<()> {
-        let line = format!(
-            "console=ttyS0 panic=-1 quiet run=echo,bench,end,boot,-;workloads,{};poweroff,-f",
-            names.join(",")
-        );
-        let machine = Machine::of(command, "q35").args(split(OPTIONS));
-        let start = now();
-        let mut running = machine.kernel(&self.kernel).initrd(&self.initrd).append(&line).boot()?;
-        let mut note = |running: &mut Running, name: &str, start| -> Result<()> {
-            running.wait_for(&format!("bench end {name} "), LIMIT)?;
-            let seconds = now().duration_since(start).as_secs_f64();
-            let answer = running.wait_for("\n", LIMIT)?;
-            let run = runs.entry(name.to_owned()).or_default();
-            run.0.push(seconds);
-            run.1 = answer.trim().to_owned();
-            Ok(())
-        };
-        note(&mut running, "boot", start)?;
-        for name in names {
-            running.wait_for(&format!("bench begin {name}"), LIMIT)?;
-            note(&mut running, name, now())?;
-        }
-        running.expect_exit(0, LIMIT).context("after the last workload")
-    }
-}
-
-fn median(runs: &Runs, name: &str) -> Option<f64> {
-    let mut seconds = runs.get(name)?.0.clone();
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied()
-}
-
-/// Prints the table; true if every answer is the host's.
-fn table(names: &[String], native: &Runs, columns: &[(&str, Vec<String>, Runs)]) -> bool {
-    let runs = |who: &str| columns.iter().find(|c| c.0 == who).map(|c| &c.2);
-    let (peer, ours) = (runs("peer"), runs("ours"));
-    let cell = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.3}"));
-    println!("\nSeconds, medians. Above 1, peer/ours means that ours is faster.");
-    println!(
-        "{:10} {:>9} {:>9} {:>9} {:>10} {:>11}  answer",
-        "workload", "native", "peer", "ours", "peer/ours", "ours/native"
-    );
-    let (mut logs, mut all_right) = (Vec::new(), true);
-    for name in std::iter::once("boot").chain(names.iter().map(String::as_str)) {
-        let (n, p, o) = (
-            median(native, name),
-            peer.and_then(|r| median(r, name)),
-            ours.and_then(|r| median(r, name)),
-        );
-        let ratio = p.zip(o).map(|(p, o)| p / o);
-        logs.extend(ratio.map(f64::ln));
-        let slower = o.zip(n).map(|(o, n)| o / n);
-        let right = native.get(name).is_none_or(|n| {
-            [peer, ours].iter().flatten().all(|r| r.get(name).is_some_and(|r| r.1 == n.1))
-        });
-        all_right &= right;
-        let word = if right { "ok" } else { "WRONG" };
-        println!(
-            "{name:10} {:>9} {:>9} {:>9} {:>10} {:>11}  {word}",
-            cell(n),
-            cell(p),
-            cell(o),
-            cell(ratio),
-            cell(slower)
-        );
-    }
-    if !logs.is_empty() {
-        let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-        println!("geometric mean of peer/ours over {} workloads: {mean:.2}", logs.len());
-    }
-    all_right
 }

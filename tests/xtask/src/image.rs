@@ -4,7 +4,7 @@
 //! KVM is needed. Root is needed only to install missing tools; who is not root needs user namespaces.
 
 mod cds;
-mod debian;
+pub mod debian;
 mod disk;
 mod mirror;
 mod trial;
@@ -92,10 +92,10 @@ fn make(file: &Path, fresh: bool, maker: impl FnOnce(&Path) -> Result<()>) -> Re
 }
 
 /// A directory for one piece of work, gone with the end of it.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Result<Scratch> {
+    pub fn new(name: &str) -> Result<Scratch> {
         let dir = images()?.join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;

@@ -28,7 +28,7 @@ const ROWS: &[Row] = &[
     Row { name: "test",    run: test::run,    about: "everything that CI runs  [PART...]" },
     Row { name: "check",   run: check::run,   about: "format, lints and the rules of the tree  [--fast: without the compiler]" },
     Row { name: "rows",    run: rows::run,    about: "which instructions have a meaning, by CPUID feature  [--missing]" },
-    Row { name: "bench",   run: bench::run,   about: "side by side with a peer  [--reps N] [--only A,B] [--peer CMD] [--ours CMD]" },
+    Row { name: "bench",   run: bench::run,   about: "side by side with a peer: our workloads, or programs in Debian, or all  [programs|all] [--reps N] [--only A,B] [--peer CMD] [--no-peer] [--ours CMD] [--cpu MODEL] [--picture FILE.svg]" },
     Row { name: "disks",   run: disks::run,   about: "the speed of disks, side by side with a peer  [--reps N] [--only BUS] [--dir DIR] [--peer CMD] [--ours CMD]" },
     Row { name: "fuzz",    run: fuzz::run,    about: "random instructions and device accesses  [--seconds N] [--seed N] [NAME...]" },
     Row { name: "grid",    run: grid::run,    about: "boot Debian's kernels on all boards, and compare their logs with a peer's  [--only A,B] [--peer CMD] [--no-peer] [--ours CMD] [--kernels FILE,FILE] [--initrd FILE] [--keep DIR]" },

@@ -5,7 +5,7 @@
 //! The same packages give the same image, byte by byte.
 
 use super::{EPOCH, Scratch, TOOLS, am_root, disk, images, make, mirror, quiet, room};
-use crate::shell::install;
+use crate::shell::{files, install};
 use anyhow::{Context, Result};
 use boot_tests::place;
 use std::fs::Permissions;
@@ -46,25 +46,62 @@ const SCRIPTS: [(&str, &str); 3] = [
 
 /// The raw image, from the cache or made.
 pub fn get(programs: bool, gib: u64, fresh: bool) -> Result<PathBuf> {
-    let name = if programs { "debian-12-programs" } else { "debian-12" };
+    let name = name(programs);
     let size = if gib == 4 { String::new() } else { format!("-{gib}g") };
     let image = images()?.join(format!("{name}{size}.img"));
-    make(&image, fresh, |part| {
-        install(TOOLS)?;
-        if !am_root()? {
-            install(&[("newuidmap", "uidmap")])?;
-        }
-        let mib = if programs { 1500 } else { 1000 };
-        room(&images()?, 3 * mib)?;
-        let archive = images()?.join(format!("{name}.tar.zst"));
-        make(&archive, fresh, |part| {
-            room(&std::env::temp_dir(), mib)?;
-            archive_of(programs, part)
-        })?;
+    // The benchmark's programs may have changed since; they are put in anew without installing Debian again.
+    let (bench, has) = (bench_text(programs)?, image.with_extension("bench"));
+    let stale = programs && std::fs::read_to_string(&has).ok().as_ref() != Some(&bench);
+    make(&image, fresh || stale, |part| {
+        let archive = archive(programs, fresh)?;
+        room(&images()?, 2 * mib(programs))?;
         let work = Scratch::new("root")?;
-        disk::write(part, gib, &archive, &work.0)
+        disk::write(part, gib, &archive, programs.then(bench_dir).as_deref(), &work.0)
     })?;
+    if programs && stale {
+        std::fs::write(&has, bench).with_context(|| format!("writing {}", has.display()))?;
+    }
     Ok(image)
+}
+
+/// The installed system, from the cache or made.
+pub fn archive(programs: bool, fresh: bool) -> Result<PathBuf> {
+    install(TOOLS)?;
+    if !am_root()? {
+        install(&[("newuidmap", "uidmap")])?;
+    }
+    let archive = images()?.join(format!("{}.tar.zst", name(programs)));
+    make(&archive, fresh, |part| {
+        room(&images()?, mib(programs))?;
+        room(&std::env::temp_dir(), mib(programs))?;
+        archive_of(programs, part)
+    })?;
+    Ok(archive)
+}
+
+fn name(programs: bool) -> &'static str {
+    if programs { "debian-12-programs" } else { "debian-12" }
+}
+
+/// What the installed system takes.
+fn mib(programs: bool) -> u64 {
+    if programs { 1500 } else { 1000 }
+}
+
+/// The programs of `cargo xtask bench programs`, which stand in `/opt/bench` of the image that has what they need.
+pub fn bench_dir() -> PathBuf {
+    place::root().join("tests/bench/programs")
+}
+
+/// All of them, with their names; of an image without them nothing.
+fn bench_text(programs: bool) -> Result<String> {
+    let mut text = String::new();
+    for name in programs.then(|| files(&bench_dir())).into_iter().flatten() {
+        let file = bench_dir().join(&name);
+        let read = std::fs::read_to_string(&file);
+        text += &format!("{name}\n{}", read.with_context(|| file.display().to_string())?);
+    }
+    Ok(text)
 }
 
 /// An archive of the installed system.

@@ -36,13 +36,19 @@ const HASH_SEED: &str = "52455052-4953-4500-8000-000000000013";
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
                         large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// Makes the disk in `image` from the root's archive, which is unpacked in `work`.
-pub fn write(image: &Path, gib: u64, archive: &Path, work: &Path) -> Result<()> {
+/// Makes the disk in `image` from the root's archive, which is unpacked in `work`, and the files of `bench`.
+pub fn write(
+    image: &Path,
+    gib: u64,
+    archive: &Path,
+    bench: Option<&Path>,
+    work: &Path,
+) -> Result<()> {
     let size = gib * 1024 * MIB;
     File::create(image)?.set_len(size).with_context(|| format!("writing {}", image.display()))?;
     partition(image)?;
     println!("writing the root file system");
-    root(image, size / MIB - PARTS[2].at - 1, archive, work)?;
+    root(image, size / MIB - PARTS[2].at - 1, archive, bench, work)?;
     let grub = work.join("boot/grub");
     boot_code(image, &grub.join("i386-pc"))?;
     esp(image, &grub.join("x86_64-efi/core.efi"))
@@ -61,10 +67,23 @@ fn partition(image: &Path) -> Result<()> {
     with_input(&mut command, &table).context("partitioning")
 }
 
+/// Unpacks the archive `$1` in `$2`, adds what is in `$BENCH`, and makes a file system of it with the other words.
+const FILL: &str = r#"
+umask 022
+tar --zstd -x -p --numeric-owner -f "$1" -C "$2"
+dir=$2
+shift 2
+if [ "$BENCH" ]; then
+    mkdir -p "$dir/opt/bench"
+    cp "$BENCH"/* "$dir/opt/bench/"
+    chmod 644 "$dir/opt/bench"/*
+    touch -d "@$SOURCE_DATE_EPOCH" "$dir/opt/bench"/* "$dir/opt/bench" "$dir/opt"
+fi
+exec /usr/sbin/mke2fs -d "$dir" "$@"
+"#;
+
 /// Fills the root partition, with the owners and times that the archive has. Who is not root, must pretend.
-fn root(image: &Path, mib: u64, archive: &Path, work: &Path) -> Result<()> {
-    let script = "umask 022; tar --zstd -x -p --numeric-owner -f \"$1\" -C \"$2\"; shift; \
-                  dir=$1; shift; exec /usr/sbin/mke2fs -d \"$dir\" \"$@\"";
+fn root(image: &Path, mib: u64, archive: &Path, bench: Option<&Path>, work: &Path) -> Result<()> {
     let offset = PARTS[2].at * MIB;
     let extended = format!("offset={offset},root_owner=0:0,hash_seed={HASH_SEED}");
     let am_root = am_root()?;
@@ -72,7 +91,9 @@ fn root(image: &Path, mib: u64, archive: &Path, work: &Path) -> Result<()> {
     if !am_root {
         command.args(["--", "sh"]);
     }
-    command.args(["-e", "-c", script, "sh"]).arg(archive).arg(work);
+    command.args(["-e", "-c", FILL, "sh"]).arg(archive).arg(work);
+    command.env("BENCH", bench.unwrap_or(Path::new("")));
+    command.env("SOURCE_DATE_EPOCH", EPOCH.to_string());
     command.args(["-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", "4096", "-I", "256"]);
     command.args(["-i", "16384", "-U", ROOT_UUID, "-L", "reprise", "-E", &extended]);
     command.arg(image).arg(format!("{}k", mib * 1024));

@@ -1,0 +1,3 @@
+# Perl on text: regular expressions, hashes, sorting, substitution.
+prepare() { cat /usr/lib/python3.*/[a-h]*.py | head -c 1500000 > text; }
+work() { perl "$here/perl.pl" text; }
