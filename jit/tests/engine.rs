@@ -3,6 +3,8 @@
 mod guest;
 #[path = "guest/programs.rs"]
 mod programs;
+#[path = "guest/random.rs"]
+mod random;
 
 use guest::{CALL, CODE, DATA, Guest, VECTOR, asm};
 use iced_x86::code_asm::*;
@@ -75,6 +77,21 @@ fn loops_end_in_the_same_state_at_every_threshold() {
             g.run(300_000);
             assert_eq!(g.core.left, 0);
             assert_eq!(g.state(), want, "{name}, {config:?}");
+        }
+    }
+}
+
+#[test]
+fn programs_made_by_chance_end_in_the_same_state_in_every_tier() {
+    // More on request.
+    let many = std::env::var("PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    for seed in 1..=many {
+        let code = random::program(seed);
+        let want = oracle(&code, 20_000);
+        for config in configs() {
+            let mut g = Guest::new(&code, config);
+            [1, 7_000, 333, 12_666].into_iter().for_each(|n| g.run(n));
+            assert_eq!(g.state(), want, "program {seed}, {config:?}");
         }
     }
 }
