@@ -19,7 +19,7 @@ use asm::{Alu, Asm, BELOW, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, R
 pub use body::CORE;
 use body::{Body, CX, Term, V, come_in, core, core_table};
 use cpu::{Insn, Mode, Width};
-pub use memory::{THUNKS, thunks};
+pub use memory::{Miss, THUNKS, thunks};
 use memory::{call, tlb_index};
 pub use sem::{Meaning, table};
 use std::mem::offset_of;

@@ -42,7 +42,7 @@ pub fn base_at(seg: usize) -> i32 {
     (offset_of!(Core, state) + seg) as i32
 }
 
-type Access2 = extern "C" fn(*mut Core, *mut Cx, u64, u64) -> u64;
+pub type Access2 = extern "C" fn(*mut Core, *mut Cx, u64, u64) -> u64;
 type Access3 = extern "C" fn(*mut Core, *mut Cx, u64, u64, u64) -> u64;
 type Ask = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
 type Interpret = extern "C" fn(*mut Core, *mut Cx, *const Insn, u64) -> u64;
@@ -323,7 +323,7 @@ mod mxcsr {
 ///
 /// # Safety
 /// The pointers are those that native code was entered with.
-pub unsafe fn interp<'a>(core: *mut Core, cx: *mut Cx) -> Interp<'a> {
+unsafe fn interp<'a>(core: *mut Core, cx: *mut Cx) -> Interp<'a> {
     // SAFETY: `run` made both from exclusive borrows which nobody uses while native code runs.
     unsafe { Interp { c: &mut *core, bus: &mut *(*cx).bus.assume_init() } }
 }
@@ -405,13 +405,21 @@ extern "C" fn store(core: *mut Core, cx: *mut Cx, la: u64, bits: u64, v: u64) ->
 /// Makes the TLB entry for a place that is to be read and written. 1: tier 0 has to do it.
 extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
     // SAFETY: called by native code only.
-    let mut s = unsafe { interp(core, cx) };
+    !reach(&mut unsafe { interp(core, cx) }, la, bytes, true) as u64
+}
+/// The same for a place that is only to be read.
+pub extern "C" fn refill_read(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
+    // SAFETY: called by native code only.
+    !reach(&mut unsafe { interp(core, cx) }, la, bytes, false) as u64
+}
+/// Whether the TLB lets native code at these bytes, once it has their entry.
+fn reach(s: &mut Interp<'_>, la: u64, bytes: u64, write: bool) -> bool {
     let set = s.c.mode.data_set();
     let last = la.wrapping_add(bytes - 1);
-    if (la ^ last) & !(PAGE - 1) != 0 || s.page(set, la, Access::Write).is_err() {
-        return 1;
-    }
-    s.c.tlb.ram_at(set, la, true).is_none() as u64
+    let access = if write { Access::Write } else { Access::Read };
+    (la ^ last) & !(PAGE - 1) == 0
+        && s.page(set, la, access).is_ok()
+        && s.c.tlb.ram_at(set, la, write).is_some()
 }
 
 /// Makes the TLB entry for code at `la`. 1: the engine has to see to it.

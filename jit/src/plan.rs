@@ -133,11 +133,10 @@ pub fn plan(
         if ends(blocks, id) {
             continue;
         }
-        let ops = &blocks.ops[b.first as usize..][..n];
-        let next = delta + b.bytes as i64;
-        let (taken, falls) = flow(&ops[n - 1].insn);
+        let (next, last) = (delta + b.bytes as i64, last(blocks, id));
+        let (taken, falls) = flow(last);
         // Behind a call the callee's return may lead.
-        let back = calls(&ops[n - 1].insn);
+        let back = calls(last);
         for d in taken.map(|t| next + t).into_iter().chain((falls || back).then_some(next)) {
             let near = d.unsigned_abs() < 1 << 30;
             if let Some(id) = near.then(|| find(d)).flatten() {
@@ -256,11 +255,10 @@ fn order(blocks: &Blocks, chosen: &[(i64, Id)], behind: &[usize]) -> Vec<usize> 
             if ends(blocks, id) {
                 return Vec::new();
             }
-            let n = b.count as usize;
-            let next = delta + b.bytes as i64;
-            let (taken, falls) = flow(&blocks.ops[b.first as usize + n - 1].insn);
+            let (next, last) = (delta + b.bytes as i64, last(blocks, id));
+            let (taken, falls) = flow(last);
             let all = taken.map(|t| next + t).into_iter().chain(falls.then_some(next));
-            let back = if returns(last(blocks, id)) { behind } else { &[] };
+            let back = if returns(last) { behind } else { &[] };
             let here = all.filter_map(|d| chosen.iter().position(|c| c.0 == d));
             here.chain(back.iter().copied()).collect()
         })

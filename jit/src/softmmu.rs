@@ -1,8 +1,7 @@
 //! The fast path of loads and stores: the TLB probe of `memory::Tlb`, in native code.
 
 use crate::clif::{Clif, V, own, ty};
-use crate::emit::EMITS;
-use crate::emit::outer::{self, Miss};
+use crate::emit::{EMITS, Miss, outer};
 use crate::native::{self, Cx};
 use cpu::{SegReg, Width};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -72,12 +71,8 @@ impl Clif<'_> {
             let cx = self.cx();
             self.b.ins().load(types::I64, own(), cx, native::BAD)
         } else {
-            let (helper, about) = match m {
-                Miss::Load => (offset_of!(Cx, load), 8 * bytes),
-                Miss::Store => (offset_of!(Cx, store), 8 * bytes),
-                Miss::Refill => (offset_of!(Cx, refill), bytes),
-            };
-            let about = self.b.ins().iconst(types::I64, i64::from(about));
+            let (helper, about) = m.helper(bytes.into());
+            let about = self.b.ins().iconst(types::I64, about as i64);
             let mut all = args.to_vec();
             all.insert(1, about);
             let Some(bad) = self.call(helper, &all, true) else { return };

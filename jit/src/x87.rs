@@ -6,11 +6,10 @@
 // UNSAFE: loading and storing the host's unit.
 #![allow(unsafe_code)]
 
-use crate::native::Cx;
+use crate::native::{Access2, Cx, refill_read};
 use cpu::Fpu;
-use cpu::{Access, Core, Insn, Opnd};
+use cpu::{Core, Insn, Opnd};
 use iced_x86::Mnemonic;
-use memory::PAGE;
 use std::mem::offset_of;
 use std::sync::LazyLock;
 
@@ -25,16 +24,14 @@ impl Thunk {
     pub const ALL: [Thunk; 3] = [Thunk::Enter, Thunk::Read, Thunk::Write];
 }
 
-type Helper = unsafe extern "C" fn(*mut Core, *mut Cx, u64, u64) -> u64;
-
 /// A part of the context of native code.
 #[repr(C)]
 pub struct Unit {
     /// The host's unit has the guest's state, if this is not 0.
     loaded: u64,
     thunks: [*const u8; 3],
-    enter: Helper,
-    read: Helper,
+    enter: Access2,
+    read: Access2,
 }
 /// Places in the context.
 pub const LOADED: i32 = (offset_of!(Cx, x87) + offset_of!(Unit, loaded)) as i32;
@@ -50,7 +47,7 @@ pub fn ip_at() -> i32 {
 
 impl Unit {
     pub fn new() -> Unit {
-        Unit { loaded: 0, thunks: [std::ptr::null(); 3], enter, read }
+        Unit { loaded: 0, thunks: [std::ptr::null(); 3], enter, read: refill_read }
     }
     /// Takes the code of a thunk.
     ///
@@ -62,9 +59,14 @@ impl Unit {
     /// Puts the state back where it belongs, if the host's unit has it.
     #[inline(always)]
     pub fn leave(&mut self, fpu: &mut Fpu) {
-        if std::mem::take(&mut self.loaded) != 0 {
-            Image::store().give(fpu);
+        if self.loaded != 0 {
+            self.store(fpu);
         }
+    }
+    #[cold]
+    fn store(&mut self, fpu: &mut Fpu) {
+        self.loaded = 0;
+        Image::store().give(fpu);
     }
     /// The same before an instruction that is called, if that may see the state.
     #[inline(always)]
@@ -76,7 +78,7 @@ impl Unit {
 }
 
 /// Loads the unit. 1: that cannot be, so tier 0 has to do the instruction.
-unsafe extern "C" fn enter(core: *mut Core, cx: *mut Cx, _: u64, _: u64) -> u64 {
+extern "C" fn enter(core: *mut Core, cx: *mut Cx, _: u64, _: u64) -> u64 {
     // SAFETY: called by native code only, whose pointers these are.
     let (fpu, unit) = unsafe { (&(*core).state.fpu, &mut (*cx).x87) };
     if !fits(fpu) {
@@ -85,18 +87,6 @@ unsafe extern "C" fn enter(core: *mut Core, cx: *mut Cx, _: u64, _: u64) -> u64 
     Image::of(fpu).load();
     unit.loaded = 1;
     0
-}
-
-/// Makes the TLB entry for a place that is to be read. 1: tier 0 has to do it.
-unsafe extern "C" fn read(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
-    // SAFETY: as above.
-    let mut s = unsafe { crate::native::interp(core, cx) };
-    let set = s.c.mode.data_set();
-    let last = la.wrapping_add(bytes - 1);
-    if (la ^ last) & !(PAGE - 1) != 0 || s.page(set, la, Access::Read).is_err() {
-        return 1;
-    }
-    s.c.tlb.ram_at(set, la, false).is_none() as u64
 }
 
 /// Whether the host's unit computes with this state as the guest's does, and never raises an exception: all are masked, and no

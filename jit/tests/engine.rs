@@ -6,20 +6,9 @@ mod programs;
 #[path = "guest/random.rs"]
 mod random;
 
-use guest::{CALL, CODE, DATA, Guest, VECTOR, asm};
+use guest::{CALL, CODE, DATA, Guest, NEVER, VECTOR, asm, configs, tiers};
 use iced_x86::code_asm::*;
 use jit::Config;
-
-const NEVER: u32 = u32::MAX;
-
-fn tiers(threshold: u32, baseline: u32) -> Config {
-    Config { threshold, baseline, background: false, ..Config::default() }
-}
-/// All tiers in all their turns.
-fn configs() -> impl Iterator<Item = Config> {
-    let thresholds = [0, 1, 50, NEVER];
-    thresholds.into_iter().flat_map(|t| [0, 2, NEVER].map(|b| tiers(t, b)))
-}
 
 /// The state after `insns` plain steps.
 fn oracle(code: &[u8], insns: u64) -> String {

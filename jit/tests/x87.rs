@@ -3,14 +3,13 @@
 mod guest;
 
 use cpu::{Exception, Interp};
-use guest::{CODE, DATA, DEVICE, Guest, asm};
+use guest::{CODE, Chance, DATA, DEVICE, Guest, NEVER, asm, configs, tiers};
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 use jit::Config;
 
 type Written = Result<(), IcedError>;
 
-const NEVER: u32 = u32::MAX;
 /// What programs compute with: integers, and floats of three sizes.
 const NUMBERS: u64 = DATA + 0x1000;
 /// Where they put results: those of one round behind those of the one before, so that none is lost.
@@ -18,15 +17,6 @@ const RESULTS: u64 = DATA + 0x40000;
 const RESULTS_END: i32 = 0x1_0000;
 /// Where they save the unit.
 const SAVED: u64 = DATA + 0x3000;
-
-fn tiers(threshold: u32, baseline: u32) -> Config {
-    Config { threshold, baseline, background: false, ..Config::default() }
-}
-/// All tiers in all their turns.
-fn configs() -> impl Iterator<Item = Config> {
-    let thresholds = [0, 50, NEVER];
-    thresholds.into_iter().flat_map(|t| [0, 2, NEVER].map(|b| tiers(t, b)))
-}
 
 /// A guest in a loop of these instructions. RBX points to numbers, RDI to where results go, RSI to where the unit is saved.
 fn guest(config: Config, write: &dyn Fn(&mut CodeAssembler) -> Written) -> Guest {
@@ -392,13 +382,8 @@ fn random_unit(next: &mut dyn FnMut() -> u64) -> cpu::Fpu {
 
 #[test]
 fn every_opcode_does_the_same_to_the_unit_and_its_notes() {
-    let mut x = 0x9e37_79b9_7f4a_7c15u64;
-    let mut next = move || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    };
+    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    let mut next = || chance.next();
     // With [RBX], and the registers.
     let forms = (0..8).map(|n| 8 * n + 3).chain(0xc0..=0xffu8);
     for (opcode, form) in (0xd8..=0xdfu8).flat_map(|o| forms.clone().map(move |f| (o, f))) {

@@ -8,7 +8,7 @@ use cpu::{SegReg, Width};
 use std::mem::offset_of;
 
 /// What helpers do not keep: the host's convention.
-pub const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
+const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
 
 /// What is done where a probe misses.
 #[derive(Clone, Copy)]
@@ -29,61 +29,71 @@ pub struct Slow {
     exit: usize,
 }
 
-/// What all probes that miss call: it calls a helper and keeps all registers.
+/// What is done where a probe misses, by a helper.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Thunk {
+pub enum Miss {
     Load,
     Store,
+    /// Makes the TLB's entry for a place that is to be read and written.
     Refill,
 }
-/// How many there are: each for four widths.
-pub const THUNKS: usize = 12;
+impl Miss {
+    pub const ALL: [Miss; 3] = [Miss::Load, Miss::Store, Miss::Refill];
+    /// Where the helper is in [`Cx`], and how it is told of so many bytes.
+    pub fn helper(self, bytes: u64) -> (usize, u64) {
+        match self {
+            Miss::Load => (offset_of!(Cx, load), 8 * bytes),
+            Miss::Store => (offset_of!(Cx, store), 8 * bytes),
+            Miss::Refill => (offset_of!(Cx, refill), bytes),
+        }
+    }
+}
+
+/// How many thunks there are, which all probes that miss call: each for four widths.
+pub const THUNKS: usize = 4 * Miss::ALL.len();
 
 /// The number of a thunk.
-fn number(t: Thunk, w: Width) -> usize {
-    4 * t as usize + w.bytes().trailing_zeros() as usize
+fn number(m: Miss, w: Width) -> usize {
+    4 * m as usize + w.bytes().trailing_zeros() as usize
 }
 /// All thunks, by their numbers.
 pub fn thunks() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let widths = [Width::W8, Width::W16, Width::W32, Width::W64];
-    let kinds = [Thunk::Load, Thunk::Store, Thunk::Refill];
-    kinds.into_iter().flat_map(move |t| widths.map(|w| (number(t, w), thunk(t, w))))
+    Miss::ALL.into_iter().flat_map(move |m| widths.map(|w| (number(m, w), thunk(m, w))))
+}
+
+/// Code to be called that keeps the registers which helpers do not, and the host's flags as `body` leaves them. That has `room`
+/// bytes of the stack, and is told how far up is what stands above the return address.
+pub fn keeping(room: i32, body: impl FnOnce(&mut Asm, i32)) -> Vec<u8> {
+    let mut a = Asm::default();
+    CALLERS.iter().for_each(|r| a.push(*r));
+    a.lea(Width::W64, RSP, Rm::M(RSP, -room));
+    body(&mut a, room + 8 * CALLERS.len() as i32 + 8);
+    a.lea(Width::W64, RSP, Rm::M(RSP, room));
+    CALLERS.iter().rev().for_each(|r| a.pop(*r));
+    a.ret();
+    a.code
 }
 
 /// A thunk. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
 /// flag "not equal" says that tier 0 has to do it.
-fn thunk(t: Thunk, w: Width) -> Vec<u8> {
-    let (helper, about) = match t {
-        Thunk::Load => (offset_of!(Cx, load), w.bits().into()),
-        Thunk::Store => (offset_of!(Cx, store), w.bits().into()),
-        Thunk::Refill => (offset_of!(Cx, refill), w.bytes()),
-    };
-    let store = t == Thunk::Store;
-    let mut a = Asm::default();
-    CALLERS.iter().for_each(|r| a.push(*r));
+fn thunk(m: Miss, w: Width) -> Vec<u8> {
+    let (helper, about) = m.helper(w.bytes());
     // The stack is aligned for the call: one word is there for a load, two are for a store.
-    let pad = if store { 8 } else { 0 };
-    if store {
-        a.lea(Width::W64, RSP, Rm::M(RSP, -pad));
-    }
-    let first = pad + 8 * CALLERS.len() as i32 + 8;
-    a.load(Width::W64, RDX, Rm::M(RSP, first));
-    if store {
-        a.load(Width::W64, R8, Rm::M(RSP, first + 8));
-    }
-    a.constant(RCX, about);
-    call(&mut a, helper);
-    a.test(Width::W32, Rm::R(RAX), RAX);
-    if t == Thunk::Load {
-        a.load(Width::W64, RAX, Rm::M(CX, native::VALUE));
-        a.store(Width::W64, Rm::M(RSP, first), RAX);
-    }
-    if store {
-        a.lea(Width::W64, RSP, Rm::M(RSP, pad));
-    }
-    CALLERS.iter().rev().for_each(|r| a.pop(*r));
-    a.ret();
-    a.code
+    let room = if m == Miss::Store { 8 } else { 0 };
+    keeping(room, |a, first| {
+        a.load(Width::W64, RDX, Rm::M(RSP, first));
+        if m == Miss::Store {
+            a.load(Width::W64, R8, Rm::M(RSP, first + 8));
+        }
+        a.constant(RCX, about);
+        call(a, helper);
+        a.test(Width::W32, Rm::R(RAX), RAX);
+        if m == Miss::Load {
+            a.load(Width::W64, RAX, Rm::M(CX, native::VALUE));
+            a.store(Width::W64, Rm::M(RSP, first), RAX);
+        }
+    })
 }
 
 /// Calls function `at` of [`Cx`]; what it wants besides the core and the context is in its registers.
@@ -204,16 +214,16 @@ impl Body<'_> {
         for s in std::mem::take(&mut self.slow) {
             let a = &mut self.asm;
             a.land(s.hole);
-            let (thunk, w) = match s.way {
-                Way::Load(w, _) => (Thunk::Load, w),
+            let (miss, w) = match s.way {
+                Way::Load(w, _) => (Miss::Load, w),
                 Way::Store(w, v) => {
                     a.push(v);
-                    (Thunk::Store, w)
+                    (Miss::Store, w)
                 }
-                Way::Refill(w) => (Thunk::Refill, w),
+                Way::Refill(w) => (Miss::Refill, w),
             };
             a.push(s.la);
-            a.call(Rm::M(CX, native::THUNK + 8 * number(thunk, w) as i32));
+            a.call(Rm::M(CX, native::THUNK + 8 * number(miss, w) as i32));
             match s.way {
                 Way::Load(_, out) => a.pop(out),
                 Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),

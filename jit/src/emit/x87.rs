@@ -3,18 +3,17 @@
 //! Left to the interpreter is what processors of different makers answer differently (FSIN and its like, FPREM), what is rare,
 //! and everything while an exception is unmasked.
 
-use super::asm::{Alu, Asm, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
+use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
 use super::body::{Body, CX, Flags, V, core};
-use super::memory::{CALLERS, call};
+use super::memory::{Miss, call, keeping};
 use super::sem::Meaning;
 use crate::clif::rip_at;
-use crate::native::{self, Cx};
+use crate::native;
 use crate::x87::{self, Thunk, sees};
 use cpu::sem::operand;
 use cpu::{Cond, FlagKind, Insn, Mode, Opnd, Sem, Width};
 use iced_x86::{Mnemonic, OpCodeOperandKind};
 use std::convert::Infallible;
-use std::mem::offset_of;
 use std::sync::LazyLock;
 
 type Done = Result<(), Infallible>;
@@ -72,21 +71,15 @@ pub fn thunk(t: Thunk) -> Vec<u8> {
     let helper = match t {
         Thunk::Enter => x87::ENTER,
         Thunk::Read => x87::READ,
-        Thunk::Write => offset_of!(Cx, refill),
+        Thunk::Write => Miss::Refill.helper(0).0,
     };
-    let mut a = Asm::default();
-    CALLERS.iter().for_each(|r| a.push(*r));
-    // So the stack is aligned for the call.
-    a.lea(Width::W64, RSP, Rm::M(RSP, -8));
-    let first = 8 + 8 * CALLERS.len() as i32 + 8;
-    a.load(Width::W64, RDX, Rm::M(RSP, first));
-    a.load(Width::W64, RCX, Rm::M(RSP, first + 8));
-    call(&mut a, helper);
-    a.test(Width::W32, Rm::R(RAX), RAX);
-    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
-    CALLERS.iter().rev().for_each(|r| a.pop(*r));
-    a.ret();
-    a.code
+    // Two words are there, and one more aligns the stack for the call.
+    keeping(8, |a, first| {
+        a.load(Width::W64, RDX, Rm::M(RSP, first));
+        a.load(Width::W64, RCX, Rm::M(RSP, first + 8));
+        call(a, helper);
+        a.test(Width::W32, Rm::R(RAX), RAX);
+    })
 }
 
 /// An instruction that computes, with or without an operand that it reads from memory.

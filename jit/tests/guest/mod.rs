@@ -18,6 +18,33 @@ pub const VECTOR: u8 = 0x40;
 /// A page that answers as a device: reads give the count of instructions, writes are noted.
 pub const DEVICE: u64 = 0xf000_0000;
 
+pub const NEVER: u32 = u32::MAX;
+pub fn tiers(threshold: u32, baseline: u32) -> Config {
+    Config { threshold, baseline, background: false, ..Config::default() }
+}
+/// All tiers in all their turns.
+pub fn configs() -> impl Iterator<Item = Config> {
+    let thresholds = [0, 1, 50, NEVER];
+    thresholds.into_iter().flat_map(|t| [0, 2, NEVER].map(|b| tiers(t, b)))
+}
+
+/// Numbers by chance (xorshift64*).
+pub struct Chance(pub u64);
+impl Chance {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 33) as usize % n
+    }
+    pub fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+}
+
 #[derive(Default)]
 pub struct TestBus {
     pub log: Vec<(u64, u64, u64)>,

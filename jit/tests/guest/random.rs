@@ -1,6 +1,6 @@
 //! Programs made by chance: blocks that branch among each other, routines that call later ones. They run for ever.
 
-use crate::guest::{DATA, DEVICE, asm};
+use crate::guest::{Chance, DATA, DEVICE, asm};
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 
@@ -37,20 +37,6 @@ const NARROW: [AsmRegister32; 13] = [
 ];
 const VECTORS: [AsmRegisterXmm; 6] =
     [xmm::xmm0, xmm::xmm1, xmm::xmm2, xmm::xmm3, xmm::xmm8, xmm::xmm15];
-
-/// A small generator (xorshift64*).
-struct Chance(u64);
-impl Chance {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
-    }
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
 
 /// One instruction, or a few that belong together.
 fn piece(a: &mut CodeAssembler, c: &mut Chance) -> Result<(), IcedError> {

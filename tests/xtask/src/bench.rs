@@ -3,13 +3,16 @@
 //! The host's clock stamps the marks that a guest prints, so no guest clock is trusted. All answers to a piece of work must
 //! be the same.
 
+mod figures;
 mod marks;
 mod picture;
 mod programs;
 mod report;
 mod workloads;
 
-use crate::shell::{flag, no_more, number, output, split, status, value};
+pub use figures::{geometric, median};
+
+use crate::shell::{flag, is_there, no_more, number, output, split, status, value};
 use anyhow::{Context, Result, bail, ensure};
 use boot_tests::place;
 use marks::Runs;
@@ -161,10 +164,6 @@ fn columns(options: &Options) -> Result<Vec<Column>> {
         name => bail!("--ours {}: no such program", name.map_or("", |n| n)),
     }
     Ok(columns)
-}
-
-fn is_there(program: &str) -> bool {
-    place::program(program).is_some() || Path::new(program).is_file()
 }
 
 /// A program of tests/bench, for x86-64 Linux, static.

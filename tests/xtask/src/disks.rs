@@ -2,7 +2,7 @@
 //!
 //! The host's clock stamps the marks that the guest prints, and what was read is compared.
 
-use crate::bench::static_program;
+use crate::bench::{geometric, median, static_program};
 use crate::shell::{no_more, number, split, status, value};
 use anyhow::{Context, Result, bail};
 use boot_tests::machine::now;
@@ -126,23 +126,20 @@ fn rest(running: &mut Running) -> Result<String> {
 /// Prints the table; true if both read the same.
 fn table(columns: &[(&str, Vec<String>, Runs); 2]) -> bool {
     let [(_, _, peer), (_, _, ours)] = columns;
-    let median = |runs: &Runs, key: &str| {
-        let mut seconds = runs.get(key)?.0.clone();
-        seconds.sort_by(f64::total_cmp);
-        seconds.get(seconds.len() / 2).copied()
-    };
+    let median = |runs: &Runs, key: &str| median(&runs.get(key)?.0);
     println!("\nSeconds, medians. Above 1, peer/ours means that ours is faster.");
     let mut right = true;
-    let mut logs = Vec::new();
+    let mut ratios = Vec::new();
     for key in peer.keys() {
         let (Some(p), Some(o)) = (median(peer, key), median(ours, key)) else { continue };
         let same = peer.get(key).map(|r| &r.1) == ours.get(key).map(|r| &r.1);
         right &= same;
-        logs.push((p / o).ln());
+        ratios.push(p / o);
         let word = if same { "" } else { "  WRONG" };
         println!("{key}  {p:8.3} {o:8.3} {:6.2}{word}", p / o);
     }
-    let mean = (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp();
-    println!("geometric mean of peer/ours over {} rows: {mean:.2}", logs.len());
+    if let Some(mean) = geometric(ratios.iter().copied()) {
+        println!("geometric mean of peer/ours over {} rows: {mean:.2}", ratios.len());
+    }
     right
 }

@@ -32,8 +32,9 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
-fn is_there(name: &str) -> bool {
-    match name.starts_with('/') {
+/// Whether there is such a program, or a file if the name is a path.
+pub fn is_there(name: &str) -> bool {
+    match name.contains('/') {
         true => std::path::Path::new(name).is_file(),
         false => place::program(name).is_some(),
     }

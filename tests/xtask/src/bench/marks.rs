@@ -29,9 +29,7 @@ impl Runs {
     }
 
     pub fn median(&self, name: &str) -> Option<f64> {
-        let mut seconds = self.get(name)?.seconds.clone();
-        seconds.sort_by(f64::total_cmp);
-        seconds.get(seconds.len() / 2).copied()
+        super::median(&self.get(name)?.seconds)
     }
 
     pub fn note(&mut self, name: &str, start: Instant, end: Instant, answer: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What came of it: a table, with geometric means of each family and of all.
 
 use super::marks::Runs;
-use super::{Case, Column};
+use super::{Case, Column, geometric};
 use std::collections::BTreeSet;
 
 /// A piece of work with the median of its seconds in each column, and whether all answers are the same; of one answer
@@ -80,11 +80,6 @@ pub fn means(rows: &[Row]) -> Vec<Mean> {
     };
     let each = families(rows).into_iter().map(|f| of(f, false));
     each.chain(std::iter::once(of("all", true))).collect()
-}
-
-fn geometric(ratios: impl Iterator<Item = f64>) -> Option<f64> {
-    let logs: Vec<_> = ratios.map(f64::ln).collect();
-    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
 pub fn print(rows: &[Row]) {
