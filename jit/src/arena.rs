@@ -18,6 +18,14 @@ pub struct Arena {
     /// Where cold code begins.
     top: usize,
     kept: usize,
+    /// Where the newest hot and cold code are.
+    newest: [(usize, usize); 2],
+}
+
+/// Code in its place.
+pub struct Code<'a> {
+    pub at: *const u8,
+    pub bytes: &'a [u8],
 }
 
 /// Hot code starts at multiples of this.
@@ -36,7 +44,15 @@ impl Arena {
             // Fewer, larger pages; without them all is the same.
             // SAFETY: advice on the mapping just made.
             let _ = unsafe { rustix::mm::madvise(p, len, rustix::mm::Advice::LinuxHugepage) };
-            return Ok(Arena { write: p.cast(), run: p.cast(), len, used: 0, top: len, kept: 0 });
+            return Ok(Arena {
+                write: p.cast(),
+                run: p.cast(),
+                len,
+                used: 0,
+                top: len,
+                kept: 0,
+                newest: [(0, 0); 2],
+            });
         }
         let file =
             rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map_err(fail)?;
@@ -54,7 +70,15 @@ impl Arena {
             };
             (write, run)
         };
-        Ok(Arena { write: write.cast(), run: run.cast(), len, used: 0, top: len, kept: 0 })
+        Ok(Arena {
+            write: write.cast(),
+            run: run.cast(),
+            len,
+            used: 0,
+            top: len,
+            kept: 0,
+            newest: [(0, 0); 2],
+        })
     }
 
     /// Puts code in and gives where to call it; `None` if there is no room.
@@ -80,6 +104,7 @@ impl Arena {
         let at = self.used.next_multiple_of(ALIGN);
         let (end, top) = (at.checked_add(hot)?, self.top.checked_sub(cold)?);
         (end <= top).then(|| {
+            self.newest = [(at, hot), (top, cold)];
             (self.used, self.top) = (end, top);
             at
         })
@@ -89,6 +114,15 @@ impl Arena {
         // SAFETY: `room` gave this place, which is inside the view, and no code in use is there.
         unsafe { self.write.add(at).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
         flush(self.write, self.run, at, code.len());
+    }
+    /// What was put in last, hot and cold.
+    pub fn newest(&self) -> (Code<'_>, Code<'_>) {
+        let [hot, cold] = self.newest.map(|(at, len)| {
+            // SAFETY: `room` gave this place, which is inside the view; nobody writes while this is borrowed.
+            let bytes = unsafe { std::slice::from_raw_parts(self.write.add(at), len) };
+            Code { at: self.run.wrapping_add(at), bytes }
+        });
+        (hot, cold)
     }
     /// Changes four bytes of code, which is not running.
     pub fn patch(&mut self, at: *const u8, to: i32) {

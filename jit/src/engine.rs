@@ -4,6 +4,7 @@ use crate::block::{Block, Blocks, Id, NONE};
 use crate::counters::Counters;
 use crate::cross::Steps;
 use crate::emit::EMITS;
+use crate::perf::Profilers;
 use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
 use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
@@ -23,6 +24,8 @@ pub struct Config {
     pub code_bytes: usize,
     /// Guest instructions in a region at most.
     pub max_region_insns: usize,
+    /// Who is told of native code.
+    pub profilers: Profilers,
 }
 
 impl Default for Config {
@@ -33,6 +36,7 @@ impl Default for Config {
             background: true,
             code_bytes: 64 << 20,
             max_region_insns: 120,
+            profilers: Profilers::default(),
         }
     }
 }
@@ -46,6 +50,8 @@ pub enum JitError {
     Thread(std::io::Error),
     #[error("no native code for this host: {0}")]
     Host(String),
+    #[error("cannot write {path}: {why}")]
+    Profile { path: String, why: std::io::Error },
 }
 
 /// The block at a place in RAM that was executed lately.
@@ -337,7 +343,7 @@ impl Engine {
         if b.base == NONE && (b.heat < self.config.baseline || !plan::may(s.c.mode)) {
             return None;
         }
-        let code = self.regions.base_code(&mut self.blocks, id, s.c.tlb.ram().base() as u64);
+        let code = self.regions.base_code(&mut self.blocks, id, s.c);
         self.full = code.is_none();
         code
     }

@@ -23,6 +23,7 @@ mod fast;
 mod hash;
 mod lanes;
 mod native;
+mod perf;
 mod plan;
 mod region;
 mod softmmu;
@@ -31,3 +32,4 @@ mod x87;
 
 pub use counters::Counters;
 pub use engine::{Config, Engine, JitError};
+pub use perf::Profilers;

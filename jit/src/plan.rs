@@ -45,6 +45,8 @@ pub struct Guest {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub mode: Mode,
+    /// Where the guest had it, for profilers.
+    pub rip: u64,
     pub insns: Vec<Insn>,
     /// Instructions that the interpreter does.
     pub call: Vec<bool>,
@@ -152,6 +154,7 @@ pub fn plan(
     }
     let mut p = Plan {
         mode,
+        rip: base,
         insns: Vec::new(),
         call: Vec::new(),
         blocks: Vec::new(),

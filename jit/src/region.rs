@@ -10,9 +10,10 @@ use crate::compile::{Done, Worker};
 use crate::emit::{self, Source};
 use crate::engine::{Config, JitError};
 use crate::native::Gate;
+use crate::perf::Perf;
 use crate::plan::Plan;
 use crate::x87::Thunk;
-use cpu::{Insn, Interp};
+use cpu::{Core, Insn, Interp};
 
 /// Numbers in [`crate::block::Block::region`] from here on are none.
 pub const MAX: u32 = u32::MAX - 8;
@@ -83,6 +84,7 @@ pub struct Regions {
     gate: Gate,
     worker: Option<Worker>,
     pub base: Baseline,
+    perf: Perf,
     // What was done so far, for `Counters`.
     pub made: u64,
     pub dropped: u64,
@@ -118,6 +120,7 @@ impl Regions {
             gate,
             worker,
             base: Baseline::new(),
+            perf: Perf::new(config.profilers)?,
             made: 0,
             dropped: 0,
             failed: 0,
@@ -182,6 +185,9 @@ impl Regions {
             return true;
         };
         let Some(place) = self.arena.add(&code) else { return false };
+        if self.perf.wanted() {
+            self.perf.note('r', plan.rip, self.arena.newest().0);
+        }
         let number = self.all.len() as u32;
         for &(id, _) in &plan.from {
             blocks.all[id as usize].users.push(number);
@@ -219,7 +225,7 @@ impl Regions {
         Native(self.all[number as usize].code)
     }
     /// The code of a block in the baseline tier, which is made if there is none. `None`: there is no room.
-    pub fn base_code(&mut self, blocks: &mut Blocks, id: u32, ram: u64) -> Option<Native> {
+    pub fn base_code(&mut self, blocks: &mut Blocks, id: u32, core: &Core) -> Option<Native> {
         let b = &blocks.all[id as usize];
         if b.base != baseline::NONE {
             return Some(Native(self.base.entry(b.base)));
@@ -227,10 +233,15 @@ impl Regions {
         let ops = &blocks.ops[b.first as usize..][..b.count as usize];
         let insns: Box<[Insn]> = ops.iter().map(|op| op.insn).collect();
         let (mode, at, end) = (b.mode, b.at, b.end);
-        let second = b.crosses().then(|| ram + b.second);
+        let second = b.crosses().then(|| core.tlb.ram().base() as u64 + b.second);
         let source = Source { insns, mode, at, second, end, id };
         let heat = b.heat;
         let number = self.base.make(&mut self.arena, source)?;
+        if self.perf.wanted() {
+            let (hot, cold) = self.arena.newest();
+            self.perf.note('b', core.state.rip, hot);
+            self.perf.note('c', core.state.rip, cold);
+        }
         self.gate.set_heat(id, heat);
         blocks.all[id as usize].base = number;
         Some(Native(self.base.entry(number)))

@@ -252,6 +252,9 @@ fn engine_config(config: &Config) -> jit::Config {
     if let Some(bytes) = config.accel.code_cache {
         c.code_bytes = usize::try_from(bytes).unwrap_or(c.code_bytes).clamp(1 << 20, 2 << 30);
     }
+    c.baseline = config.accel.baseline.unwrap_or(c.baseline);
+    c.threshold = config.accel.regions.unwrap_or(c.threshold);
+    c.profilers = config.accel.profilers;
     if config.accel.one_instruction {
         (c.threshold, c.baseline) = (u32::MAX, u32::MAX);
     }

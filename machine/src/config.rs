@@ -237,6 +237,12 @@ pub struct Accel {
     pub code_cache: Option<u64>,
     /// `one-insn-per-tb=on`: translate one instruction at a time.
     pub one_instruction: bool,
+    /// `baseline=`: executions after which a block gets native code of its own; `None`: as the engine likes.
+    pub baseline: Option<u32>,
+    /// `regions=`: executions after which the optimizing compiler is asked; `None`: as the engine likes.
+    pub regions: Option<u32>,
+    /// `-perfmap` and `-jitdump`.
+    pub profilers: jit::Profilers,
 }
 
 /// What to load without firmware.

@@ -198,6 +198,9 @@ pub fn accel(g: &mut Gathered, said: &mut Said) -> Done {
     let accel = Accel {
         code_cache: megabytes.map(|n| n * MIB),
         one_instruction: words.on_off("one-insn-per-tb")?.unwrap_or(false),
+        baseline: executions(&mut words, "baseline")?,
+        regions: executions(&mut words, "regions")?,
+        profilers: g.config.accel.profilers,
     };
     words.choice("thread", &[("single", ())])?;
     if words.on_off("split-wx")? == Some(true) {
@@ -206,6 +209,16 @@ pub fn accel(g: &mut Gathered, said: &mut Said) -> Done {
     words.none_left()?;
     g.config.accel = accel;
     Ok(())
+}
+
+/// After how many executions something is done: a number or `never`.
+fn executions(words: &mut Words, name: &'static str) -> Result<Option<u32>, Stop> {
+    let Some(text) = words.text(name)? else { return Ok(None) };
+    match (text.as_str(), number::whole(&text).map(u32::try_from)) {
+        ("never", _) => Ok(Some(u32::MAX)),
+        (_, Some(Ok(n))) => Ok(Some(n)),
+        _ => Err(words.fault(format!("{name}={text}: expected a number or never")).into()),
+    }
 }
 
 /// Accelerators are tried in order, so any list with `tcg` in it will do.

@@ -69,6 +69,8 @@ const ROWS: &[Row] = rows! {
     "rtc"                   "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]" "the real-time clock" clock::rtc;
     "icount"                "[shift=]N|auto[,align=on|off][,sleep=on|off]" "guest time is the count of instructions, 2^N ns each" clock::icount;
     "seed"                  "NUMBER" "where random numbers come from with -icount" clock::seed;
+    "perfmap"               ""      "name native code for perf in /tmp/perf-PID.map" |g, _| { g.config.accel.profilers.map = true; Ok(()) };
+    "jitdump"               ""      "name native code for perf inject in jit-PID.dump" |g, _| { g.config.accel.profilers.dump = true; Ok(()) };
     "S"                     ""      "wait for 'cont' before starting" |g, _| { g.paused = true; Ok(()) };
     "no-reboot"             ""      "leave instead of rebooting" |g, _| { g.actions.reboot = OnReboot::Shutdown; Ok(()) };
     "no-shutdown"           ""      "stop instead of leaving when the guest powers off" |g, _| { g.actions.shutdown = OnShutdown::Pause; Ok(()) };
