@@ -57,6 +57,20 @@ pub trait Sem: Sized {
 
     /// Notes how the status flags arose; they are worked out only if somebody reads them.
     fn flags(&mut self, kind: FlagKind, w: Width, a: Self::V, b: Self::V, r: Self::V);
+    /// The flags of INC and DEC (`kind`), which keep CF.
+    #[inline(always)]
+    fn flags_but_carry(&mut self, kind: FlagKind, w: Width, a: Self::V, r: Self::V) {
+        let c = self.flag(Flag::Cf);
+        self.flags(kind, w, a, c, r);
+    }
+    /// Sets the status flags in `mask` to those in `bits`, which has no others, and keeps the rest.
+    #[inline(always)]
+    fn patch_flags(&mut self, mask: u64, bits: Self::V) {
+        let (all, keep) = (self.status(), self.imm(!mask));
+        let all = self.op2(Op2::And, Width::W64, all, keep);
+        let all = self.op2(Op2::Or, Width::W64, all, bits);
+        self.set_status(all);
+    }
     /// One status flag, 0 or 1.
     fn flag(&mut self, f: Flag) -> Self::V;
     /// A condition of Jcc, SETcc and CMOVcc, 0 or 1.

@@ -88,6 +88,15 @@ impl Arena {
         // SAFETY: `at` is inside the view.
         Some(unsafe { self.run.add(at) })
     }
+    /// Puts code in that goes on at a place in the arena; `None` if there is no room.
+    pub fn add_jump(&mut self, code: &[u8], to: *const u8) -> Option<*const u8> {
+        const JMP: u8 = 0xe9;
+        let at = self.add(&[code, &[JMP, 0, 0, 0, 0]].concat())?;
+        let end = at.wrapping_add(code.len() + 5);
+        let distance = (to as i64).wrapping_sub(end as i64);
+        self.patch(end.wrapping_sub(4), i32::try_from(distance).ok()?);
+        Some(at)
+    }
     /// Puts code in, hot and cold in their places; `None` if there is no room.
     pub fn add_parts(&mut self, code: &mut Asm) -> Option<*const u8> {
         let (hot, cold) = code.lengths();

@@ -18,6 +18,9 @@ struct Code {
     inner: *const u8,
     /// What the code has pointers to.
     _insns: Option<Box<[Insn]>>,
+    /// Where in RAM it begins, and the mode it is for.
+    at: u64,
+    mode: Mode,
     /// Links that lead here, by their numbers.
     incoming: Vec<u32>,
 }
@@ -74,16 +77,18 @@ impl Baseline {
         self.all.push(Code {
             outer,
             inner,
+            at: source.at,
+            mode: source.mode,
             _insns: calls.then_some(source.insns),
             incoming: Vec::new(),
         });
         Some(self.all.len() as u32 - 1)
     }
-    /// A way from this tier into a region.
-    pub fn bridge(&mut self, arena: &mut Arena, region: *const u8) -> Option<u32> {
-        let inner = arena.add(&emit::bridge(region as u64))?;
-        self.all.push(Code { outer: region, inner, _insns: None, incoming: Vec::new() });
-        Some(self.all.len() as u32 - 1)
+    /// Takes a region for a block's code: this tier goes on in it, too.
+    pub fn add(&mut self, region: *const u8, at: u64, mode: Mode) -> u32 {
+        let (outer, inner, incoming) = (region, region, Vec::new());
+        self.all.push(Code { outer, inner, at, mode, _insns: None, incoming });
+        self.all.len() as u32 - 1
     }
     /// Where code is entered from outside.
     pub fn entry(&self, number: u32) -> *const u8 {
@@ -103,14 +108,14 @@ impl Baseline {
             code.incoming.push(link as u32 - 1);
         }
     }
-    /// A block is gone: nobody goes there any more.
-    pub fn drop(&mut self, arena: &mut Arena, number: u32) -> *const u8 {
+    /// A block is gone: nobody goes there any more. Gives its code and what that was for.
+    pub fn drop(&mut self, arena: &mut Arena, number: u32) -> (*const u8, u64, Mode) {
         let code = &mut self.all[number as usize];
         for n in std::mem::take(&mut code.incoming) {
             let l = &self.links[n as usize];
             arena.patch(l.hole, l.unset);
         }
         code._insns = None;
-        code.outer
+        (code.outer, code.at, code.mode)
     }
 }

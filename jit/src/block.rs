@@ -39,13 +39,17 @@ pub struct Block {
     pub end: bool,
     /// Executions in tier 0.
     pub heat: u32,
+    /// How often it had been executed when it became part of a region.
+    pub profile: u32,
     /// Number of the region that starts here; [`NONE`] if there is none.
     pub region: u32,
     /// Number of its code in the baseline tier; [`NONE`] if there is none.
     pub base: u32,
     /// It is part of a region that is being compiled: no other is asked for meanwhile.
     pub pending: bool,
-    /// Regions it is part of.
+    /// The region it is part of, if any, by the number of one of its entries.
+    pub part: u32,
+    /// Entries of all regions it is part of.
     pub users: Vec<u32>,
     /// Tells it from other blocks that had its number.
     pub serial: u64,
@@ -180,6 +184,8 @@ impl Blocks {
             bytes: text.len() as u16,
             end,
             heat: 0,
+            profile: 0,
+            part: NONE,
             region: NONE,
             base: NONE,
             pending: false,

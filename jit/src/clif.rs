@@ -13,9 +13,11 @@
 //! nobody's to use for anything else.
 
 use crate::lanes::X;
+use crate::links::Links;
 use crate::native::{self, Cx};
 use crate::plan::{Plan, Succ};
-use cpu::{Core, FlagKind, Insn, Mode, State, Width, flags};
+use crate::softmmu::Window;
+use cpu::{Core, Insn, Mode, State, Width};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Block, BlockArg, Function, InstBuilder, InstructionData, MemFlagsData, Opcode,
@@ -26,6 +28,9 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::mem::offset_of;
 use ways::{Edge, Exit};
 
+pub use status::{Arisen, Flags};
+
+mod status;
 mod ways;
 
 /// What a region returns.
@@ -50,23 +55,17 @@ pub enum V {
     S(Value, u64),
 }
 
-/// What is known of the status flags.
-#[derive(Clone, Copy)]
-pub enum Flags {
-    /// They are in the state.
-    Stored,
-    Known(FlagKind, Width, V, V, V),
-}
-
 /// What is known where a block ends.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Known {
     flags: Flags,
     dirty: u64,
     stale: u64,
+    windows: Vec<Window>,
 }
 impl Known {
-    const NOTHING: Known = Known { flags: Flags::Stored, dirty: 0, stale: ALL };
+    const NOTHING: Known =
+        Known { flags: Flags::Stored, dirty: 0, stale: ALL, windows: Vec::new() };
 }
 
 /// How a block ends.
@@ -86,9 +85,11 @@ const ALL: u64 = 0xffff_ffff;
 pub struct Clif<'b> {
     pub b: FunctionBuilder<'b>,
     pub plan: &'b Plan,
+    links: &'b mut Links,
     vars: [Variable; VARS],
     left: Variable,
-    base: Value,
+    /// RIP of the head.
+    base: Variable,
     /// Registers that each small loop has to do with: who enters it loads them.
     looped: Vec<u64>,
     exits: Vec<Exit>,
@@ -102,10 +103,12 @@ pub struct Clif<'b> {
     /// Goes on at the address that is its parameter; the state is whole.
     dispatch: Option<Block>,
     // Of the current block.
-    guest: usize,
+    pub guest: usize,
     pub dirty: u64,
     /// The core, where it was asked for last.
     pinned: Option<((Option<Block>, usize), Value)>,
+    /// Pages that were accessed in this block or on the one way to it.
+    pub windows: Vec<Window>,
     /// Registers whose variables mean nothing here: the state has them.
     stale: u64,
     pub flags: Flags,
@@ -126,18 +129,22 @@ pub struct Clif<'b> {
     pub misfit: bool,
     /// The region computes with the host's floating point.
     pub floats: bool,
-    index: usize,
+    pub index: usize,
 }
 
 /// A translation that did not work: this instruction must be called instead.
 pub struct Misfit(pub usize);
 
-/// Signature of regions.
-pub fn signature() -> Signature {
+/// Signature of regions. One with several entries has a parameter that keeps them from being taken for unreachable; it is not
+/// entered at its start.
+pub fn signature(entries: usize) -> Signature {
     // Where there is a convention in which nothing is the caller's, that one.
     let free = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
     let conv = if free { CallConv::Winch } else { CallConv::SystemV };
     let mut s = Signature::new(conv);
+    if entries > 1 {
+        s.params.push(AbiParam::new(types::I64));
+    }
     s.returns.push(AbiParam::new(types::I64));
     s
 }
@@ -189,7 +196,7 @@ pub fn enter(func: &mut Function, fcx: &mut FunctionBuilderContext, target: Targ
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     let [core, code] = [0, 1].map(|n| b.block_params(entry)[n]);
-    let sig = b.import_signature(signature());
+    let sig = b.import_signature(signature(1));
     // The host wants its register back.
     let kept = b.ins().get_pinned_reg(types::I64);
     let core = b.ins().iadd_imm_s(core, i64::from(native::BIAS));
@@ -212,6 +219,7 @@ pub fn enter(func: &mut Function, fcx: &mut FunctionBuilderContext, target: Targ
 /// Translates a plan into `func`.
 pub fn translate(
     plan: &Plan,
+    links: &mut Links,
     func: &mut Function,
     fcx: &mut FunctionBuilderContext,
     table: &[Option<crate::words::Meaning>],
@@ -220,15 +228,13 @@ pub fn translate(
     let conv = target.default_call_conv;
     let mut b = FunctionBuilder::new(func, fcx);
     let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     b.ensure_inserted_block();
-    let core = b.ins().get_pinned_reg(types::I64);
+    let number = b.block_params(entry).first().copied();
     let vars = std::array::from_fn(|n| b.declare_var(place(n).0));
     let left = b.declare_var(types::I64);
-    let base = b.ins().load(types::I64, own(), core, rip_at() - native::BIAS);
-    let n = b.ins().load(types::I64, own(), core, left_at() - native::BIAS);
-    b.def_var(left, n);
-    // The first edge: from the engine.
+    let base = b.declare_var(types::I64);
     let first = b.create_block();
     b.ins().jump(first, &[]);
     let heads = plan.blocks.iter().map(|_| b.create_block()).collect();
@@ -236,6 +242,7 @@ pub fn translate(
     let mut c = Clif {
         b,
         plan,
+        links,
         vars,
         left,
         base,
@@ -251,6 +258,7 @@ pub fn translate(
         guest: 0,
         dirty: 0,
         pinned: None,
+        windows: Vec::new(),
         stale: 0,
         flags: Flags::Stored,
         flags_set: false,
@@ -270,11 +278,11 @@ pub fn translate(
     };
     let mut ends = vec![Known::NOTHING; many];
     for n in 0..many {
-        let inherited = plan.blocks[n].only.map_or(Known::NOTHING, |p| ends[p]);
+        let inherited = plan.blocks[n].only.map_or(Known::NOTHING, |p| ends[p].clone());
         c.block(n, inherited, table)?;
         ends[n] = c.known_after(n);
     }
-    c.finish(first);
+    c.finish(first, number);
     c.b.finalize(target);
     Ok(())
 }
@@ -289,12 +297,13 @@ impl Clif<'_> {
         let plan = self.plan;
         let g = &plan.blocks[n];
         self.b.switch_to_block(self.heads[n]);
-        let Known { flags, dirty, stale } = inherited;
+        let Known { flags, dirty, stale, windows } = inherited;
         // Who enters a loop loads what it wants.
         (self.stale, self.dirty) = if g.loop_.is_some() { (0, 0) } else { (stale, dirty) };
         self.guest = n;
         (self.flags, self.flags_set, self.dead) = (flags, false, false);
         self.forget();
+        self.windows = windows;
         self.term = Term::Fall;
         self.delta = g.delta;
         for (k, at) in g.insns.clone().enumerate() {
@@ -381,7 +390,7 @@ impl Clif<'_> {
             // More will be there; what is newer is stored on the way out.
             (stale, dirty) = (stale | !self.looped[l], 0);
         }
-        Known { flags: self.flags, dirty, stale }
+        Known { flags: self.flags, dirty, stale, windows: self.windows.clone() }
     }
     /// Whether block `to` goes on with what block `from` has not stored.
     fn passes_dirty(&self, from: usize, to: usize) -> bool {
@@ -498,45 +507,7 @@ impl Clif<'_> {
     /// The values of registers are unknown from here: a join of two paths, or a new block.
     pub fn forget(&mut self) {
         (self.known, self.known_x) = ([None; 16], [None; 16]);
-    }
-    pub fn set_flags(&mut self, f: Flags) {
-        self.changed = true;
-        self.flags_set = true;
-        self.flags = f;
-    }
-    /// Makes sure that the state has the flags; for reading them in a way only helpers know.
-    pub fn stored_flags(&mut self) {
-        self.note_flags();
-        self.store_flags(self.flags);
-        self.flags = Flags::Stored;
-    }
-    /// This block looks at the flags it was entered with, if it has set none.
-    pub fn note_flags(&mut self) {
-        if !self.flags_set {
-            self.needs_flags[self.guest] = true;
-        }
-    }
-    fn store_flags(&mut self, f: Flags) {
-        let Flags::Known(kind, w, a, b, r) = f else { return };
-        let put = |c: &mut Self, v: V, at: usize| {
-            let v = c.val(v);
-            c.put_state(v, lazy_at(at));
-        };
-        // Where a formula does not look, what stands there does not matter.
-        let (with_a, with_b) = match kind {
-            FlagKind::Raw | FlagKind::Logic => (false, false),
-            FlagKind::Mul => (false, true),
-            _ => (true, true),
-        };
-        if with_a {
-            put(self, a, offset_of!(flags::Lazy, a));
-        }
-        if with_b {
-            put(self, b, offset_of!(flags::Lazy, b));
-        }
-        put(self, r, offset_of!(flags::Lazy, r));
-        let how = self.b.ins().iconst(types::I32, flags::how(kind, w) as i64);
-        self.put_state(how, lazy_at(offset_of!(flags::Lazy, how)));
+        self.windows.clear();
     }
     /// Stores these registers, and the flags if they are only known.
     fn spill(&mut self, dirty: u64, f: Flags) {
@@ -550,7 +521,8 @@ impl Clif<'_> {
     }
     /// The linear address of the code at `delta` from the region's head.
     pub fn rip(&mut self, delta: i64) -> V {
-        let v = if delta == 0 { self.base } else { self.b.ins().iadd_imm_s(self.base, delta) };
+        let base = self.b.use_var(self.base);
+        let v = if delta == 0 { base } else { self.b.ins().iadd_imm_s(base, delta) };
         if self.plan.mode.long64() {
             return V::S(v, u64::MAX);
         }
@@ -660,8 +632,8 @@ impl Clif<'_> {
         self.pinned = Some((here, v));
         v
     }
-    /// `v + k`, where `v` may be a sum itself.
-    pub fn plus(&mut self, v: Value, k: i64) -> Value {
+    /// A name and a constant whose sum a value is.
+    pub fn parts(&self, v: Value) -> (Value, i64) {
         let dfg = &self.b.func.dfg;
         let parts = |v: Value| match dfg.value_def(dfg.resolve_aliases(v)) {
             ValueDef::Result(inst, _) => Some(dfg.insts[inst]),
@@ -671,12 +643,17 @@ impl Clif<'_> {
             Some(InstructionData::UnaryImm { opcode: Opcode::Iconst, imm }) => Some(imm.bits()),
             _ => None,
         };
-        let (mut v, mut k) = (v, k);
-        if let Some(InstructionData::Binary { opcode: Opcode::Iadd, args: [a, b] }) = parts(v)
-            && let Some(c) = constant(b)
-        {
-            (v, k) = (a, k.wrapping_add(c));
+        match parts(v) {
+            Some(InstructionData::Binary { opcode: Opcode::Iadd, args: [a, b] }) => {
+                constant(b).map_or((v, 0), |c| (a, c))
+            }
+            _ => (v, 0),
         }
+    }
+    /// `v + k`, where `v` may be a sum itself.
+    pub fn plus(&mut self, v: Value, k: i64) -> Value {
+        let (v, c) = self.parts(v);
+        let k = k.wrapping_add(c);
         if k == 0 { v } else { self.b.ins().iadd_imm_s(v, k) }
     }
     pub fn cx(&mut self) -> Value {

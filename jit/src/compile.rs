@@ -2,10 +2,12 @@
 
 use crate::clif::{self, Misfit};
 use crate::engine::JitError;
+use crate::links::Links;
 use crate::plan::Plan;
 use crate::words::{self, Meaning};
 use cpu::Insn;
 use cranelift_codegen::Context;
+use cranelift_codegen::ir::DebugTag;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
@@ -24,11 +26,22 @@ pub struct Compiler {
     misfits: HashSet<(u16, u8)>,
 }
 
+/// Native code.
+pub struct Code {
+    pub bytes: Vec<u8>,
+    /// What a function begins with: done before an entry is jumped to.
+    pub prologue: usize,
+    /// Where the entries are; empty if there is one, at the start.
+    pub entries: Vec<u32>,
+}
+
 /// A region in native code, not yet in its place.
 pub struct Done {
     pub plan: Plan,
     /// `None`: it cannot be compiled.
-    pub code: Option<Vec<u8>>,
+    pub code: Option<Code>,
+    /// Its ways out.
+    pub links: Links,
     pub nanos: u64,
 }
 
@@ -83,11 +96,12 @@ impl Compiler {
     pub fn compile(&mut self, mut plan: Plan) -> Done {
         #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
         let start = std::time::Instant::now();
-        let code = self.code(&mut plan);
-        Done { plan, code, nanos: start.elapsed().as_nanos() as u64 }
+        let mut links = Links::new(0);
+        let code = self.code(&mut plan, &mut links);
+        Done { plan, code, links, nanos: start.elapsed().as_nanos() as u64 }
     }
 
-    fn code(&mut self, plan: &mut Plan) -> Option<Vec<u8>> {
+    fn code(&mut self, plan: &mut Plan, links: &mut Links) -> Option<Code> {
         for (k, i) in plan.insns.iter().enumerate() {
             plan.call[k] |=
                 self.table[i.row as usize].is_none() || self.misfits.contains(&shape(i));
@@ -96,9 +110,10 @@ impl Compiler {
         let target = self.isa.frontend_config();
         for _ in 0..=plan.insns.len() {
             self.context.clear();
-            self.context.func.signature = clif::signature();
+            self.context.func.signature = clif::signature(plan.entries.len());
             let func = &mut self.context.func;
-            match clif::translate(plan, func, &mut self.builder, &self.table, target) {
+            *links = Links::new(2 * plan.blocks.len());
+            match clif::translate(plan, links, func, &mut self.builder, &self.table, target) {
                 Ok(()) => break,
                 Err(Misfit(at)) => {
                     plan.call[at] = true;
@@ -111,13 +126,37 @@ impl Compiler {
             }
         }
         match self.context.compile(&*self.isa, &mut Default::default()) {
-            Ok(c) if c.buffer.relocs().is_empty() => Some(c.code_buffer().to_vec()),
+            Ok(c) if c.buffer.relocs().is_empty() => {
+                let bytes = c.code_buffer().to_vec();
+                let many = if plan.entries.len() > 1 { plan.entries.len() } else { 0 };
+                let mut entries = vec![0; many];
+                for at in c.buffer.debug_tags() {
+                    for tag in at.tags {
+                        if let DebugTag::User(n) = tag {
+                            entries[*n as usize] = at.offset;
+                        }
+                    }
+                }
+                let prologue = if many > 0 { prologue(&bytes)? } else { 0 };
+                Some(Code { bytes, prologue, entries })
+            }
             Ok(_) => None,
             Err(e) => {
                 debug_assert!(false, "{:?}", e.inner);
                 None
             }
         }
+    }
+}
+
+/// The length of what a function begins with on x86-64: it keeps RBP and makes room on the stack.
+fn prologue(code: &[u8]) -> Option<usize> {
+    match code {
+        // push rbp; mov rbp, rsp; sub rsp, imm8 or imm32
+        [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, ..] => Some(8),
+        [0x55, 0x48, 0x89, 0xe5, 0x48, 0x81, 0xec, ..] => Some(11),
+        [0x55, 0x48, 0x89, 0xe5, ..] => Some(4),
+        _ => None,
     }
 }
 

@@ -92,14 +92,6 @@ fn aligned(a: &mut Asm, call: impl FnOnce(&mut Asm)) {
     a.lea(Width::W64, RSP, Rm::M(RSP, 8));
 }
 
-/// The way from this tier into a region.
-pub fn bridge(region: u64) -> Vec<u8> {
-    let mut a = Asm::default();
-    a.constant(RAX, region);
-    a.jmp_to(Rm::R(RAX));
-    a.code
-}
-
 /// Code that goes on at RIP: the TLB says where that is in RAM, and the engine's table which code it has in this mode.
 /// Gives it, and where this tier enters it.
 pub fn search(set: usize) -> (Vec<u8>, u32) {

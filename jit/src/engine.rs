@@ -368,9 +368,18 @@ impl Engine {
             self.regions.set_heat(&mut self.blocks, id, again);
             return;
         }
-        let heat = |id: Id| self.regions.heat(&self.blocks.all[id as usize], id);
-        let most = self.config.max_region_insns;
-        let state = match plan::plan(&self.blocks, core, id, most, &heat) {
+        let wish = plan::Wish {
+            head: id,
+            most: self.config.max_region_insns,
+            heat: &|id| {
+                let b = &self.blocks.all[id as usize];
+                self.regions.heat(b, id).max(b.profile)
+            },
+            hot: self.config.threshold,
+            again: &|id| self.regions.heat(&self.blocks.all[id as usize], id),
+            region: &|n| self.regions.made(n),
+        };
+        let state = match plan::plan(&self.blocks, core, &wish) {
             Some(p) => {
                 let parts: Vec<Id> = p.from.iter().map(|f| f.0).collect();
                 if self.regions.submit(p).is_ok() {

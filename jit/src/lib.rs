@@ -22,6 +22,7 @@ mod event;
 mod fast;
 mod hash;
 mod lanes;
+mod links;
 mod native;
 mod perf;
 mod plan;

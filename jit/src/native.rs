@@ -204,6 +204,10 @@ impl Gate {
         self.cx.search[set & 1] = code.wrapping_add(inner as usize);
         self.cx.search_outer[set & 1] = code;
     }
+    /// The code that goes on at RIP, for others than the baseline tier.
+    pub fn search(&self, set: usize) -> *const u8 {
+        self.cx.search_outer[set & 1]
+    }
     /// Takes the code of a thunk.
     ///
     /// # Safety

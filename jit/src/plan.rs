@@ -2,10 +2,14 @@
 
 use crate::block::{Blocks, Id};
 use crate::emit::{self, EMITS};
+use choice::Choice;
+pub use choice::{Made, Wish};
 use cpu::rows::ROWS;
 use cpu::{Core, Insn, Mode};
 use iced_x86::{Code, FlowControl};
 use memory::PAGE;
+
+mod choice;
 
 /// What follows a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,10 @@ pub struct Guest {
     pub page: i64,
     /// Host address of that page.
     pub host: u64,
+    /// RAM offset of that page.
+    pub ram: u64,
+    /// The region may be entered here.
+    pub entry: bool,
     /// Where its branch goes.
     pub taken: Option<(i64, Succ)>,
     /// What follows it otherwise.
@@ -54,11 +62,19 @@ pub struct Plan {
     pub blocks: Vec<Guest>,
     /// Blocks of each small loop.
     pub loops: Vec<Vec<usize>>,
-    /// The blocks this was made of: `(id, serial)`, the head first.
+    /// The blocks this was made of: `(id, serial)`.
     pub from: Vec<(Id, u64)>,
+    /// Blocks where the region is entered, the head first.
+    pub entries: Vec<usize>,
+    /// Regions that it is in place of, by their numbers.
+    pub replaces: Vec<u32>,
+    /// How often what it is in place of grew.
+    pub grown: u32,
 }
 
 const MAX_BLOCKS: usize = 50;
+/// Entries of a region at most.
+const ENTRIES: usize = if EMITS { 32 } else { 1 };
 /// Blocks in a loop that keeps its registers in registers all the way round.
 const SMALL: usize = 8;
 
@@ -91,67 +107,16 @@ pub fn may(mode: Mode) -> bool {
         && !mode.has(Mode::VM86)
 }
 
-/// Plans the region that starts with block `head`, which is about to run.
-pub fn plan(
-    blocks: &Blocks,
-    core: &Core,
-    head: Id,
-    max: usize,
-    heat: &dyn Fn(Id) -> u32,
-) -> Option<Plan> {
+/// Plans the region that starts with the head.
+pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
+    let choice = Choice::of(blocks, core, wish)?;
     let (mode, base) = (core.mode, core.state.rip);
-    let set = mode.code_set();
-    let wrap = if mode.long64() { !0 } else { 0xffff_ffff };
     let first_page = base & !(PAGE - 1);
     let page_of = |delta: i64| {
         let la = base.wrapping_add(delta as u64) & !(PAGE - 1);
         (la.wrapping_sub(first_page) as i64) >> 12
     };
-    // Choose: the hottest block next, as long as there is room.
-    let least = (heat(head) / 32).max(1);
-    let (mut chosen, mut room): (Vec<(i64, Id)>, usize) = (Vec::new(), max);
-    let mut edge: Vec<(i64, u32)> = vec![(0, u32::MAX)];
-    let find = |delta: i64| {
-        let la = base.wrapping_add(delta as u64) & wrap;
-        let at = core.tlb.exec(set, la)?;
-        blocks.find(at, mode).filter(|&id| fits(blocks, id))
-    };
-    while let Some(k) = (0..edge.len()).max_by_key(|&k| (edge[k].1, std::cmp::Reverse(k))) {
-        let (delta, _) = edge.swap_remove(k);
-        if chosen.iter().any(|c| c.0 == delta) {
-            continue;
-        }
-        let Some(id) = find(delta) else { continue };
-        let b = &blocks.all[id as usize];
-        let n = b.count as usize;
-        if n == 0 || n > room || chosen.len() >= MAX_BLOCKS {
-            if chosen.is_empty() {
-                return None;
-            }
-            continue;
-        }
-        room -= n;
-        chosen.push((delta, id));
-        if ends(blocks, id) {
-            continue;
-        }
-        let (next, last) = (delta + b.bytes as i64, last(blocks, id));
-        let (taken, falls) = flow(last);
-        // Behind a call the callee's return may lead.
-        let back = calls(last);
-        for d in taken.map(|t| next + t).into_iter().chain((falls || back).then_some(next)) {
-            let near = d.unsigned_abs() < 1 << 30;
-            if let Some(id) = near.then(|| find(d)).flatten() {
-                let heat = heat(id);
-                if heat >= least {
-                    edge.push((d, heat));
-                }
-            }
-        }
-    }
-    if chosen.is_empty() {
-        return None;
-    }
+    let chosen = &choice.chosen;
     let mut p = Plan {
         mode,
         rip: base,
@@ -160,9 +125,13 @@ pub fn plan(
         blocks: Vec::new(),
         loops: Vec::new(),
         from: Vec::new(),
+        entries: Vec::new(),
+        replaces: choice.replaces.clone(),
+        grown: choice.grown,
     };
-    let behind = behind_calls(blocks, &chosen, heat);
-    let order = order(blocks, &chosen, &behind);
+    let behind = behind_calls(blocks, chosen, &|id| choice.heat(id));
+    let roots = choice.roots();
+    let order = order(blocks, chosen, &behind, &roots);
     let place = |d: i64| order.iter().position(|&k| chosen[k].0 == d);
     for &k in &order {
         let (delta, id) = chosen[k];
@@ -192,6 +161,8 @@ pub fn plan(
             delta,
             page,
             host,
+            ram: b.at & !(PAGE - 1),
+            entry: false,
             taken,
             fall,
             returns: Vec::new(),
@@ -209,6 +180,8 @@ pub fn plan(
             g.returns.clone_from(&sites);
         }
     }
+    p.entries = roots.iter().filter_map(|&k| place(chosen[k].0)).collect();
+    p.entries.iter().for_each(|&n| p.blocks[n].entry = true);
     p.connect();
     Some(p)
 }
@@ -249,8 +222,8 @@ fn ends(blocks: &Blocks, id: Id) -> bool {
     blocks.all[id as usize].end
 }
 
-/// Reverse post-order from the head; what cannot be reached is left out.
-fn order(blocks: &Blocks, chosen: &[(i64, Id)], behind: &[usize]) -> Vec<usize> {
+/// Reverse post-order from the roots, of which the head is the first; what cannot be reached is left out.
+fn order(blocks: &Blocks, chosen: &[(i64, Id)], behind: &[usize], roots: &[usize]) -> Vec<usize> {
     let succs: Vec<Vec<usize>> = chosen
         .iter()
         .map(|&(delta, id)| {
@@ -268,18 +241,21 @@ fn order(blocks: &Blocks, chosen: &[(i64, Id)], behind: &[usize]) -> Vec<usize> 
         .collect();
     let mut seen = vec![false; chosen.len()];
     let mut post = Vec::new();
-    let mut stack = vec![(0, 0)];
-    seen[0] = true;
-    while let Some((n, k)) = stack.pop() {
-        match succs[n].get(k) {
-            Some(&to) => {
-                stack.push((n, k + 1));
-                if !seen[to] {
-                    seen[to] = true;
-                    stack.push((to, 0));
+    for &root in roots {
+        if std::mem::replace(&mut seen[root], true) {
+            continue;
+        }
+        let mut stack = vec![(root, 0)];
+        while let Some((n, k)) = stack.pop() {
+            match succs[n].get(k) {
+                Some(&to) => {
+                    stack.push((n, k + 1));
+                    if !std::mem::replace(&mut seen[to], true) {
+                        stack.push((to, 0));
+                    }
                 }
+                None => post.push(n),
             }
-            None => post.push(n),
         }
     }
     post.reverse();
@@ -294,6 +270,12 @@ impl Plan {
         g.taken.and_then(|t| block(t.1)).into_iter().chain(block(g.fall)).chain(back)
     }
 
+    /// Where in RAM a place so far from the head is, if it is on the same page as block `n`.
+    pub fn near(&self, n: usize, delta: i64) -> Option<u64> {
+        let at = (self.rip % PAGE) as i64 + delta;
+        let g = &self.blocks[n];
+        (at >> 12 == g.page).then(|| g.ram + (at as u64 & (PAGE - 1)))
+    }
     /// Works out what follows from the edges.
     pub fn connect(&mut self) {
         let many = self.blocks.len();
@@ -309,7 +291,7 @@ impl Plan {
             let g = &mut self.blocks[n];
             g.path = len + rest.unwrap_or(0);
             g.only = match preds[n][..] {
-                [p] if p < n && n != 0 => Some(p),
+                [p] if p < n && !g.entry => Some(p),
                 _ => None,
             };
             g.loop_ = None;

@@ -9,11 +9,13 @@ use crate::clif::leave;
 use crate::compile::{Done, Worker};
 use crate::emit::{self, Source};
 use crate::engine::{Config, JitError};
+use crate::links::Exits;
 use crate::native::Gate;
 use crate::perf::Perf;
-use crate::plan::Plan;
+use crate::plan::{Made, Plan};
 use crate::x87::Thunk;
 use cpu::{Core, Insn, Interp};
+use std::sync::Arc;
 
 /// Numbers in [`crate::block::Block::region`] from here on are none.
 pub const MAX: u32 = u32::MAX - 8;
@@ -37,10 +39,12 @@ pub enum After {
 #[derive(Clone, Copy)]
 pub struct Native(*const u8);
 
+/// A way into a region.
 struct Region {
     code: *const u8,
-    /// What the code has pointers to.
+    /// What the code has pointers to, and what it was made of; with the first of its ways in.
     _insns: Vec<Insn>,
+    made: Arc<Made>,
     /// The block it starts with.
     head: (u32, u64),
     alive: bool,
@@ -84,6 +88,7 @@ pub struct Regions {
     gate: Gate,
     worker: Option<Worker>,
     pub base: Baseline,
+    exits: Exits,
     perf: Perf,
     // What was done so far, for `Counters`.
     pub made: u64,
@@ -120,6 +125,7 @@ impl Regions {
             gate,
             worker,
             base: Baseline::new(),
+            exits: Exits::default(),
             perf: Perf::new(config.profilers)?,
             made: 0,
             dropped: 0,
@@ -134,6 +140,7 @@ impl Regions {
     pub fn clear(&mut self) {
         self.all.clear();
         self.base.clear();
+        self.exits.clear();
         self.arena.clear();
         self.gate.forget_all();
     }
@@ -159,7 +166,7 @@ impl Regions {
     pub fn install(&mut self, done: Done, blocks: &mut Blocks) -> bool {
         let plan = done.plan;
         self.nanos += done.nanos;
-        let head = plan.from[0];
+        let head = plan.from[plan.entries[0]];
         let current = |(id, serial): (u32, u64)| {
             blocks.all.get(id as usize).is_some_and(|b| b.serial == serial && b.at != u64::MAX)
         };
@@ -168,7 +175,9 @@ impl Regions {
         let here = current(head);
         for (id, _) in parts {
             // What is still executed in tier 0 from here on has another way in, and earns a region of its own.
+            let heat = self.heat(&blocks.all[id as usize], id);
             let b = &mut blocks.all[id as usize];
+            b.profile = b.profile.max(heat);
             (b.pending, b.heat) = (false, b.heat.min(BEGUN));
             self.gate.set_heat(id, BEGUN);
         }
@@ -184,38 +193,80 @@ impl Regions {
             blocks.all[head.0 as usize].region = NEVER;
             return true;
         };
-        let Some(place) = self.arena.add(&code) else { return false };
+        let Some(place) = self.arena.add(&code.bytes) else { return false };
         if self.perf.wanted() {
             self.perf.note('r', plan.rip, self.arena.newest().0);
         }
-        let number = self.all.len() as u32;
-        for &(id, _) in &plan.from {
-            blocks.all[id as usize].users.push(number);
+        let replaced = plan.replaces.iter().filter_map(|&n| self.made(n));
+        let heads: Vec<u32> = replaced.flat_map(Made::heads).collect();
+        for id in heads {
+            let n = blocks.all[id as usize].region;
+            self.drop(n, blocks);
         }
-        let b = &mut blocks.all[head.0 as usize];
-        b.region = number;
-        // Whoever has a link to it goes on in the region from now on.
-        self.take_base(b);
-        b.base = self.base.bridge(&mut self.arena, place).unwrap_or(baseline::NONE);
-        self.made += 1;
-        self.insns += plan.insns.len() as u64;
-        self.bytes += code.len() as u64;
-        self.all.push(Region { code: place, _insns: plan.insns, head, alive: true });
+        (self.made, self.insns) = (self.made + 1, self.insns + plan.insns.len() as u64);
+        self.bytes += code.bytes.len() as u64;
+        let made = Arc::new(Made {
+            deltas: plan.blocks.iter().map(|g| g.delta).collect(),
+            insns: plan.insns.len(),
+            from: plan.from,
+            entries: plan.entries,
+            grown: plan.grown,
+        });
+        let mut insns = plan.insns;
+        for (n, &entry) in made.entries.iter().enumerate() {
+            let start = code.entries.get(n).map_or(Some(place), |&at| {
+                let to = place.wrapping_add(at as usize);
+                self.arena.add_jump(&code.bytes[..code.prologue], to)
+            });
+            let Some(start) = start else { return false };
+            let number = self.all.len() as u32;
+            for &(id, _) in &made.from {
+                let b = &mut blocks.all[id as usize];
+                b.users.push(number);
+                b.part = number;
+            }
+            let head = made.from[entry];
+            let b = &mut blocks.all[head.0 as usize];
+            if b.region < MAX {
+                let old = b.region;
+                self.drop(old, blocks);
+            }
+            let b = &mut blocks.all[head.0 as usize];
+            // Whoever has a link to it goes on in the region from now on.
+            self.take_base(b);
+            (b.region, b.base) = (number, self.base.add(start, b.at, b.mode));
+            self.exits.lead(b.at, b.mode, start as u64);
+            let _insns = std::mem::take(&mut insns);
+            self.all.push(Region { code: start, _insns, made: made.clone(), head, alive: true });
+        }
+        let unset = self.gate.search(plan.mode.code_set()) as u64;
+        self.exits.add(done.links, plan.mode, |at| {
+            let b = blocks.find(at, plan.mode).map(|id| &blocks.all[id as usize]);
+            match b {
+                Some(b) if b.base != baseline::NONE => self.base.entry(b.base) as u64,
+                _ => unset,
+            }
+        });
         true
     }
+    /// What a region that is alive was made of.
+    pub fn made(&self, number: u32) -> Option<&Made> {
+        self.all.get(number as usize).filter(|r| r.alive).map(|r| &*r.made)
+    }
 
-    /// A region's code has changed.
+    /// A way into a region is gone: its code has changed, or another is in its place.
     pub fn drop(&mut self, number: u32, blocks: &mut Blocks) {
         let Some(r) = self.all.get_mut(number as usize) else { return };
         if !std::mem::replace(&mut r.alive, false) {
             return;
         }
-        self.dropped += 1;
+        let (head, first) = (r.head, r.made.from[r.made.entries[0]]);
+        self.dropped += u64::from(head == first);
         self.gate.forget(r.code);
-        let b = &mut blocks.all[r.head.0 as usize];
-        if b.serial == r.head.1 && b.region == number {
+        let b = &mut blocks.all[head.0 as usize];
+        if b.serial == head.1 && b.region == number {
             (b.region, b.heat) = (NONE, 0);
-            self.gate.set_heat(r.head.0, 0);
+            self.gate.set_heat(head.0, 0);
             self.take_base(b);
         }
     }
@@ -244,7 +295,9 @@ impl Regions {
         }
         self.gate.set_heat(id, heat);
         blocks.all[id as usize].base = number;
-        Some(Native(self.base.entry(number)))
+        let code = self.base.entry(number);
+        self.exits.lead(at, mode, code as u64);
+        Some(Native(code))
     }
     /// If a link was missing when native code was left: sets it to this block.
     pub fn link(&mut self, b: &Block) {
@@ -261,8 +314,9 @@ impl Regions {
     }
     /// A block's code is gone.
     pub fn drop_base(&mut self, number: u32) {
-        let code = self.base.drop(&mut self.arena, number);
+        let (code, at, mode) = self.base.drop(&mut self.arena, number);
         self.gate.forget(code);
+        self.exits.lead(at, mode, self.gate.search(mode.code_set()) as u64);
     }
     /// How often a block was executed.
     #[inline]

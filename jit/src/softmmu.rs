@@ -3,14 +3,68 @@
 use crate::clif::{Clif, V, own, ty};
 use crate::emit::{EMITS, Miss, outer};
 use crate::native::{self, Cx};
-use cpu::{SegReg, Width};
+use cpu::{Insn, Opnd, SegReg, Width};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value, types};
+use iced_x86::Mnemonic;
+use memory::PAGE;
 use std::mem::offset_of;
 
 /// Flags of accesses to guest memory: any alignment, never a host fault.
 fn guest() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
+}
+
+/// A page that was accessed: what else is on it, by its distance from a name, needs no probe.
+#[derive(Clone, Copy)]
+pub struct Window {
+    root: Value,
+    /// How far the name is behind the page's start. Nothing is on the page if the page is not known: it is far from any.
+    from: Value,
+    addend: Value,
+    write: bool,
+}
+/// Pages that are kept in mind.
+const WINDOWS: usize = 4;
+
+/// An entry of the TLB: pointer and offset.
+struct Entry(Value, i32);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Load,
+    Store,
+    /// Not done here: what may be read and written is looked for.
+    Modify,
+}
+
+/// The register to which the address of an instruction's memory is relative, if that is all.
+fn base_of(i: &Insn) -> Option<u8> {
+    const SP: u8 = 4;
+    let plain = i.index > 15 && i.base < 16 && !matches!(i.seg, SegReg::Fs | SegReg::Gs);
+    match i.iced().mnemonic() {
+        Mnemonic::Push | Mnemonic::Pop | Mnemonic::Call | Mnemonic::Ret => Some(SP),
+        _ => (i.bytes != 0 && plain && i.op.contains(&Opnd::Mem)).then_some(i.base),
+    }
+}
+/// Whether it stores to memory.
+fn writes(i: &Insn) -> bool {
+    use Mnemonic::*;
+    match i.iced().mnemonic() {
+        Push | Call => true,
+        Cmp | Test | Bt | Pop | Ret | Jmp | Div | Idiv | Mul | Imul | Nop => false,
+        _ => i.op[0] == Opnd::Mem,
+    }
+}
+/// Whether it changes a register otherwise than by a constant.
+fn moves(i: &Insn, r: u8) -> bool {
+    use Mnemonic::*;
+    match i.iced().mnemonic() {
+        Cmp | Test | Bt | Push | Inc | Dec => false,
+        Add | Sub if i.op[1] == Opnd::Imm => false,
+        Call => r != 4,
+        _ => i.op[0] == Opnd::Gpr(r),
+    }
 }
 
 impl Clif<'_> {
@@ -39,17 +93,120 @@ impl Clif<'_> {
         self.b.ins().iadd(at, base)
     }
 
-    /// Compares the tag at `tag` of the entry for `la`; gives whether the access may go straight on, and the entry.
-    fn probe(&mut self, la: Value, bytes: u64, tag: i32) -> (Value, Value, i32) {
+    /// Compares the tag at `tag` of the entry for `la`; gives whether the access may go straight on, the page that would have
+    /// been there, and the entry.
+    fn probe(&mut self, la: Value, bytes: u64, tag: i32) -> (Value, Value, Entry) {
         let (entry, off) = self.tlb_entry(la, self.mode().data_set());
         let have = self.b.ins().load(types::I64, own(), entry, off + tag);
         let end = self.plus(la, bytes as i64 - 1);
         let want = self.b.ins().band_imm_s(end, !0xfff);
-        (self.b.ins().icmp(IntCC::Equal, have, want), entry, off)
+        (self.b.ins().icmp(IntCC::Equal, have, want), want, Entry(entry, off))
     }
-    fn host(&mut self, la: Value, entry: Value, off: i32) -> Value {
-        let add = self.b.ins().load(types::I64, own(), entry, off + native::ADDEND);
-        self.b.ins().iadd(add, la)
+    fn addend(&mut self, entry: &Entry) -> Value {
+        self.b.ins().load(types::I64, own(), entry.0, entry.1 + native::ADDEND)
+    }
+
+    /// An access: `fast` does it with the page's addend if a window or the TLB has the page, `slow` otherwise. Gives what
+    /// they give.
+    fn access(
+        &mut self,
+        (la, bytes, kind): (Value, u64, Kind),
+        slow: impl FnOnce(&mut Self) -> Option<Value>,
+        fast: impl FnOnce(&mut Self, Value) -> Option<Value>,
+    ) -> Option<Value> {
+        let blocks = [(); 3].map(|()| self.b.create_block());
+        let [quick, other, done] = blocks;
+        self.b.set_cold_block(other);
+        let (root, distance) = self.parts(la);
+        let write = kind != Kind::Load;
+        let known = |w: &Window| w.root == root && (w.write || !write);
+        let (addend, opens) = match self.windows.iter().copied().find(known) {
+            Some(w) => {
+                let at = self.plus(w.from, distance);
+                let last = PAGE as i64 - bytes as i64;
+                let there = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThanOrEqual, at, last);
+                self.b.ins().brif(there, quick, &[], other, &[]);
+                self.b.switch_to_block(quick);
+                (w.addend, None)
+            }
+            None => {
+                let again = self.again();
+                let write = write || again == Some(true);
+                let tag = if write { native::TAG_WRITE } else { native::TAG_READ };
+                let (hit, page, entry) = self.probe(la, bytes, tag);
+                self.b.ins().brif(hit, quick, &[], other, &[]);
+                self.b.switch_to_block(quick);
+                let addend = self.addend(&entry);
+                let opens = again.map(|_| {
+                    self.windows.retain(|w| w.root != root);
+                    let from = self.b.ins().isub(root, page);
+                    Window { root, from, addend, write }
+                });
+                (addend, opens)
+            }
+        };
+        // A device that was written to may have changed what is where: no window is good any more.
+        let lost = if kind == Kind::Store { self.windows.len() } else { 0 };
+        let opened = opens.iter().flat_map(|w| [w.from, w.addend]);
+        let kept: Vec<Value> = self.windows[..lost].iter().map(|w| w.from).chain(opened).collect();
+        self.b.switch_to_block(other);
+        let result = slow(self);
+        let nothing = self.b.ins().iconst(types::I64, i64::MIN);
+        let all: Vec<Value> = result.into_iter().chain(kept.iter().map(|_| nothing)).collect();
+        let params: Vec<Value> = all
+            .iter()
+            .map(|&v| {
+                let t = self.b.func.dfg.value_type(v);
+                self.b.append_block_param(done, t)
+            })
+            .collect();
+        self.jump_to(done, &all);
+        self.b.switch_to_block(quick);
+        let all: Vec<Value> = fast(self, addend).into_iter().chain(kept).collect();
+        self.jump_to(done, &all);
+        self.b.switch_to_block(done);
+        let mut params = params.into_iter();
+        let result = result.and_then(|_| params.next());
+        for w in &mut self.windows[..lost] {
+            w.from = params.next().unwrap_or(w.from);
+        }
+        if let (Some(w), Some(from), Some(addend)) = (opens, params.next(), params.next()) {
+            if self.windows.len() == WINDOWS {
+                self.windows.remove(0);
+            }
+            self.windows.push(Window { from, addend, ..w });
+        }
+        result
+    }
+
+    /// Whether the current instruction's memory is accessed by the same base again in this block or one that only it leads to;
+    /// and if so, whether it is written there.
+    fn again(&self) -> Option<bool> {
+        let plan = self.plan;
+        let g = &plan.blocks[self.guest];
+        let base = base_of(&plan.insns[self.index])?;
+        let (mut found, mut write) = (false, false);
+        if moves(&plan.insns[self.index], base) {
+            return None;
+        }
+        for i in &plan.insns[self.index + 1..g.insns.end] {
+            if base_of(i) == Some(base) {
+                (found, write) = (true, write | writes(i));
+            }
+            if moves(i, base) {
+                return found.then_some(write);
+            }
+        }
+        let next = plan.blocks.iter().filter(|b| b.only == Some(self.guest));
+        for b in next {
+            for i in &plan.insns[b.insns.clone()] {
+                found |= base_of(i) == Some(base);
+                if moves(i, base) {
+                    break;
+                }
+            }
+        }
+        found.then_some(write)
     }
 
     pub fn load_linear(&mut self, la: Value, w: Width) -> V {
@@ -66,7 +223,7 @@ impl Clif<'_> {
         let on = self.b.create_block();
         self.b.set_cold_block(on);
         let bad = if EMITS {
-            let at = native::MISS + 8 * outer::number(m, bytes) as i32;
+            let at = native::MISS + 8 * outer::number(m, bytes, self.mode().data_set()) as i32;
             self.call_keeping(at, args);
             let cx = self.cx();
             self.b.ins().load(types::I64, own(), cx, native::BAD)
@@ -82,40 +239,30 @@ impl Clif<'_> {
         self.b.switch_to_block(on);
     }
     fn load(&mut self, la: Value, t: Type) -> Value {
-        let (hit, entry, off) = self.probe(la, t.bytes().into(), native::TAG_READ);
-        let (fast, slow, done) =
-            (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(slow);
-        let v = self.b.append_block_param(done, t);
-        self.b.ins().brif(hit, fast, &[], slow, &[]);
-        self.b.switch_to_block(slow);
-        self.miss(Miss::Load, t.bytes(), &[la]);
-        let cx = self.cx();
-        let r = self.b.ins().load(t, own(), cx, offset_of!(Cx, value) as i32);
-        self.jump_to(done, &[r]);
-        self.b.switch_to_block(fast);
-        let p = self.host(la, entry, off);
-        let r = self.b.ins().load(t, guest(), p, 0);
-        self.jump_to(done, &[r]);
-        self.b.switch_to_block(done);
-        v
+        let slow = |c: &mut Self| {
+            c.miss(Miss::Load, t.bytes(), &[la]);
+            let cx = c.cx();
+            Some(c.b.ins().load(t, own(), cx, offset_of!(Cx, value) as i32))
+        };
+        let fast = |c: &mut Self, addend| {
+            let p = c.b.ins().iadd(addend, la);
+            Some(c.b.ins().load(t, guest(), p, 0))
+        };
+        self.access((la, t.bytes().into(), Kind::Load), slow, fast).unwrap_or(la)
     }
 
     pub fn store_linear(&mut self, la: Value, w: Width, v: V) {
-        let (hit, entry, off) = self.probe(la, w.bytes(), native::TAG_WRITE);
-        let (fast, slow, done) =
-            (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(slow);
         let whole = self.val(v);
-        self.b.ins().brif(hit, fast, &[], slow, &[]);
-        self.b.switch_to_block(slow);
-        self.miss(Miss::Store, w.bytes() as u32, &[la, whole]);
-        self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(fast);
-        let p = self.host(la, entry, off);
-        self.store_host(p, w, v);
-        self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(done);
+        let slow = |c: &mut Self| {
+            c.miss(Miss::Store, w.bytes() as u32, &[la, whole]);
+            None
+        };
+        let fast = |c: &mut Self, addend| {
+            let p = c.b.ins().iadd(addend, la);
+            c.store_host(p, w, v);
+            None
+        };
+        self.access((la, w.bytes(), Kind::Store), slow, fast);
     }
 
     /// The host address of a place that is about to be read and written.
@@ -124,16 +271,15 @@ impl Clif<'_> {
     }
     /// The same for any number of bytes; those that cross a page are left to tier 0.
     pub fn writable_bytes(&mut self, la: Value, n: u64) -> Value {
-        let (hit, entry, off) = self.probe(la, n, native::TAG_WRITE);
-        let (slow, done) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(slow);
-        self.b.ins().brif(hit, done, &[], slow, &[]);
-        self.b.switch_to_block(slow);
-        self.miss(Miss::Refill, n as u32, &[la]);
-        self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(done);
-        // A write tag without a read tag does not exist: what may be written may be read.
-        self.host(la, entry, off)
+        let host = |c: &mut Self, addend| Some(c.b.ins().iadd(addend, la));
+        let slow = |c: &mut Self| {
+            c.miss(Miss::Refill, n as u32, &[la]);
+            // A write tag without a read tag does not exist: what may be written may be read.
+            let (entry, off) = c.tlb_entry(la, c.mode().data_set());
+            let addend = c.addend(&Entry(entry, off));
+            host(c, addend)
+        };
+        self.access((la, n, Kind::Modify), slow, host).unwrap_or(la)
     }
     pub fn load_host(&mut self, p: Value, w: Width) -> V {
         let v = self.b.ins().load(ty(w), guest(), p, 0);

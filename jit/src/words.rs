@@ -1,7 +1,7 @@
 //! The words of [`Sem`], answered with Cranelift values.
 
-use crate::clif::{Clif, Flags, Term, V, ty};
-use cpu::sem::{Big, cond_of_flags};
+use crate::clif::{Arisen, Clif, Flags, Term, V, ty};
+use cpu::sem::Big;
 use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Res, SegReg, Sem, Var, Width, flags};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, types};
@@ -41,7 +41,7 @@ impl Clif<'_> {
     ) -> (cranelift_codegen::ir::Value, cranelift_codegen::ir::Value) {
         (self.narrow(a, w), self.narrow(b, w))
     }
-    fn compare(&mut self, cc: IntCC, w: Width, a: V, b: V) -> V {
+    pub fn compare(&mut self, cc: IntCC, w: Width, a: V, b: V) -> V {
         let (a, b) = self.pair(w, a, b);
         let c = self.b.ins().icmp(cc, a, b);
         self.bit(c)
@@ -103,56 +103,6 @@ impl Clif<'_> {
             self.b.ins().select(big, end, r)
         };
         self.zext(w, V::S(r, u64::MAX))
-    }
-
-    /// A condition by the kind of the last result, where one comparison says it.
-    fn fused(&mut self, c: Cond, kind: FlagKind, w: Width, a: V, b: V, r: V) -> Option<V> {
-        use Cond::*;
-        use IntCC::*;
-        let zero = V::K(0);
-        if kind == FlagKind::Raw {
-            return None;
-        }
-        match c {
-            E => return Some(self.compare(Equal, w, r, zero)),
-            Ne => return Some(self.compare(NotEqual, w, r, zero)),
-            S => return Some(self.compare(SignedLessThan, w, r, zero)),
-            Ns => return Some(self.compare(SignedGreaterThanOrEqual, w, r, zero)),
-            _ => {}
-        }
-        let (cc, x, y) = match (kind, c) {
-            (FlagKind::Sub, B) => (UnsignedLessThan, a, b),
-            (FlagKind::Sub, Ae) => (UnsignedGreaterThanOrEqual, a, b),
-            (FlagKind::Sub, Be) => (UnsignedLessThanOrEqual, a, b),
-            (FlagKind::Sub, A) => (UnsignedGreaterThan, a, b),
-            (FlagKind::Sub, L) => (SignedLessThan, a, b),
-            (FlagKind::Sub, Ge) => (SignedGreaterThanOrEqual, a, b),
-            (FlagKind::Sub, Le) => (SignedLessThanOrEqual, a, b),
-            (FlagKind::Sub, G) => (SignedGreaterThan, a, b),
-            (FlagKind::Add, B) => (UnsignedLessThan, r, a),
-            (FlagKind::Add, Ae) => (UnsignedGreaterThanOrEqual, r, a),
-            (FlagKind::Logic, B | O) => return Some(V::K(0)),
-            (FlagKind::Logic, Ae | No) => return Some(V::K(1)),
-            (FlagKind::Logic, Be) => (Equal, r, zero),
-            (FlagKind::Logic, A) => (NotEqual, r, zero),
-            (FlagKind::Logic, L) => (SignedLessThan, r, zero),
-            (FlagKind::Logic, Ge) => (SignedGreaterThanOrEqual, r, zero),
-            (FlagKind::Logic, Le) => (SignedLessThanOrEqual, r, zero),
-            (FlagKind::Logic, G) => (SignedGreaterThan, r, zero),
-            _ => return None,
-        };
-        Some(self.compare(cc, w, x, y))
-    }
-
-    fn bool_not(&mut self, v: V) -> V {
-        self.op2(Op2::Xor, Width::W64, v, V::K(1))
-    }
-    fn helper(&mut self, at: usize, args: &[u64]) -> V {
-        let args: Vec<_> = args.iter().map(|&k| self.val(V::K(k))).collect();
-        match self.call(at, &args, true) {
-            Some(v) => V::S(v, u64::MAX),
-            None => V::K(0),
-        }
     }
 }
 
@@ -373,52 +323,22 @@ impl Sem for Clif<'_> {
         } else {
             r
         };
-        self.set_flags(Flags::Known(kind, w, a, b, r));
+        self.set_flags(Flags::Known(Arisen { kind, w, a, b, r }));
+    }
+    fn flags_but_carry(&mut self, kind: FlagKind, w: Width, a: V, r: V) {
+        self.step_flags(kind, w, a, r);
+    }
+    fn patch_flags(&mut self, mask: u64, bits: V) {
+        self.change_flags(mask, bits);
     }
     fn flag(&mut self, f: Flag) -> V {
-        match self.flags {
-            Flags::Known(kind, w, a, b, r) => flags::value(self, f, kind, w, a, b, r),
-            Flags::Stored => {
-                self.note_flags();
-                let v = self.helper(crate::native::FLAG, &[f as u64]);
-                self.op2(Op2::And, Width::W64, v, V::K(1))
-            }
-        }
+        self.flag_of(self.flags, f)
     }
     fn cond(&mut self, c: Cond) -> V {
-        match self.flags {
-            Flags::Known(kind, w, a, b, r) => match self.fused(c, kind, w, a, b, r) {
-                Some(v) => v,
-                None if c as u8 & 1 == 1 => {
-                    let v = self.cond(Cond::ALL[c as usize - 1]);
-                    self.bool_not(v)
-                }
-                None => cond_of_flags(self, c),
-            },
-            Flags::Stored => {
-                self.note_flags();
-                let v = self.helper(crate::native::COND, &[c as u64]);
-                self.op2(Op2::And, Width::W64, v, V::K(1))
-            }
-        }
+        self.condition(c)
     }
     fn status(&mut self) -> V {
-        match self.flags {
-            Flags::Known(FlagKind::Raw, _, _, _, r) => r,
-            Flags::Known(kind, w, a, b, r) => {
-                let mut all = V::K(0);
-                for f in Flag::ALL {
-                    let v = flags::value(self, f, kind, w, a, b, r);
-                    let v = self.op2(Op2::Shl, Width::W64, v, V::K(f.bit() as u64));
-                    all = self.op2(Op2::Or, Width::W64, all, v);
-                }
-                all
-            }
-            Flags::Stored => {
-                self.note_flags();
-                self.helper(crate::native::STATUS, &[])
-            }
-        }
+        self.status_of(self.flags)
     }
 
     fn load(&mut self, seg: SegReg, w: Width, at: V) -> Result<V, Infallible> {

@@ -56,13 +56,9 @@ pub fn adox<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 /// Sets one status flag to `v` (0 or 1) and keeps the others.
 #[inline(always)]
 pub fn set_flag<S: Sem>(s: &mut S, flag: Flag, v: S::V) {
-    let all = s.status();
-    let keep = s.imm(!(1 << flag.bit()));
-    let all = s.op2(Op2::And, Width::W64, all, keep);
     let n = s.imm(flag.bit() as u64);
     let v = s.op2(Op2::Shl, Width::W64, v, n);
-    let all = s.op2(Op2::Or, Width::W64, all, v);
-    s.set_status(all);
+    s.patch_flags(1 << flag.bit(), v);
 }
 
 #[inline(always)]
@@ -75,8 +71,7 @@ fn step<S: Sem>(s: &mut S, i: &Insn, op: Op2, kind: FlagKind) -> Res<S> {
         Ok(r)
     })?;
     if let Some((a, r)) = saved {
-        let c = s.flag(Flag::Cf);
-        s.flags(kind, w, a, c, r);
+        s.flags_but_carry(kind, w, a, r);
     }
     Ok(())
 }

@@ -112,14 +112,10 @@ fn bit<S: Sem>(s: &mut S, w: Width, v: S::V, n: u64) -> S::V {
 }
 #[inline(always)]
 fn set_cf_of<S: Sem>(s: &mut S, cf: S::V, of: S::V) {
-    let all = s.status();
-    let keep = s.imm(!(crate::flags::CF | crate::flags::OF));
-    let all = s.op2(Op2::And, Width::W64, all, keep);
     let eleven = s.imm(11);
     let of = s.op2(Op2::Shl, Width::W64, of, eleven);
-    let all = s.op2(Op2::Or, Width::W64, all, of);
-    let all = s.op2(Op2::Or, Width::W64, all, cf);
-    s.set_status(all);
+    let both = s.op2(Op2::Or, Width::W64, of, cf);
+    s.patch_flags(crate::flags::CF | crate::flags::OF, both);
 }
 
 /// RCL and RCR: a rotate through CF, of one bit more than the width.

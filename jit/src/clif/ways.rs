@@ -1,11 +1,11 @@
 //! Ways out of a region's blocks: side exits, edges to other blocks, and the way on to the next region.
 
 use super::{Clif, Flags, V, leave, left_at, own, rip_at};
-use crate::emit::outer;
+use crate::emit::{EMITS, outer};
 use crate::native;
 use crate::plan::Succ;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
+use cranelift_codegen::ir::{Block, DebugTag, InstBuilder, Value, types};
 
 /// A place where a block leaves an instruction to tier 0.
 pub(super) struct Exit {
@@ -49,7 +49,7 @@ impl Clif<'_> {
         block
     }
     pub(super) fn note_flags_of(&mut self, f: Flags) {
-        if matches!(f, Flags::Stored) {
+        if !matches!(f, Flags::Known(_) | Flags::Patched(Some(_), ..)) {
             self.note_flags();
         }
     }
@@ -103,6 +103,14 @@ impl Clif<'_> {
         self.jump_to(to, &[rip]);
     }
 
+    /// Goes on where a word says, which leads to `rip`.
+    fn go_on_by(&mut self, word: u64, rip: Value, done: i64) {
+        self.put_place(rip, done);
+        let word = self.b.ins().iconst(types::I64, word as i64);
+        // It may change from one time to the next.
+        let code = self.b.ins().load(types::I64, own(), word, 0);
+        self.pass_to(code);
+    }
     /// Leaves with `r`; if that is 0, goes on where [`native::AFTER_OUTER`] says.
     pub(super) fn end_after(&mut self, r: Value) {
         if !crate::emit::EMITS {
@@ -170,7 +178,7 @@ impl Clif<'_> {
         self.pass_to(code);
     }
 
-    pub(super) fn finish(&mut self, first: Block) {
+    pub(super) fn finish(&mut self, first: Block, number: Option<Value>) {
         for x in std::mem::take(&mut self.exits) {
             self.b.switch_to_block(x.block);
             let dirty = x.dirty | self.carried(x.guest);
@@ -183,13 +191,42 @@ impl Clif<'_> {
             self.write_edge(e);
         }
         self.dispatch();
-        // From the engine into the first block.
         self.b.switch_to_block(first);
-        self.guest = 0;
+        let plan = self.plan;
+        for (n, &entry) in plan.entries.iter().enumerate() {
+            let other = self.b.create_block();
+            if let Some(number) = number {
+                let here = self.b.create_block();
+                let is = self.b.ins().icmp_imm_u(IntCC::Equal, number, n as i64);
+                self.b.ins().brif(is, here, &[], other, &[]);
+                self.b.switch_to_block(here);
+                // Nobody comes that way: entries are jumped to. See `crate::compile`.
+                let mark = self.b.ins().sequence_point();
+                self.b.func.debug_tags.set(mark, [DebugTag::User(n as u32)]);
+            }
+            self.enter(entry);
+            if number.is_some() {
+                self.b.switch_to_block(other);
+            }
+        }
+        if number.is_some() {
+            self.leave(leave::SIDE);
+        }
+        self.b.seal_all_blocks();
+    }
+
+    /// From outside into a block.
+    fn enter(&mut self, block: usize) {
+        self.guest = block;
+        let rip = self.get_state(types::I64, rip_at());
+        let left = self.get_state(types::I64, left_at());
+        self.b.def_var(self.left, left);
+        let g = &self.plan.blocks[block];
+        let base = if g.delta == 0 { rip } else { self.b.ins().iadd_imm_s(rip, -g.delta) };
+        self.b.def_var(self.base, base);
         let (go, no) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(no);
-        let left = self.b.use_var(self.left);
-        let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, self.plan.blocks[0].path);
+        let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, g.path);
         self.b.ins().brif(short, no, &[], go, &[]);
         self.b.switch_to_block(no);
         self.leave(leave::SIDE);
@@ -197,12 +234,11 @@ impl Clif<'_> {
         if self.floats {
             self.enter_floats();
         }
-        if let Some(l) = self.plan.blocks[0].loop_ {
+        if let Some(l) = g.loop_ {
             self.load_these(self.wanted(l));
         }
-        let head = self.heads[0];
+        let head = self.heads[block];
         self.b.ins().jump(head, &[]);
-        self.b.seal_all_blocks();
     }
 
     /// The host computes as the guest's MXCSR says, from here until the engine has the turn again.
@@ -232,7 +268,12 @@ impl Clif<'_> {
             c.spill(have, e.flags);
             let rip = c.rip(e.delta);
             let rip = e.at.unwrap_or_else(|| c.val(rip));
-            c.go_on_at(rip, len);
+            let near = if e.at.is_none() { plan.near(e.from, e.delta) } else { None };
+            let word = near.filter(|_| EMITS).and_then(|at| c.links.add(at));
+            match word {
+                Some(word) => c.go_on_by(word, rip, len),
+                None => c.go_on_at(rip, len),
+            }
         };
         let Succ::Block(to) = e.to else { return outside(self) };
         let target = &plan.blocks[to];
@@ -275,7 +316,8 @@ impl Clif<'_> {
 
     /// Whether the page of code `page` pages from the head's is mapped to host address `host` now.
     fn same_page(&mut self, page: i64, host: u64) -> Value {
-        let at = self.b.ins().band_imm_s(self.base, !0xfff);
+        let base = self.b.use_var(self.base);
+        let at = self.b.ins().band_imm_s(base, !0xfff);
         let at = self.b.ins().iadd_imm_s(at, page << 12);
         let at =
             if self.plan.mode.long64() { at } else { self.b.ins().band_imm_u(at, 0xffff_ffff) };

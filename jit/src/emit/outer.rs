@@ -1,37 +1,78 @@
-//! What regions call where a probe of the TLB misses: code that keeps every register, so that the way without a miss, which
-//! is nearly all, pays nothing for the call.
+//! What regions call where a probe of the TLB misses, or a window is not on the page: code that keeps every register, so that
+//! the other way, which is nearly all, pays nothing for the call.
 
-use super::asm::{Asm, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
-use super::body::core;
-use super::memory::{Miss, keeping};
+use super::asm::{Alu, Asm, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
+use super::body::{core, core_table};
+use super::memory::{Miss, keeping, tlb_index};
 use crate::native;
 use cpu::Width;
 
 /// Powers of two: bytes of an access.
 const SIZES: usize = 6;
+/// Sets of the TLB for data.
+const SETS: usize = 3;
 /// The number of the code that makes the host compute as the guest's MXCSR says.
-pub const FLOATS: usize = Miss::ALL.len() * SIZES;
+pub const FLOATS: usize = SETS * Miss::ALL.len() * SIZES;
 /// How many pieces of code there are.
 pub const MISSES: usize = FLOATS + 1;
 
-/// The number of the code for so many bytes. It takes the linear address, and what is to be stored; what was read is in
+/// The number of the code for so many bytes by this set of the TLB. It takes the linear address, and what is to be stored; what was read is in
 /// [`native::Cx::value`], and [`native::BAD`] says whether tier 0 has to do the access.
-pub fn number(m: Miss, bytes: u32) -> usize {
-    SIZES * m as usize + bytes.trailing_zeros() as usize
+pub fn number(m: Miss, bytes: u32, set: usize) -> usize {
+    SIZES * (SETS * m as usize + set % SETS) + bytes.trailing_zeros() as usize
 }
 
 /// All of them, by their numbers.
 pub fn all() -> impl Iterator<Item = (usize, Vec<u8>)> {
-    let sizes = || (0..SIZES).map(|n| 1 << n);
-    let misses =
-        Miss::ALL.into_iter().flat_map(move |m| sizes().map(move |n| (number(m, n), code(m, n))));
+    let sizes = || (0..SETS).flat_map(|set| (0..SIZES).map(move |n| (1 << n, set)));
+    let one = |m, (n, set)| (number(m, n, set), code(m, n, set));
+    let misses = Miss::ALL.into_iter().flat_map(move |m| sizes().map(move |about| one(m, about)));
     misses.chain([(FLOATS, floats())])
 }
 
 /// Bytes of the vector registers. With the others and the return address they keep the stack aligned.
 const VECTORS: i32 = 16 * 16;
 
-fn code(m: Miss, bytes: u32) -> Vec<u8> {
+fn code(m: Miss, bytes: u32, set: usize) -> Vec<u8> {
+    let mut a = Asm::default();
+    if let Some(w) = Width::of_bytes(bytes.into()) {
+        hit(&mut a, m, w, set);
+    }
+    a.code.extend(missed(m, bytes));
+    a.code
+}
+/// Does it if the TLB has an entry.
+fn hit(a: &mut Asm, m: Miss, w: Width, set: usize) {
+    let tag = if m == Miss::Load { native::TAG_READ } else { native::TAG_WRITE };
+    let entry = |field| core_table(RAX, native::tlb_at(set) + field);
+    a.push(RAX);
+    a.push(RCX);
+    tlb_index(a, RAX, RDI);
+    a.lea(Width::W64, RCX, Rm::M(RDI, w.bytes() as i32 - 1));
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
+    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
+    let other = a.jcc(NOT_EQUAL);
+    a.load(Width::W64, RAX, entry(native::ADDEND));
+    let there = Rm::X(RAX, RDI, 0, 0);
+    a.load(Width::W64, RCX, core(native::context_at()));
+    match m {
+        Miss::Load => {
+            a.load(w, RAX, there);
+            a.store(Width::W64, Rm::M(RCX, native::VALUE), RAX);
+        }
+        Miss::Store => a.store(w, there, RSI),
+        Miss::Refill => {}
+    }
+    a.store_constant(Width::W64, Rm::M(RCX, native::BAD), 0);
+    a.pop(RCX);
+    a.pop(RAX);
+    a.ret();
+    a.land(other);
+    a.pop(RCX);
+    a.pop(RAX);
+}
+
+fn missed(m: Miss, bytes: u32) -> Vec<u8> {
     let (helper, about) = m.helper(bytes.into());
     let place = |x: u8| Rm::M(RSP, 16 * i32::from(x));
     keeping(VECTORS, |a, _| {
