@@ -314,15 +314,18 @@ impl Interp<'_> {
     /// The TLB entry of a page, walked and filled if need be; faults if the access is not allowed.
     #[inline]
     pub fn page(&mut self, set: usize, la: u64, a: Access) -> Result<TlbInfo, Raised> {
-        if let Some(i) = self.c.tlb.info(set, la) {
-            let allowed = match a {
-                Access::Read => i.read,
-                Access::Write => i.write,
-                Access::Exec => i.exec,
-            };
-            if allowed {
-                return Ok(i);
-            }
+        let allowed = |i: &TlbInfo| match a {
+            Access::Read => i.read,
+            Access::Write => i.write,
+            Access::Exec => i.exec,
+        };
+        if let Some(i) = self.c.tlb.info(set, la).filter(allowed) {
+            return Ok(i);
+        }
+        let aside = self.c.tlb.info_aside(set, la).or_else(|| self.c.tlb.second(set, la));
+        if let Some(i) = aside.filter(allowed) {
+            self.c.tlb.insert(set, la, i);
+            return Ok(i);
         }
         let mut info = self.walk(set, la, a)?;
         info.edge = !far_from_hole(la);

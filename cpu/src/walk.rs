@@ -83,6 +83,10 @@ impl Interp<'_> {
     pub fn flush_non_global(&mut self) {
         self.c.tlb.flush_non_global();
     }
+    /// Another address space; `keep`: what is known of it is still so.
+    pub fn switch_space(&mut self, pcid: u64, keep: bool) {
+        self.c.tlb.switch(pcid as usize, keep);
+    }
     /// INVLPG.
     pub fn flush_page(&mut self, la: u64) {
         if self.c.large.has(la) {

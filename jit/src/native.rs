@@ -10,7 +10,7 @@ use crate::hash::Map;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
-use memory::{PAGE, TLB_SIZE, Tlb, TlbEntry};
+use memory::{OTHER, PAGE, TLB_SIZE, Tlb, TlbEntry};
 use std::mem::{MaybeUninit, offset_of};
 
 pub const TAG_READ: i32 = offset_of!(TlbEntry, read) as i32;
@@ -19,6 +19,8 @@ pub const TAG_EXEC: i32 = offset_of!(TlbEntry, exec) as i32;
 pub const ADDEND: i32 = offset_of!(TlbEntry, addend) as i32;
 /// What an address shifted right by 7 keeps: its entry's distance from the first.
 pub const TLB_MASK: i64 = ((TLB_SIZE - 1) * size_of::<TlbEntry>()) as i64;
+/// Between an entry's place and the other one where it may be.
+pub const TLB_OTHER: i32 = (OTHER * size_of::<TlbEntry>()) as i32;
 const _: () = assert!(size_of::<TlbEntry>() == 32 && PAGE == 4096);
 
 /// Native code has the core's address plus this in the host's register [`crate::emit::CORE`], or what Cranelift calls the
@@ -406,10 +408,18 @@ extern "C" fn store(core: *mut Core, cx: *mut Cx, la: u64, bits: u64, v: u64) ->
     }
 }
 
-/// Makes the TLB entry for a place that is to be read and written. 1: tier 0 has to do it.
+/// Makes the TLB entry for a place that is to be read and written, and gives its addend. 1: tier 0 has to do it.
 extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
     // SAFETY: called by native code only.
-    !reach(&mut unsafe { interp(core, cx) }, la, bytes, true) as u64
+    let mut s = unsafe { interp(core, cx) };
+    if !reach(&mut s, la, bytes, true) {
+        return 1;
+    }
+    let at = s.c.tlb.ram_at(s.c.mode.data_set(), la, true).unwrap_or(0);
+    let host = (s.c.tlb.ram().base() as u64).wrapping_add(at);
+    // SAFETY: as above.
+    unsafe { (*cx).value[0] = host.wrapping_sub(la) };
+    0
 }
 /// The same for a place that is only to be read.
 pub extern "C" fn refill_read(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {

@@ -19,11 +19,15 @@ fn guest() -> MemFlagsData {
 #[derive(Clone, Copy)]
 pub struct Window {
     root: Value,
+    /// The distance from the name of the access that found the page.
+    at: i64,
     /// How far the name is behind the page's start. Nothing is on the page if the page is not known: it is far from any.
     from: Value,
     addend: Value,
     write: bool,
 }
+/// What is farther away is likely to be on another page.
+const NEAR: u64 = PAGE / 2;
 /// Pages that are kept in mind.
 const WINDOWS: usize = 4;
 
@@ -119,7 +123,8 @@ impl Clif<'_> {
         self.b.set_cold_block(other);
         let (root, distance) = self.parts(la);
         let write = kind != Kind::Load;
-        let known = |w: &Window| w.root == root && (w.write || !write);
+        let near = |w: &Window| w.root == root && (w.at - distance).unsigned_abs() < NEAR;
+        let known = |w: &Window| near(w) && (w.write || !write);
         let (addend, opens) = match self.windows.iter().copied().find(known) {
             Some(w) => {
                 let at = self.plus(w.from, distance);
@@ -138,9 +143,9 @@ impl Clif<'_> {
                 self.b.switch_to_block(quick);
                 let addend = self.addend(&entry);
                 let opens = again.map(|_| {
-                    self.windows.retain(|w| w.root != root);
+                    self.windows.retain(|w| !near(w));
                     let from = self.b.ins().isub(root, page);
-                    Window { root, from, addend, write }
+                    Window { root, at: distance, from, addend, write }
                 });
                 (addend, opens)
             }
@@ -185,12 +190,14 @@ impl Clif<'_> {
         let plan = self.plan;
         let g = &plan.blocks[self.guest];
         let base = base_of(&plan.insns[self.index])?;
+        let distance = i64::from(plan.insns[self.index].disp);
+        let near = |i: &Insn| (i64::from(i.disp) - distance).unsigned_abs() < NEAR;
         let (mut found, mut write) = (false, false);
         if moves(&plan.insns[self.index], base) {
             return None;
         }
         for i in &plan.insns[self.index + 1..g.insns.end] {
-            if base_of(i) == Some(base) {
+            if base_of(i) == Some(base) && near(i) {
                 (found, write) = (true, write | writes(i));
             }
             if moves(i, base) {
@@ -200,7 +207,7 @@ impl Clif<'_> {
         let next = plan.blocks.iter().filter(|b| b.only == Some(self.guest));
         for b in next {
             for i in &plan.insns[b.insns.clone()] {
-                found |= base_of(i) == Some(base);
+                found |= base_of(i) == Some(base) && near(i);
                 if moves(i, base) {
                     break;
                 }
@@ -275,8 +282,8 @@ impl Clif<'_> {
         let slow = |c: &mut Self| {
             c.miss(Miss::Refill, n as u32, &[la]);
             // A write tag without a read tag does not exist: what may be written may be read.
-            let (entry, off) = c.tlb_entry(la, c.mode().data_set());
-            let addend = c.addend(&Entry(entry, off));
+            let cx = c.cx();
+            let addend = c.b.ins().load(types::I64, own(), cx, offset_of!(Cx, value) as i32);
             host(c, addend)
         };
         self.access((la, n, Kind::Modify), slow, host).unwrap_or(la)

@@ -103,9 +103,8 @@ fn set_cr3(s: &mut Interp<'_>, v: u64) -> Result<(), Raised> {
     }
     let same = (s.c.state.cr3 ^ v) & 0xfff == 0;
     s.c.state.cr3 = v;
-    // Our entries have no PCID: those of another one must go. To drop more than was asked for is always allowed.
     if !(keep && same) {
-        s.flush_non_global();
+        s.switch_space(if pcide { v & 0xfff } else { 0 }, keep);
     }
     Ok(())
 }
@@ -238,7 +237,7 @@ pub fn invlpg(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     Ok(())
 }
 
-/// INVPCID.  SDM 2A. Entries have no PCID, so every type drops what it must and more.
+/// INVPCID.  SDM 2A. To drop more than was asked for is always allowed.
 pub fn invpcid(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let w = if s.c.mode.long64() { Width::W64 } else { Width::W32 };
     let Opnd::Gpr(r) = i.op[0] else { return s.raise(Exception::UD) };
@@ -257,8 +256,8 @@ pub fn invpcid(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     }
     match kind {
         0 => s.flush_page(address),
-        2 => s.flush_all(),
-        _ => s.flush_non_global(),
+        1 if pcid == s.c.state.cr3 & 0xfff => s.flush_non_global(),
+        _ => s.flush_all(),
     }
     Ok(())
 }

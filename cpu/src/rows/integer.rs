@@ -179,6 +179,18 @@ macro_rules! integer_rows { ($then:ident) => { $then! {
     Scasd    big string::scas;
     Scasq    big string::scas;
     Scasw    big string::scas;
+    Cldemote gen moves::nop;
+    Prefetch gen moves::nop;
+    Prefetchnta gen moves::nop;
+    Prefetcht0 gen moves::nop;
+    Prefetcht1 gen moves::nop;
+    Prefetcht2 gen moves::nop;
+    Prefetchw gen moves::nop;
+    Prefetchwt1 gen moves::nop;
+    Reservednop gen moves::nop;
+    Sfence   gen moves::nop;
+    Lfence   gen moves::nop;
+    Mfence   gen moves::nop;
 } } }
 
 use super::interp_rows;

@@ -9,7 +9,6 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Dw        big gate::gp END;
     Arpl      big table::arpl;
     Clac      big flags::clac END;
-    Cldemote  big misc::nop;
     Clflush   big misc::clflush;
     Clflushopt big misc::clflush;
     Cli       big flags::cli;
@@ -37,7 +36,6 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Ldmxcsr   big xsave::ldmxcsr END;
     Lds       big segment::lds END;
     Les       big segment::les END;
-    Lfence    big misc::nop;
     Lfs       big segment::lfs END;
     Lgdt      big table::lgdt END;
     Lgs       big segment::lgs END;
@@ -47,7 +45,6 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Lsl       big table::lsl;
     Lss       big segment::lss END;
     Ltr       big table::ltr END;
-    Mfence    big misc::nop;
     Monitor   big misc::monitor;
     Mwait     big misc::mwait END;
     Out       big io::output END;
@@ -55,13 +52,6 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Popf      big flags::popf END;
     Popfd     big flags::popf END;
     Popfq     big flags::popf END;
-    Prefetch  big misc::nop;
-    Prefetchnta big misc::nop;
-    Prefetcht0 big misc::nop;
-    Prefetcht1 big misc::nop;
-    Prefetcht2 big misc::nop;
-    Prefetchw big misc::nop;
-    Prefetchwt1 big misc::nop;
     Pushf     big flags::pushf;
     Pushfd    big flags::pushf;
     Pushfq    big flags::pushf;
@@ -76,11 +66,9 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Rdseed    big misc::random;
     Rdtsc     big misc::rdtsc END;
     Rdtscp    big misc::rdtscp END;
-    Reservednop big misc::nop;
     Retf      big far::ret END;
     Rsm       big smm::rsm END;
     Serialize big misc::nop END;
-    Sfence    big misc::nop;
     Sgdt      big table::sgdt;
     Sidt      big table::sidt;
     Sldt      big table::sldt;

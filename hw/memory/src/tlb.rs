@@ -8,11 +8,17 @@
 #![allow(unsafe_code)]
 
 use crate::{PAGE, Ram, Width};
+use second::Second;
 use std::sync::Arc;
+
+mod second;
 
 /// Entries in each set; a power of two.
 /// A system call of Linux that waits for a disk touches 300 pages; with 1024 entries, half of those got in each other's way.
 pub const TLB_SIZE: usize = 4096;
+/// A page that another one drives out of its slot goes to the slot with this bit the other way, where only the slow path looks:
+/// two that are used in turn do not drive each other out.
+pub const OTHER: usize = TLB_SIZE / 2;
 /// The tag of an access that is not (known to be) allowed.
 pub const INVALID: u64 = !0;
 /// Tag bit: allowed, but not straight to RAM.
@@ -58,6 +64,7 @@ pub struct Tlb<const SETS: usize> {
     entries: [[TlbEntry; TLB_SIZE]; SETS],
     info: Box<[[TlbInfo; TLB_SIZE]; SETS]>,
     used: [[Used; 2]; SETS],
+    second: Second,
     ram: Arc<Ram>,
 }
 
@@ -106,6 +113,7 @@ impl<const SETS: usize> Tlb<SETS> {
             entries: [[EMPTY; TLB_SIZE]; SETS],
             info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
             used: std::array::from_fn(|_| [Used::new(), Used::new()]),
+            second: Second::new(),
             ram,
         }
     }
@@ -197,14 +205,36 @@ impl<const SETS: usize> Tlb<SETS> {
     /// The entry for `linear`, whatever it allows.
     #[inline]
     pub fn info(&self, set: usize, linear: u64) -> Option<TlbInfo> {
-        let (i, page) = (index(linear), linear & !(PAGE - 1));
-        let e = &self.entries[set][i];
+        let i = index(linear);
+        self.has(set, i, linear).then(|| self.info[set][i])
+    }
+    /// The same, where it is if another page is in its slot; it is no entry until it is inserted again.
+    #[inline]
+    pub fn info_aside(&self, set: usize, linear: u64) -> Option<TlbInfo> {
+        let i = index(linear) ^ OTHER;
+        self.has(set, i, linear).then(|| self.info[set][i])
+    }
+    fn has(&self, set: usize, slot: usize, linear: u64) -> bool {
+        let (e, page) = (&self.entries[set][slot], linear & !(PAGE - 1));
         let here = |tag: u64| tag != INVALID && tag & !(PAGE - 1) == page;
-        (here(e.read) || here(e.write) || here(e.exec)).then(|| self.info[set][i])
+        here(e.read) || here(e.write) || here(e.exec)
+    }
+    /// The page in a slot, if it is there because no other was.
+    fn at_home(&self, set: usize, slot: usize) -> Option<u64> {
+        let e = &self.entries[set][slot];
+        let tag = [e.read, e.write, e.exec].into_iter().find(|&t| t != INVALID)?;
+        let page = tag & !(PAGE - 1);
+        (index(page) == slot).then_some(page)
     }
 
+    /// What the second level knows of `linear`. It is no entry until it is inserted again.
+    #[inline]
+    pub fn second(&self, set: usize, linear: u64) -> Option<TlbInfo> {
+        self.second.get(set, linear)
+    }
     /// Puts an entry in. A `ram` offset outside the mapping makes it a device page.
     pub fn insert(&mut self, set: usize, linear: u64, mut info: TlbInfo) {
+        self.second.insert(set, linear, info);
         let (i, page) = (index(linear), linear & !(PAGE - 1));
         if info.ram.is_some_and(|at| at % PAGE != 0 || at + PAGE > self.ram.len()) {
             info.ram = None;
@@ -220,18 +250,37 @@ impl<const SETS: usize> Tlb<SETS> {
             exec: tag(info.exec, slow(io) | if info.edge { EDGE } else { 0 }),
             addend: host.wrapping_sub(page),
         };
+        let other = i ^ OTHER;
+        if self.has(set, other, linear) {
+            self.entries[set][other] = EMPTY;
+        }
+        if self.at_home(set, i).is_some_and(|there| there != page) {
+            self.used[set][self.info[set][i].global as usize].add(other);
+            self.entries[set][other] = self.entries[set][i];
+            self.info[set][other] = self.info[set][i];
+        }
         self.used[set][info.global as usize].add(i);
         self.entries[set][i] = e;
         self.info[set][i] = info;
     }
 
     pub fn flush(&mut self) {
+        self.second.flush();
         for (used, entries) in self.used.iter_mut().zip(&mut self.entries) {
             used.iter_mut().flat_map(Used::drain).for_each(|i| entries[i] = EMPTY);
         }
     }
     /// Drops all but global entries.
     pub fn flush_non_global(&mut self) {
+        self.second.flush_own();
+        self.drop_non_global();
+    }
+    /// Makes the address space with this PCID the current one; `keep`: with what is known of it.
+    pub fn switch(&mut self, pcid: usize, keep: bool) {
+        self.second.switch(pcid, keep);
+        self.drop_non_global();
+    }
+    fn drop_non_global(&mut self) {
         for (set, [own, _]) in self.used.iter_mut().enumerate() {
             for i in own.drain().filter(|&i| !self.info[set][i].global) {
                 self.entries[set][i] = EMPTY;
@@ -241,8 +290,11 @@ impl<const SETS: usize> Tlb<SETS> {
     /// Drops the page of `linear` in all sets.
     pub fn flush_page(&mut self, linear: u64) {
         for set in 0..SETS {
-            if self.info(set, linear).is_some() {
-                self.entries[set][index(linear)] = EMPTY;
+            self.second.flush_page(set, linear);
+            for slot in [index(linear), index(linear) ^ OTHER] {
+                if self.has(set, slot, linear) {
+                    self.entries[set][slot] = EMPTY;
+                }
             }
         }
     }

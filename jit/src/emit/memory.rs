@@ -49,17 +49,21 @@ impl Miss {
     }
 }
 
-/// How many thunks there are, which all probes that miss call: each for four widths.
-pub const THUNKS: usize = 4 * Miss::ALL.len();
+/// Sets of the TLB for data.
+pub const SETS: usize = 3;
+/// How many thunks there are, which all probes that miss call: each for four widths and three sets.
+pub const THUNKS: usize = 4 * SETS * Miss::ALL.len();
 
 /// The number of a thunk.
-fn number(m: Miss, w: Width) -> usize {
-    4 * m as usize + w.bytes().trailing_zeros() as usize
+fn number(m: Miss, w: Width, set: usize) -> usize {
+    4 * (SETS * m as usize + set % SETS) + w.bytes().trailing_zeros() as usize
 }
 /// All thunks, by their numbers.
 pub fn thunks() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let widths = [Width::W8, Width::W16, Width::W32, Width::W64];
-    Miss::ALL.into_iter().flat_map(move |m| widths.map(|w| (number(m, w), thunk(m, w))))
+    let all = widths.into_iter().flat_map(|w| (0..SETS).map(move |set| (w, set)));
+    let of = move |m| all.clone().map(move |(w, set)| (number(m, w, set), thunk(m, w, set)));
+    Miss::ALL.into_iter().flat_map(of)
 }
 
 /// Code to be called that keeps the registers which helpers do not, and the host's flags as `body` leaves them. That has `room`
@@ -77,7 +81,45 @@ pub fn keeping(room: i32, body: impl FnOnce(&mut Asm, i32)) -> Vec<u8> {
 
 /// A thunk. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
 /// flag "not equal" says that tier 0 has to do it.
-fn thunk(m: Miss, w: Width) -> Vec<u8> {
+fn thunk(m: Miss, w: Width, set: usize) -> Vec<u8> {
+    let mut a = Asm::default();
+    if m != Miss::Refill {
+        aside(&mut a, m, w, set);
+    }
+    a.code.extend(missed(m, w));
+    a.code
+}
+/// Does it if the page is in the other place where it may be.
+fn aside(a: &mut Asm, m: Miss, w: Width, set: usize) {
+    const SAVED: [u8; 3] = [RAX, RCX, RDX];
+    let address = Rm::M(RSP, 8 * SAVED.len() as i32 + 8);
+    let value = Rm::M(RSP, 8 * SAVED.len() as i32 + 16);
+    let tag = if m == Miss::Load { native::TAG_READ } else { native::TAG_WRITE };
+    let entry = |field| core_table(RAX, native::tlb_at(set) + field);
+    SAVED.iter().for_each(|r| a.push(*r));
+    a.load(Width::W64, RDX, address);
+    tlb_index(a, RAX, RDX);
+    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), native::TLB_OTHER);
+    a.lea(Width::W64, RCX, Rm::M(RDX, w.bytes() as i32 - 1));
+    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
+    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
+    let other = a.jcc(NOT_EQUAL);
+    a.load(Width::W64, RAX, entry(native::ADDEND));
+    let there = Rm::X(RAX, RDX, 0, 0);
+    if m == Miss::Load {
+        a.load(w, RCX, there);
+        a.store(Width::W64, address, RCX);
+    } else {
+        a.load(Width::W64, RCX, value);
+        a.store(w, there, RCX);
+    }
+    // The flag "equal" is there since the comparison.
+    SAVED.iter().rev().for_each(|r| a.pop(*r));
+    a.ret();
+    a.land(other);
+    SAVED.iter().rev().for_each(|r| a.pop(*r));
+}
+fn missed(m: Miss, w: Width) -> Vec<u8> {
     let (helper, about) = m.helper(w.bytes());
     // The stack is aligned for the call: one word is there for a load, two are for a store.
     let room = if m == Miss::Store { 8 } else { 0 };
@@ -211,6 +253,7 @@ impl Body<'_> {
 
     /// Writes the code of all probes that miss.
     pub fn write_slow(&mut self) {
+        let set = self.mode.data_set();
         for s in std::mem::take(&mut self.slow) {
             let a = &mut self.asm;
             a.land(s.hole);
@@ -223,7 +266,7 @@ impl Body<'_> {
                 Way::Refill(w) => (Miss::Refill, w),
             };
             a.push(s.la);
-            a.call(Rm::M(CX, native::THUNK + 8 * number(miss, w) as i32));
+            a.call(Rm::M(CX, native::THUNK + 8 * number(miss, w, set) as i32));
             match s.way {
                 Way::Load(_, out) => a.pop(out),
                 Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),

@@ -1,16 +1,14 @@
 //! What regions call where a probe of the TLB misses, or a window is not on the page: code that keeps every register, so that
 //! the other way, which is nearly all, pays nothing for the call.
 
-use super::asm::{Alu, Asm, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
+use super::asm::{Alu, Asm, EQUAL, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
 use super::body::{core, core_table};
-use super::memory::{Miss, keeping, tlb_index};
+use super::memory::{Miss, SETS, keeping, tlb_index};
 use crate::native;
 use cpu::Width;
 
 /// Powers of two: bytes of an access.
 const SIZES: usize = 6;
-/// Sets of the TLB for data.
-const SETS: usize = 3;
 /// The number of the code that makes the host compute as the guest's MXCSR says.
 pub const FLOATS: usize = SETS * Miss::ALL.len() * SIZES;
 /// How many pieces of code there are.
@@ -35,41 +33,50 @@ const VECTORS: i32 = 16 * 16;
 
 fn code(m: Miss, bytes: u32, set: usize) -> Vec<u8> {
     let mut a = Asm::default();
-    if let Some(w) = Width::of_bytes(bytes.into()) {
-        hit(&mut a, m, w, set);
+    if m == Miss::Refill || bytes <= 16 {
+        hit(&mut a, m, bytes, set);
     }
     a.code.extend(missed(m, bytes));
     a.code
 }
-/// Does it if the TLB has an entry.
-fn hit(a: &mut Asm, m: Miss, w: Width, set: usize) {
+/// Does it if the TLB has an entry, in its place or aside.
+fn hit(a: &mut Asm, m: Miss, bytes: u32, set: usize) {
+    const SAVED: [u8; 3] = [RAX, RCX, RDX];
     let tag = if m == Miss::Load { native::TAG_READ } else { native::TAG_WRITE };
     let entry = |field| core_table(RAX, native::tlb_at(set) + field);
-    a.push(RAX);
-    a.push(RCX);
+    SAVED.iter().for_each(|r| a.push(*r));
     tlb_index(a, RAX, RDI);
-    a.lea(Width::W64, RCX, Rm::M(RDI, w.bytes() as i32 - 1));
+    a.lea(Width::W64, RCX, Rm::M(RDI, bytes as i32 - 1));
     a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
     a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
+    let here = a.jcc(EQUAL);
+    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), native::TLB_OTHER);
+    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
     let other = a.jcc(NOT_EQUAL);
+    a.land(here);
     a.load(Width::W64, RAX, entry(native::ADDEND));
-    let there = Rm::X(RAX, RDI, 0, 0);
-    a.load(Width::W64, RCX, core(native::context_at()));
-    match m {
-        Miss::Load => {
-            a.load(w, RAX, there);
-            a.store(Width::W64, Rm::M(RCX, native::VALUE), RAX);
+    a.load(Width::W64, RDX, core(native::context_at()));
+    let there = |at| Rm::X(RAX, RDI, 0, at);
+    let value = |at| Rm::M(RDX, native::VALUE + at);
+    match (m, Width::of_bytes(bytes.into())) {
+        (Miss::Refill, _) => a.store(Width::W64, value(0), RAX),
+        (Miss::Store, w) => a.store(w.unwrap_or(Width::W64), there(0), RSI),
+        (Miss::Load, Some(w)) => {
+            a.load(w, RCX, there(0));
+            a.store(Width::W64, value(0), RCX);
         }
-        Miss::Store => a.store(w, there, RSI),
-        Miss::Refill => {}
+        (Miss::Load, None) => {
+            for at in [0, 8] {
+                a.load(Width::W64, RCX, there(at));
+                a.store(Width::W64, value(at), RCX);
+            }
+        }
     }
-    a.store_constant(Width::W64, Rm::M(RCX, native::BAD), 0);
-    a.pop(RCX);
-    a.pop(RAX);
+    a.store_constant(Width::W64, Rm::M(RDX, native::BAD), 0);
+    SAVED.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.land(other);
-    a.pop(RCX);
-    a.pop(RAX);
+    SAVED.iter().rev().for_each(|r| a.pop(*r));
 }
 
 fn missed(m: Miss, bytes: u32) -> Vec<u8> {
