@@ -4,6 +4,8 @@
 export HOME=/root TERM=vt100 PS1='\w # '
 cd
 if [ "$1" = shell ]; then
+    # What the kernel still has to say would stand among the answers; dmesg has it.
+    dmesg -n 5
     echo
     echo "Debian's kernel $(uname -r), busybox's shell. Ctrl-C, Ctrl-Z and the arrow keys work."
     echo "poweroff ends the machine; Ctrl-A x ends the emulator at once."
