@@ -322,8 +322,7 @@ impl Interp<'_> {
         if let Some(i) = self.c.tlb.info(set, la).filter(allowed) {
             return Ok(i);
         }
-        let aside = self.c.tlb.info_aside(set, la).or_else(|| self.c.tlb.second(set, la));
-        if let Some(i) = aside.filter(allowed) {
+        if let Some(i) = self.c.tlb.recall(set, la).filter(allowed) {
             self.c.tlb.insert(set, la, i);
             return Ok(i);
         }

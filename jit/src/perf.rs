@@ -129,3 +129,32 @@ impl Drop for Dump {
         }
     }
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_dump_is_what_perf_reads() {
+        let path = std::env::temp_dir().join(format!("reprise-dump-{}", std::process::id()));
+        let options =
+            || File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let mut dump = Dump::new(options().unwrap());
+        let code = [0x90, 0xc3];
+        dump.add("b_1000", &code, code.as_ptr()).unwrap();
+        drop(dump);
+        let all = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let half = |at: usize| u32::from_ne_bytes(all[at..at + 4].try_into().unwrap());
+        let word = |at: usize| u64::from_ne_bytes(all[at..at + 8].try_into().unwrap());
+        assert_eq!((half(0), half(4), half(8)), (0x4a69_5444, 1, 40));
+        assert_eq!(half(20), std::process::id());
+        // The record: its kind, its length to the file's end, where the code is and how long.
+        assert_eq!((half(40), half(44) as usize), (0, all.len() - 40));
+        assert_eq!(
+            (word(64), word(72), word(80), word(88)),
+            (word(72), code.as_ptr() as u64, 2, 0)
+        );
+        assert_eq!(&all[96..], b"b_1000\0\x90\xc3");
+    }
+}

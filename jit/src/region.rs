@@ -184,14 +184,20 @@ impl Regions {
         if !here {
             return true;
         }
+        // A region that got there meanwhile stays.
+        let mut none = |state| {
+            let b = &mut blocks.all[head.0 as usize];
+            if b.region == ASKED {
+                b.region = state;
+            }
+            true
+        };
         if !whole {
-            blocks.all[head.0 as usize].region = NONE;
-            return true;
+            return none(NONE);
         }
         let Some(code) = done.code else {
             self.failed += 1;
-            blocks.all[head.0 as usize].region = NEVER;
-            return true;
+            return none(NEVER);
         };
         let Some(place) = self.arena.add(&code.bytes) else { return false };
         if self.perf.wanted() {

@@ -31,9 +31,6 @@ const NEAR: u64 = PAGE / 2;
 /// Pages that are kept in mind.
 const WINDOWS: usize = 4;
 
-/// An entry of the TLB: pointer and offset.
-struct Entry(Value, i32);
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Load,
@@ -99,15 +96,12 @@ impl Clif<'_> {
 
     /// Compares the tag at `tag` of the entry for `la`; gives whether the access may go straight on, the page that would have
     /// been there, and the entry.
-    fn probe(&mut self, la: Value, bytes: u64, tag: i32) -> (Value, Value, Entry) {
+    fn probe(&mut self, la: Value, bytes: u64, tag: i32) -> (Value, Value, (Value, i32)) {
         let (entry, off) = self.tlb_entry(la, self.mode().data_set());
         let have = self.b.ins().load(types::I64, own(), entry, off + tag);
         let end = self.plus(la, bytes as i64 - 1);
         let want = self.b.ins().band_imm_s(end, !0xfff);
-        (self.b.ins().icmp(IntCC::Equal, have, want), want, Entry(entry, off))
-    }
-    fn addend(&mut self, entry: &Entry) -> Value {
-        self.b.ins().load(types::I64, own(), entry.0, entry.1 + native::ADDEND)
+        (self.b.ins().icmp(IntCC::Equal, have, want), want, (entry, off))
     }
 
     /// An access: `fast` does it with the page's addend if a window or the TLB has the page, `slow` otherwise. Gives what
@@ -138,10 +132,10 @@ impl Clif<'_> {
                 let again = self.again();
                 let write = write || again == Some(true);
                 let tag = if write { native::TAG_WRITE } else { native::TAG_READ };
-                let (hit, page, entry) = self.probe(la, bytes, tag);
+                let (hit, page, (entry, off)) = self.probe(la, bytes, tag);
                 self.b.ins().brif(hit, quick, &[], other, &[]);
                 self.b.switch_to_block(quick);
-                let addend = self.addend(&entry);
+                let addend = self.b.ins().load(types::I64, own(), entry, off + native::ADDEND);
                 let opens = again.map(|_| {
                     self.windows.retain(|w| !near(w));
                     let from = self.b.ins().isub(root, page);

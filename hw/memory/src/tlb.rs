@@ -208,11 +208,13 @@ impl<const SETS: usize> Tlb<SETS> {
         let i = index(linear);
         self.has(set, i, linear).then(|| self.info[set][i])
     }
-    /// The same, where it is if another page is in its slot; it is no entry until it is inserted again.
+    /// What is known of `linear` without an entry in its slot: another page drove it out, or the second level has it. It is no
+    /// entry until it is inserted again.
     #[inline]
-    pub fn info_aside(&self, set: usize, linear: u64) -> Option<TlbInfo> {
+    pub fn recall(&self, set: usize, linear: u64) -> Option<TlbInfo> {
         let i = index(linear) ^ OTHER;
-        self.has(set, i, linear).then(|| self.info[set][i])
+        let aside = self.has(set, i, linear).then(|| self.info[set][i]);
+        aside.or_else(|| self.second.get(set, linear))
     }
     fn has(&self, set: usize, slot: usize, linear: u64) -> bool {
         let (e, page) = (&self.entries[set][slot], linear & !(PAGE - 1));
@@ -227,11 +229,6 @@ impl<const SETS: usize> Tlb<SETS> {
         (index(page) == slot).then_some(page)
     }
 
-    /// What the second level knows of `linear`. It is no entry until it is inserted again.
-    #[inline]
-    pub fn second(&self, set: usize, linear: u64) -> Option<TlbInfo> {
-        self.second.get(set, linear)
-    }
     /// Puts an entry in. A `ram` offset outside the mapping makes it a device page.
     pub fn insert(&mut self, set: usize, linear: u64, mut info: TlbInfo) {
         self.second.insert(set, linear, info);

@@ -5,7 +5,7 @@ use crate::native;
 use cpu::sem::cond_of_flags;
 use cpu::{Cond, Flag, FlagKind, Op2, Sem, Width, flags};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, InstBuilder, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 use std::mem::offset_of;
 
 /// A result and what it arose from, as in [`flags::Lazy`].
@@ -101,12 +101,7 @@ impl Clif<'_> {
         self.shortcut(is, lazy_at(offset_of!(flags::Lazy, r)), |c| c.ask(native::STATUS, &[]))
     }
     /// What is in the core at `at`, if `is` is not zero, else what `other` gives.
-    fn shortcut(
-        &mut self,
-        is: cranelift_codegen::ir::Value,
-        at: i32,
-        other: impl FnOnce(&mut Self) -> V,
-    ) -> V {
+    fn shortcut(&mut self, is: Value, at: i32, other: impl FnOnce(&mut Self) -> V) -> V {
         let (yes, no, on) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(no);
         let v = self.b.append_block_param(on, types::I64);

@@ -1,6 +1,6 @@
 //! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
 
-use super::asm::{Alu, Asm, Hole, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use super::asm::{Alu, Asm, EQUAL, Hole, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
 use super::body::{Body, CX, V, core, core_table, pass_on};
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
@@ -89,22 +89,31 @@ fn thunk(m: Miss, w: Width, set: usize) -> Vec<u8> {
     a.code.extend(missed(m, w));
     a.code
 }
-/// Does it if the page is in the other place where it may be.
-fn aside(a: &mut Asm, m: Miss, w: Width, set: usize) {
-    const SAVED: [u8; 3] = [RAX, RCX, RDX];
-    let address = Rm::M(RSP, 8 * SAVED.len() as i32 + 8);
-    let value = Rm::M(RSP, 8 * SAVED.len() as i32 + 16);
+/// What [`look`] uses besides the address.
+pub const LOOKS: [u8; 3] = [RAX, RCX, RDX];
+/// Has the addend of the page of `la` in RAX, which is in its place in the TLB or aside; gives the jump where it is neither.
+pub fn look(a: &mut Asm, la: u8, m: Miss, bytes: u32, set: usize) -> Hole {
     let tag = if m == Miss::Load { native::TAG_READ } else { native::TAG_WRITE };
     let entry = |field| core_table(RAX, native::tlb_at(set) + field);
-    SAVED.iter().for_each(|r| a.push(*r));
-    a.load(Width::W64, RDX, address);
-    tlb_index(a, RAX, RDX);
-    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), native::TLB_OTHER);
-    a.lea(Width::W64, RCX, Rm::M(RDX, w.bytes() as i32 - 1));
+    tlb_index(a, RAX, la);
+    a.lea(Width::W64, RCX, Rm::M(la, bytes as i32 - 1));
     a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
     a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
+    let here = a.jcc(EQUAL);
+    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), native::TLB_OTHER);
+    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
     let other = a.jcc(NOT_EQUAL);
+    a.land(here);
     a.load(Width::W64, RAX, entry(native::ADDEND));
+    other
+}
+/// Does it if the page is in the other place where it may be.
+fn aside(a: &mut Asm, m: Miss, w: Width, set: usize) {
+    let address = Rm::M(RSP, 8 * LOOKS.len() as i32 + 8);
+    let value = Rm::M(RSP, 8 * LOOKS.len() as i32 + 16);
+    LOOKS.iter().for_each(|r| a.push(*r));
+    a.load(Width::W64, RDX, address);
+    let other = look(a, RDX, m, w.bytes() as u32, set);
     let there = Rm::X(RAX, RDX, 0, 0);
     if m == Miss::Load {
         a.load(w, RCX, there);
@@ -114,10 +123,10 @@ fn aside(a: &mut Asm, m: Miss, w: Width, set: usize) {
         a.store(w, there, RCX);
     }
     // The flag "equal" is there since the comparison.
-    SAVED.iter().rev().for_each(|r| a.pop(*r));
+    LOOKS.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.land(other);
-    SAVED.iter().rev().for_each(|r| a.pop(*r));
+    LOOKS.iter().rev().for_each(|r| a.pop(*r));
 }
 fn missed(m: Miss, w: Width) -> Vec<u8> {
     let (helper, about) = m.helper(w.bytes());

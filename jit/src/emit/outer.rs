@@ -1,9 +1,9 @@
 //! What regions call where a probe of the TLB misses, or a window is not on the page: code that keeps every register, so that
 //! the other way, which is nearly all, pays nothing for the call.
 
-use super::asm::{Alu, Asm, EQUAL, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
-use super::body::{core, core_table};
-use super::memory::{Miss, SETS, keeping, tlb_index};
+use super::asm::{Asm, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
+use super::body::core;
+use super::memory::{LOOKS, Miss, SETS, keeping, look};
 use crate::native;
 use cpu::Width;
 
@@ -14,8 +14,8 @@ pub const FLOATS: usize = SETS * Miss::ALL.len() * SIZES;
 /// How many pieces of code there are.
 pub const MISSES: usize = FLOATS + 1;
 
-/// The number of the code for so many bytes by this set of the TLB. It takes the linear address, and what is to be stored; what was read is in
-/// [`native::Cx::value`], and [`native::BAD`] says whether tier 0 has to do the access.
+/// The number of the code for so many bytes by this set of the TLB. It takes the linear address, and what is to be stored; what
+/// was read, or the page's addend, is in [`native::Cx::value`], and [`native::BAD`] says whether tier 0 has to do the access.
 pub fn number(m: Miss, bytes: u32, set: usize) -> usize {
     SIZES * (SETS * m as usize + set % SETS) + bytes.trailing_zeros() as usize
 }
@@ -41,20 +41,8 @@ fn code(m: Miss, bytes: u32, set: usize) -> Vec<u8> {
 }
 /// Does it if the TLB has an entry, in its place or aside.
 fn hit(a: &mut Asm, m: Miss, bytes: u32, set: usize) {
-    const SAVED: [u8; 3] = [RAX, RCX, RDX];
-    let tag = if m == Miss::Load { native::TAG_READ } else { native::TAG_WRITE };
-    let entry = |field| core_table(RAX, native::tlb_at(set) + field);
-    SAVED.iter().for_each(|r| a.push(*r));
-    tlb_index(a, RAX, RDI);
-    a.lea(Width::W64, RCX, Rm::M(RDI, bytes as i32 - 1));
-    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
-    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
-    let here = a.jcc(EQUAL);
-    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), native::TLB_OTHER);
-    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
-    let other = a.jcc(NOT_EQUAL);
-    a.land(here);
-    a.load(Width::W64, RAX, entry(native::ADDEND));
+    LOOKS.iter().for_each(|r| a.push(*r));
+    let other = look(a, RDI, m, bytes, set);
     a.load(Width::W64, RDX, core(native::context_at()));
     let there = |at| Rm::X(RAX, RDI, 0, at);
     let value = |at| Rm::M(RDX, native::VALUE + at);
@@ -73,10 +61,10 @@ fn hit(a: &mut Asm, m: Miss, bytes: u32, set: usize) {
         }
     }
     a.store_constant(Width::W64, Rm::M(RDX, native::BAD), 0);
-    SAVED.iter().rev().for_each(|r| a.pop(*r));
+    LOOKS.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.land(other);
-    SAVED.iter().rev().for_each(|r| a.pop(*r));
+    LOOKS.iter().rev().for_each(|r| a.pop(*r));
 }
 
 fn missed(m: Miss, bytes: u32) -> Vec<u8> {

@@ -111,15 +111,13 @@ impl<'a, 'w> Choice<'a, 'w> {
         if b.pending && delta != 0 {
             return;
         }
-        if let Some(made) = (self.wish.region)(b.part) {
-            let here = made.from.iter().position(|&f| f == (id, b.serial));
-            if let Some(k) = here {
-                if self.absorb(made, delta - made.deltas[k]) {
-                    self.replaces.push(b.part);
-                    return;
-                }
-                return;
+        if let Some(made) = (self.wish.region)(b.part)
+            && let Some(k) = made.from.iter().position(|&f| f == (id, b.serial))
+        {
+            if self.absorb(made, delta - made.deltas[k]) {
+                self.replaces.push(b.part);
             }
+            return;
         }
         let n = b.count as usize;
         if n == 0 || n > self.room || self.chosen.len() >= MAX_BLOCKS {
