@@ -1,6 +1,7 @@
 //! Cranelift at work: a plan in, native code out. On a thread of its own, or at once.
 
 use crate::clif::{self, Misfit};
+use crate::emit::vector;
 use crate::engine::JitError;
 use crate::links::Links;
 use crate::plan::Plan;
@@ -42,6 +43,8 @@ pub struct Done {
     pub code: Option<Code>,
     /// Its ways out.
     pub links: Links,
+    /// It can be without an instruction that turned out to be better in the baseline tier.
+    pub again: bool,
     pub nanos: u64,
 }
 
@@ -97,11 +100,12 @@ impl Compiler {
         #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
         let start = std::time::Instant::now();
         let mut links = Links::new(0);
-        let code = self.code(&mut plan, &mut links);
-        Done { plan, code, links, nanos: start.elapsed().as_nanos() as u64 }
+        let mut again = false;
+        let code = self.code(&mut plan, &mut links, &mut again);
+        Done { plan, code, links, again, nanos: start.elapsed().as_nanos() as u64 }
     }
 
-    fn code(&mut self, plan: &mut Plan, links: &mut Links) -> Option<Code> {
+    fn code(&mut self, plan: &mut Plan, links: &mut Links, again: &mut bool) -> Option<Code> {
         for (k, i) in plan.insns.iter().enumerate() {
             plan.call[k] |=
                 self.table[i.row as usize].is_none() || self.misfits.contains(&shape(i));
@@ -115,6 +119,11 @@ impl Compiler {
             *links = Links::new(2 * plan.blocks.len());
             match clif::translate(plan, links, func, &mut self.builder, &self.table, target) {
                 Ok(()) => break,
+                Err(Misfit(at)) if vector::set_apart(&plan.insns[at]) => {
+                    self.builder = FunctionBuilderContext::new();
+                    *again = true;
+                    return None;
+                }
                 Err(Misfit(at)) => {
                     plan.call[at] = true;
                     if plan.mode.long64() && plan.mode.has(cpu::Mode::MASKED) {

@@ -10,6 +10,7 @@ mod body;
 mod memory;
 pub mod outer;
 mod sem;
+pub mod vector;
 pub mod x87;
 
 use crate::clif::{leave, left_at, rip_at};
@@ -235,6 +236,7 @@ impl Writer<'_> {
         b.stored_flags();
         b.clobber();
         b.now.cache = [None; 16];
+        b.now.vector.forget();
         b.call_beside_unit(i);
         let undone = (b.insns.len() - b.index) as i32;
         b.put_place(b.next, undone);

@@ -34,7 +34,7 @@ impl Default for Config {
             threshold: 600,
             baseline: 2,
             background: true,
-            code_bytes: 64 << 20,
+            code_bytes: 512 << 20,
             max_region_insns: 120,
             profilers: Profilers::default(),
         }

@@ -1,7 +1,7 @@
 //! Names of native code for profilers: perf's map and its jitdump.
 //!
 //! Code of the guest's address A is called `b_A` in the baseline tier, `c_A` where that is cold, and `r_A` in a region; A is
-//! hexadecimal.
+//! hexadecimal. What all share is called `search`, `miss` and so on.
 // UNSAFE: a mapping that announces the dump to perf.
 #![allow(unsafe_code)]
 
@@ -53,13 +53,17 @@ impl Perf {
     #[cold]
     pub fn note(&mut self, kind: char, rip: u64, code: Code) {
         let (at, code) = (code.at, code.bytes);
-        let name = format!("{kind}_{rip:x}");
+        self.name(&format!("{kind}_{rip:x}"), Code { at, bytes: code });
+    }
+    /// Notes code that is no guest's.
+    pub fn name(&mut self, name: &str, code: Code) {
+        let (at, code) = (code.at, code.bytes);
         if let Some(map) = &mut self.map {
             let line = format!("{:x} {:x} {name}\n", at as usize, code.len());
             let _ = map.write_all(line.as_bytes());
         }
         if let Some(dump) = &mut self.dump {
-            let _ = dump.add(&name, code, at);
+            let _ = dump.add(name, code, at);
         }
     }
 }

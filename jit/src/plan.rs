@@ -213,7 +213,8 @@ fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32)
 fn fits(blocks: &Blocks, id: Id) -> bool {
     let b = &blocks.all[id as usize];
     let ops = &blocks.ops[b.first as usize..][..b.count as usize];
-    let apart = EMITS && ops.iter().any(|op| emit::x87::has(&op.insn));
+    let apart =
+        EMITS && ops.iter().any(|op| emit::x87::has(&op.insn) || emit::vector::is_apart(&op.insn));
     !b.crosses() && !apart
 }
 

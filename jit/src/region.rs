@@ -53,28 +53,35 @@ struct Region {
 unsafe impl Send for Region {}
 
 /// What all code of the baseline tier uses.
-fn add_common(arena: &mut Arena, gate: &mut Gate) {
+fn add_common(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
+    let mut add = |name: &str, code: &[u8]| {
+        let at = arena.add(code)?;
+        if perf.wanted() {
+            perf.name(name, arena.newest().0);
+        }
+        Some(at)
+    };
     for set in 0..2 {
         let (code, inner) = emit::search(set);
-        if let Some(at) = arena.add(&code) {
+        if let Some(at) = add("search", &code) {
             // SAFETY: it was made for this; the caller keeps it.
             unsafe { gate.set_search(set, at, inner) };
         }
     }
     for (n, code) in emit::thunks() {
-        if let Some(at) = arena.add(&code) {
+        if let Some(at) = add("miss", &code) {
             // SAFETY: as above.
             unsafe { gate.set_thunk(n, at) };
         }
     }
     for (n, code) in emit::outer::all() {
-        if let Some(at) = arena.add(&code) {
+        if let Some(at) = add("region_miss", &code) {
             // SAFETY: as above.
             unsafe { gate.set_miss(n, at) };
         }
     }
     for t in Thunk::ALL {
-        if let Some(at) = arena.add(&emit::x87::thunk(t)) {
+        if let Some(at) = add("x87", &emit::x87::thunk(t)) {
             // SAFETY: as above.
             unsafe { gate.set_x87_thunk(t, at) };
         }
@@ -104,7 +111,7 @@ impl Regions {
         let emits = config.baseline != u32::MAX;
         let compiles = config.threshold != u32::MAX;
         let mut arena = Arena::new(if emits || compiles { config.code_bytes } else { 0 })?;
-        let mut gate = Gate::new();
+        let (mut gate, mut perf) = (Gate::new(), Perf::new(config.profilers)?);
         let mut worker = None;
         let mut enter = emit::EMITS.then(emit::enter);
         if compiles {
@@ -113,7 +120,7 @@ impl Regions {
         }
         if let Some(at) = enter.and_then(|code| arena.add(&code)) {
             if emit::EMITS {
-                add_common(&mut arena, &mut gate);
+                add_common(&mut arena, &mut gate, &mut perf);
             }
             arena.keep();
             // SAFETY: it was made for this, and is kept.
@@ -126,7 +133,7 @@ impl Regions {
             worker,
             base: Baseline::new(),
             exits: Exits::default(),
-            perf: Perf::new(config.profilers)?,
+            perf,
             made: 0,
             dropped: 0,
             failed: 0,
@@ -196,8 +203,8 @@ impl Regions {
             return none(NONE);
         }
         let Some(code) = done.code else {
-            self.failed += 1;
-            return none(NEVER);
+            self.failed += u64::from(!done.again);
+            return none(if done.again { NONE } else { NEVER });
         };
         let Some(place) = self.arena.add(&code.bytes) else { return false };
         if self.perf.wanted() {

@@ -75,6 +75,30 @@ pub enum Count {
     Lzcnt = 0xBD,
 }
 
+/// A vector instruction, by what its encoding has.
+#[derive(Clone, Copy, Debug)]
+pub struct Vector {
+    pub vex: bool,
+    /// 256 bits.
+    pub wide: bool,
+    pub w: bool,
+    /// 1 for 0x66, 2 for 0xF3, 3 for 0xF2.
+    pub prefix: u8,
+    /// 1 for 0F, 2 for 0F 38, 3 for 0F 3A.
+    pub map: u8,
+    pub opcode: u8,
+    pub reg: u8,
+    pub vvvv: u8,
+    pub rm: Rm,
+    pub imm: Option<u8>,
+}
+impl Default for Vector {
+    fn default() -> Vector {
+        let (vex, wide, w, rm) = (false, false, false, R(0));
+        Vector { vex, wide, w, prefix: 0, map: 1, opcode: 0, reg: 0, vvvv: 0, rm, imm: None }
+    }
+}
+
 /// A place in the code whose 32-bit distance is filled in later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole(pub u32);
@@ -124,6 +148,10 @@ impl Asm {
             self.code.push(rex);
         }
         self.code.extend(f.opcode);
+        self.operands(reg, rm);
+    }
+    /// ModRM and what belongs to it.
+    fn operands(&mut self, reg: u8, rm: Rm) {
         let reg = (reg & 7) << 3;
         let (base, sib, disp) = match rm {
             R(r) => return self.code.push(0xC0 | reg | r & 7),
@@ -213,6 +241,46 @@ impl Asm {
     pub fn store_vector(&mut self, to: Rm, from: u8) {
         self.vector(0, 0x11, from, to);
     }
+    /// The low half of a vector register, or all of it, whatever the alignment. All of it: on hosts that have it.
+    pub fn load_wide(&mut self, whole: bool, to: u8, from: Rm) {
+        self.move_wide(whole, 0x10, to, from);
+    }
+    pub fn store_wide(&mut self, whole: bool, to: Rm, from: u8) {
+        self.move_wide(whole, 0x11, from, to);
+    }
+    fn move_wide(&mut self, wide: bool, opcode: u8, reg: u8, rm: Rm) {
+        let vex = super::vector::avx();
+        self.vector_insn(Vector { vex, wide, map: 1, opcode, reg, rm, ..Vector::default() });
+    }
+    /// A vector instruction.  SDM 2, 2.3.
+    pub fn vector_insn(&mut self, v: Vector) {
+        let prefix = [0, 0x66, 0xF3, 0xF2][usize::from(v.prefix & 3)];
+        let maps: [&[u8]; 4] = [&[], &[0x0F], &[0x0F, 0x38], &[0x0F, 0x3A]];
+        if v.vex {
+            let (b, x) = match v.rm {
+                R(r) | M(r, _) => (r >> 3, 0),
+                X(base, index, ..) => (base >> 3, index >> 3),
+            };
+            let (r, last) = (!v.reg & 8, (!v.vvvv & 15) << 3 | (v.wide as u8) << 2 | v.prefix);
+            if x == 0 && b == 0 && v.map == 1 && !v.w {
+                self.code.extend([0xC5, r << 4 | last]);
+            } else {
+                let inverted = (!x & 1) << 6 | (!b & 1) << 5;
+                self.code.extend([0xC4, r << 4 | inverted | v.map, (v.w as u8) << 7 | last]);
+            }
+            self.code.push(v.opcode);
+            self.operands(v.reg, v.rm);
+        } else {
+            let mut opcode = maps[usize::from(v.map & 3)].to_vec();
+            opcode.push(v.opcode);
+            let f = Form { prefix, wide: v.w, byte_reg: false, byte_rm: false, opcode: &opcode };
+            self.form(f, v.reg, v.rm);
+        }
+        self.code.extend(v.imm);
+    }
+    pub fn zero_upper(&mut self) {
+        self.code.extend([0xC5, 0xF8, 0x77]);
+    }
     /// Sets MXCSR.
     pub fn load_mxcsr(&mut self, from: Rm) {
         self.vector(0, 0xAE, 2, from);
@@ -285,6 +353,11 @@ impl Asm {
     }
     pub fn test(&mut self, w: Width, a: Rm, b: u8) {
         self.sized(w, 0x84, b, a, true);
+    }
+    /// Tests the low byte.
+    pub fn test_byte(&mut self, r: u8, k: u8) {
+        self.sized(Width::W8, 0xF6, 0, R(r), false);
+        self.code.push(k);
     }
     pub fn one(&mut self, op: One, w: Width, rm: Rm) {
         self.sized(w, 0xF6, op as u8, rm, false);

@@ -82,6 +82,7 @@ pub struct Now {
     pub age: u32,
     pub term: Term,
     pub x87: super::x87::Now,
+    pub vector: super::vector::Now,
     /// The operation whose flags the host has, with its result's register.
     pub made: Option<(Op2, Width, u8)>,
     /// The next register to take, so that copies last.
@@ -124,6 +125,7 @@ impl<'a> Body<'a> {
             made: None,
             term: Term::Fall,
             x87: Default::default(),
+            vector: Default::default(),
             turn: 0,
         };
         Body {

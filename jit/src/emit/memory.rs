@@ -27,6 +27,8 @@ pub struct Slow {
     way: Way,
     la: u8,
     exit: usize,
+    /// Vector registers are in use.
+    vectors: bool,
 }
 
 /// What is done where a probe misses, by a helper.
@@ -51,8 +53,10 @@ impl Miss {
 
 /// Sets of the TLB for data.
 pub const SETS: usize = 3;
-/// How many thunks there are, which all probes that miss call: each for four widths and three sets.
-pub const THUNKS: usize = 4 * SETS * Miss::ALL.len();
+/// How many thunks there are, which all probes that miss call: each for four widths and three sets, and once more for where
+/// vector registers are in use.
+pub const THUNKS: usize = 2 * KINDS;
+const KINDS: usize = 4 * SETS * Miss::ALL.len();
 
 /// The number of a thunk.
 fn number(m: Miss, w: Width, set: usize) -> usize {
@@ -62,8 +66,22 @@ fn number(m: Miss, w: Width, set: usize) -> usize {
 pub fn thunks() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let widths = [Width::W8, Width::W16, Width::W32, Width::W64];
     let all = widths.into_iter().flat_map(|w| (0..SETS).map(move |set| (w, set)));
-    let of = move |m| all.clone().map(move |(w, set)| (number(m, w, set), thunk(m, w, set)));
-    Miss::ALL.into_iter().flat_map(of)
+    let of = move |m| all.clone().map(move |(w, set)| (m, w, set));
+    Miss::ALL.into_iter().flat_map(of).flat_map(|(m, w, set)| {
+        let n = number(m, w, set);
+        [(n, thunk(m, w, set, false)), (n + KINDS, thunk(m, w, set, true))]
+    })
+}
+
+/// Bytes of the vector registers on the stack.
+pub const VECTORS: i32 = 16 * 32;
+/// Stores all vector registers on the stack, or loads them from there.
+pub fn keep_vectors(a: &mut Asm, load: bool) {
+    let whole = super::vector::avx();
+    for x in 0..16 {
+        let at = Rm::M(RSP, 32 * i32::from(x));
+        if load { a.load_wide(whole, x, at) } else { a.store_wide(whole, at, x) }
+    }
 }
 
 /// Code to be called that keeps the registers which helpers do not, and the host's flags as `body` leaves them. That has `room`
@@ -81,12 +99,12 @@ pub fn keeping(room: i32, body: impl FnOnce(&mut Asm, i32)) -> Vec<u8> {
 
 /// A thunk. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
 /// flag "not equal" says that tier 0 has to do it.
-fn thunk(m: Miss, w: Width, set: usize) -> Vec<u8> {
+fn thunk(m: Miss, w: Width, set: usize, vectors: bool) -> Vec<u8> {
     let mut a = Asm::default();
     if m != Miss::Refill {
         aside(&mut a, m, w, set);
     }
-    a.code.extend(missed(m, w));
+    a.code.extend(missed(m, w, vectors));
     a.code
 }
 /// What [`look`] uses besides the address.
@@ -128,11 +146,14 @@ fn aside(a: &mut Asm, m: Miss, w: Width, set: usize) {
     a.land(other);
     LOOKS.iter().rev().for_each(|r| a.pop(*r));
 }
-fn missed(m: Miss, w: Width) -> Vec<u8> {
+fn missed(m: Miss, w: Width, vectors: bool) -> Vec<u8> {
     let (helper, about) = m.helper(w.bytes());
     // The stack is aligned for the call: one word is there for a load, two are for a store.
-    let room = if m == Miss::Store { 8 } else { 0 };
+    let room = if m == Miss::Store { 8 } else { 0 } + if vectors { VECTORS } else { 0 };
     keeping(room, |a, first| {
+        if vectors {
+            keep_vectors(a, false);
+        }
         a.load(Width::W64, RDX, Rm::M(RSP, first));
         if m == Miss::Store {
             a.load(Width::W64, R8, Rm::M(RSP, first + 8));
@@ -143,6 +164,9 @@ fn missed(m: Miss, w: Width) -> Vec<u8> {
         if m == Miss::Load {
             a.load(Width::W64, RAX, Rm::M(CX, native::VALUE));
             a.store(Width::W64, Rm::M(RSP, first), RAX);
+        }
+        if vectors {
+            keep_vectors(a, true);
         }
     })
 }
@@ -215,7 +239,8 @@ impl Body<'_> {
     fn later(&mut self, hole: Hole, way: Way, la: u8) {
         let exit = self.exit_number();
         let back = self.asm.here();
-        self.slow.push(Slow { hole, back, way, la, exit });
+        let vectors = self.now.vector.any();
+        self.slow.push(Slow { hole, back, way, la, exit, vectors });
     }
 
     pub fn load_linear(&mut self, la: u8, w: Width) -> V {
@@ -246,6 +271,7 @@ impl Body<'_> {
     pub fn ask(&mut self, at: usize, arg: u64) -> V {
         let t = self.fresh();
         self.clobber();
+        self.now.vector.forget();
         // Here, right behind a return address, the stack is 8 bytes off, and so it is with an even number of words.
         let used = (self.cached() | self.pinned) & !(1 << t);
         let saved: Vec<u8> = CALLERS.into_iter().filter(|r| used & 1 << r != 0).collect();
@@ -275,7 +301,8 @@ impl Body<'_> {
                 Way::Refill(w) => (Miss::Refill, w),
             };
             a.push(s.la);
-            a.call(Rm::M(CX, native::THUNK + 8 * number(miss, w, set) as i32));
+            let n = number(miss, w, set) + if s.vectors { KINDS } else { 0 };
+            a.call(Rm::M(CX, native::THUNK + 8 * n as i32));
             match s.way {
                 Way::Load(_, out) => a.pop(out),
                 Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),

@@ -1,9 +1,10 @@
 //! What regions call where a probe of the TLB misses, or a window is not on the page: code that keeps every register, so that
 //! the other way, which is nearly all, pays nothing for the call.
 
-use super::asm::{Asm, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
+use super::asm::{Asm, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Vector};
 use super::body::core;
 use super::memory::{LOOKS, Miss, SETS, keeping, look};
+use super::vector;
 use crate::native;
 use cpu::Width;
 
@@ -11,8 +12,10 @@ use cpu::Width;
 const SIZES: usize = 6;
 /// The number of the code that makes the host compute as the guest's MXCSR says.
 pub const FLOATS: usize = SETS * Miss::ALL.len() * SIZES;
+/// The number of the code that does VZEROUPPER. It uses XMM0.
+pub const ZERO_UPPER: usize = FLOATS + 1;
 /// How many pieces of code there are.
-pub const MISSES: usize = FLOATS + 1;
+pub const MISSES: usize = ZERO_UPPER + 1;
 
 /// The number of the code for so many bytes by this set of the TLB. It takes the linear address, and what is to be stored; what
 /// was read, or the page's addend, is in [`native::Cx::value`], and [`native::BAD`] says whether tier 0 has to do the access.
@@ -25,7 +28,7 @@ pub fn all() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let sizes = || (0..SETS).flat_map(|set| (0..SIZES).map(move |n| (1 << n, set)));
     let one = |m, (n, set)| (number(m, n, set), code(m, n, set));
     let misses = Miss::ALL.into_iter().flat_map(move |m| sizes().map(move |about| one(m, about)));
-    misses.chain([(FLOATS, floats())])
+    misses.chain([(FLOATS, floats()), (ZERO_UPPER, zero_upper())])
 }
 
 /// Bytes of the vector registers. With the others and the return address they keep the stack aligned.
@@ -93,6 +96,17 @@ fn floats() -> Vec<u8> {
     a.store_constant(Width::W64, Rm::M(RAX, native::FLOATS), 1);
     a.load_mxcsr(core(native::mxcsr_at()));
     a.pop(RAX);
+    a.ret();
+    a.code
+}
+fn zero_upper() -> Vec<u8> {
+    let mut a = Asm::default();
+    const XORPS: u8 = 0x57;
+    a.vector_insn(Vector { opcode: XORPS, ..Vector::default() });
+    (0..16).for_each(|n| a.store_wide(false, vector::place(n, 1), 0));
+    if vector::avx() {
+        a.zero_upper();
+    }
     a.ret();
     a.code
 }

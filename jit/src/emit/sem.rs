@@ -27,9 +27,14 @@ pub fn table() -> Vec<Option<Meaning>> {
     for &(m, f) in super::x87::TABLE {
         all[cpu::rows::number(m) as usize] = Some(f);
     }
+    for (m, f) in super::vector::table() {
+        all[cpu::rows::number(m) as usize] = Some(f);
+    }
     // The string instruction shares its mnemonic with one of vector registers.
     all[cpu::rows::number(iced_x86::Mnemonic::Movsd) as usize] = Some(|s, i| {
-        s.misfit |= i.op.iter().any(|o| matches!(o, cpu::Opnd::Xmm(_)));
+        if i.op.iter().any(|o| matches!(o, cpu::Opnd::Xmm(_))) {
+            return super::vector::one(s, i);
+        }
         cpu::sem::string::movs(s, i)
     });
     all

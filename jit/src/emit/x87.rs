@@ -5,7 +5,7 @@
 
 use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
 use super::body::{Body, CX, Flags, V, core};
-use super::memory::{Miss, call, keeping};
+use super::memory::{Miss, VECTORS, call, keep_vectors, keeping};
 use super::sem::Meaning;
 use crate::clif::rip_at;
 use crate::native;
@@ -74,11 +74,13 @@ pub fn thunk(t: Thunk) -> Vec<u8> {
         Thunk::Write => Miss::Refill.helper(0).0,
     };
     // Two words are there, and one more aligns the stack for the call.
-    keeping(8, |a, first| {
+    keeping(8 + VECTORS, |a, first| {
+        keep_vectors(a, false);
         a.load(Width::W64, RDX, Rm::M(RSP, first));
         a.load(Width::W64, RCX, Rm::M(RSP, first + 8));
         call(a, helper);
         a.test(Width::W32, Rm::R(RAX), RAX);
+        keep_vectors(a, true);
     })
 }
 
@@ -196,7 +198,7 @@ impl Body<'_> {
         let hole = self.asm.jcc(EQUAL);
         self.go_late(hole, Thunk::Enter, (RAX, 0));
     }
-    fn go_late(&mut self, hole: Hole, thunk: Thunk, place: (u8, i8)) {
+    pub fn go_late(&mut self, hole: Hole, thunk: Thunk, place: (u8, i8)) {
         let exit = self.exit_number();
         let back = self.asm.here();
         self.late.push(Late { hole, back, thunk, place, exit });
