@@ -136,7 +136,7 @@ impl Arena {
     /// Changes four bytes of code, which is not running.
     pub fn patch(&mut self, at: *const u8, to: i32) {
         let offset = (at as usize).wrapping_sub(self.run as usize);
-        if offset <= self.used - 4 {
+        if offset <= self.used - 4 || (self.top..=self.len - 4).contains(&offset) {
             // SAFETY: the bytes are inside the mapping, as was just seen.
             unsafe { self.write.add(offset).cast::<i32>().write_unaligned(to) };
             flush(self.write, self.run, offset, 4);

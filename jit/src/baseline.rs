@@ -7,6 +7,7 @@
 
 use crate::arena::Arena;
 use crate::emit::{self, Emitted, Meaning, Source};
+use crate::plan::Plan;
 use cpu::{Insn, Mode};
 
 /// No code.
@@ -84,9 +85,26 @@ impl Baseline {
         });
         Some(self.all.len() as u32 - 1)
     }
+    /// Makes a region's code; `None`: there is no room. Gives for each entry where it is entered from outside, and from this tier.
+    pub fn make_region(&mut self, arena: &mut Arena, plan: &Plan) -> Option<Vec<(*const u8, *const u8)>> {
+        let first = self.links.len() as u32;
+        let emit::region::Emitted { mut asm, entries, links } = emit::region::emit(plan, first, &self.table);
+        let (hot, _) = asm.lengths();
+        let outer = arena.add_parts(&mut asm)?;
+        let cold = arena.newest().1.at;
+        for (hole, at) in links {
+            let hole = hole.0 as usize;
+            let bytes = &asm.code[hole..][..4];
+            let place = if hole < hot { outer.wrapping_add(hole) } else { cold.wrapping_add(hole - hot) };
+            let unset = bytes.try_into().map_or(0, i32::from_le_bytes);
+            self.links.push(Link { hole: place, unset, at, mode: plan.mode });
+        }
+        let place = |at: u32| outer.wrapping_add(at as usize);
+        Some(entries.into_iter().map(|(outer, inner)| (place(outer), place(inner))).collect())
+    }
     /// Takes a region for a block's code: this tier goes on in it, too.
-    pub fn add(&mut self, region: *const u8, at: u64, mode: Mode) -> u32 {
-        let (outer, inner, incoming) = (region, region, Vec::new());
+    pub fn add(&mut self, (outer, inner): (*const u8, *const u8), at: u64, mode: Mode) -> u32 {
+        let incoming = Vec::new();
         self.all.push(Code { outer, inner, at, mode, _insns: None, incoming });
         self.all.len() as u32 - 1
     }

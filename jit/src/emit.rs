@@ -9,6 +9,7 @@ pub mod asm;
 mod body;
 mod memory;
 pub mod outer;
+pub mod region;
 mod sem;
 pub mod vector;
 pub mod x87;
@@ -181,7 +182,9 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
         w.body.next = w.body.delta + i32::from(i.len);
         let done = table[i.row as usize].is_some_and(|m| w.body.one(m));
         if !done {
-            over = w.call_out(i, k + 1 == source.insns.len() && source.end);
+            let last = k + 1 == source.insns.len() && source.end;
+            over = call_out(&mut w.body, &mut w.rets, i, last);
+            w.calls = true;
         }
         w.body.delta = w.body.next;
     }
@@ -198,6 +201,36 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
     w.body.leave(leave::SIDE);
     w.write_rest();
     Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
+}
+
+/// Has the interpreter do the current instruction; gives whether the block ends with that.
+fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> bool {
+    b.stored_flags();
+    b.clobber();
+    b.now.cache = [None; 16];
+    b.now.vector.forget();
+    b.call_beside_unit(i);
+    let undone = (b.end - b.index) as i32;
+    b.put_place(b.next, undone);
+    b.asm.constant(RDX, &raw const *i as u64);
+    b.asm.constant(RCX, i.len.into());
+    let helper = if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) };
+    aligned(&mut b.asm, |a| call(a, helper));
+    b.asm.test(Width::W64, Rm::R(RAX), RAX);
+    rets.push(b.asm.jcc(NOT_EQUAL));
+    if last {
+        b.asm.jmp_to(Rm::M(CX, native::AFTER));
+        return true;
+    }
+    // The helper has put RIP and the count right.
+    b.put_place(-b.next, -undone);
+    false
+}
+/// Tells the engine of a link that is not set.
+fn tell(asm: &mut Asm, number: u32) {
+    asm.store_constant(Width::W64, Rm::M(CX, native::LINK), number as i32);
+    asm.small(RAX, leave::JUMP as i8);
+    asm.ret();
 }
 
 impl Writer<'_> {
@@ -228,34 +261,6 @@ impl Writer<'_> {
         a.test(Width::W32, Rm::R(RAX), RAX);
         self.others.push(a.jcc(NOT_EQUAL));
         a.jmp_back(again);
-    }
-
-    /// Has the interpreter do the current instruction; gives whether the block ends with that.
-    fn call_out(&mut self, i: &Insn, last: bool) -> bool {
-        let b = &mut self.body;
-        b.stored_flags();
-        b.clobber();
-        b.now.cache = [None; 16];
-        b.now.vector.forget();
-        b.call_beside_unit(i);
-        let undone = (b.insns.len() - b.index) as i32;
-        b.put_place(b.next, undone);
-        b.asm.constant(RDX, &raw const *i as u64);
-        self.calls = true;
-        b.asm.constant(RCX, i.len.into());
-        let helper = if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) };
-        aligned(&mut b.asm, |a| call(a, helper));
-        if last {
-            b.asm.test(Width::W64, Rm::R(RAX), RAX);
-            self.rets.push(b.asm.jcc(NOT_EQUAL));
-            b.asm.jmp_to(Rm::M(CX, native::AFTER));
-            return true;
-        }
-        // The helper has put RIP and the count right.
-        b.asm.test(Width::W64, Rm::R(RAX), RAX);
-        self.rets.push(b.asm.jcc(NOT_EQUAL));
-        b.put_place(-b.next, -undone);
-        false
     }
 
     fn end(&mut self) {
@@ -316,9 +321,7 @@ impl Writer<'_> {
         for (n, (hole, _)) in self.links.iter().enumerate() {
             asm.land(*hole);
             let number = self.first + n as u32 + 1;
-            asm.store_constant(Width::W64, Rm::M(CX, native::LINK), number as i32);
-            asm.small(RAX, leave::JUMP as i8);
-            asm.ret();
+            tell(asm, number);
         }
         if !self.rets.is_empty() {
             self.rets.iter().for_each(|h| asm.land(*h));

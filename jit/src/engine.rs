@@ -18,6 +18,8 @@ pub struct Config {
     pub threshold: u32,
     /// Executions of a block after which it gets code of the baseline tier, on hosts that have one; `u32::MAX` for never.
     pub baseline: u32,
+    /// Regions are made by the baseline tier's emitter.
+    pub native: bool,
     /// Compile on a thread of its own, else at once.
     pub background: bool,
     /// Room for native code.
@@ -33,6 +35,7 @@ impl Default for Config {
         Config {
             threshold: 600,
             baseline: 2,
+            native: std::env::var_os("RN").is_some(),
             background: true,
             code_bytes: 512 << 20,
             max_region_insns: 120,
@@ -364,7 +367,8 @@ impl Engine {
     #[cold]
     fn request(&mut self, core: &Core, id: Id) {
         let again = self.config.threshold / 2;
-        if !self.regions.room() {
+        let native = self.config.native && core.mode.long64();
+        if !native && !self.regions.room() {
             self.regions.set_heat(&mut self.blocks, id, again);
             return;
         }
@@ -378,8 +382,13 @@ impl Engine {
             hot: self.config.threshold,
             again: &|id| self.regions.heat(&self.blocks.all[id as usize], id),
             region: &|n| self.regions.made(n),
+            native,
         };
         let state = match plan::plan(&self.blocks, core, &wish) {
+            Some(p) if native => {
+                self.full = !self.regions.emit(p, &mut self.blocks);
+                return;
+            }
             Some(p) => {
                 let parts: Vec<Id> = p.from.iter().map(|f| f.0).collect();
                 if self.regions.submit(p).is_ok() {

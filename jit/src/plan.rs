@@ -210,12 +210,12 @@ fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32)
 
 /// Whether a block may be part of a region: not if it is on two pages, nor if it has instructions that the baseline tier does by
 /// itself and regions call.
-fn fits(blocks: &Blocks, id: Id) -> bool {
+fn fits(blocks: &Blocks, id: Id, native: bool) -> bool {
     let b = &blocks.all[id as usize];
     let ops = &blocks.ops[b.first as usize..][..b.count as usize];
     let apart =
         EMITS && ops.iter().any(|op| emit::x87::has(&op.insn) || emit::vector::is_apart(&op.insn));
-    !b.crosses() && !apart
+    !b.crosses() && (native || !apart)
 }
 
 /// Whether the engine looks at what is due after a block.
@@ -264,7 +264,7 @@ fn order(blocks: &Blocks, chosen: &[(i64, Id)], behind: &[usize], roots: &[usize
 }
 
 impl Plan {
-    fn succs(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
+    pub fn succs(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
         let g = &self.blocks[n];
         let block = |s: Succ| if let Succ::Block(to) = s { Some(to) } else { None };
         let back = g.returns.iter().map(|r| r.1);

@@ -181,12 +181,7 @@ impl Regions {
         let whole = parts.len() == plan.from.len();
         let here = current(head);
         for (id, _) in parts {
-            // What is still executed in tier 0 from here on has another way in, and earns a region of its own.
-            let heat = self.heat(&blocks.all[id as usize], id);
-            let b = &mut blocks.all[id as usize];
-            b.profile = b.profile.max(heat);
-            (b.pending, b.heat) = (false, b.heat.min(BEGUN));
-            self.gate.set_heat(id, BEGUN);
+            self.begin(blocks, id);
         }
         if !here {
             return true;
@@ -210,6 +205,39 @@ impl Regions {
         if self.perf.wanted() {
             self.perf.note('r', plan.rip, self.arena.newest().0);
         }
+        let bytes = code.bytes.len();
+        let mode = plan.mode;
+        let start = |r: &mut Regions, n: usize| match code.entries.get(n) {
+            None => Some(place),
+            Some(&at) => {
+                let to = place.wrapping_add(at as usize);
+                r.arena.add_jump(&code.bytes[..code.prologue], to)
+            }
+        };
+        let mut starts = Vec::new();
+        for n in 0..plan.entries.len() {
+            let Some(at) = start(self, n) else { return false };
+            starts.push((at, at));
+        }
+        self.place(plan, blocks, &starts, bytes);
+        let unset = self.gate.search(mode.code_set()) as u64;
+        self.exits.add(done.links, mode, |at| {
+            let b = blocks.find(at, mode).map(|id| &blocks.all[id as usize]);
+            match b {
+                Some(b) if b.base != baseline::NONE => self.base.entry(b.base) as u64,
+                _ => unset,
+            }
+        });
+        true
+    }
+    /// Has a region whose entries' code is there, for outside and for the baseline tier.
+    fn place(
+        &mut self,
+        plan: Plan,
+        blocks: &mut Blocks,
+        starts: &[(*const u8, *const u8)],
+        bytes: usize,
+    ) {
         let replaced = plan.replaces.iter().filter_map(|&n| self.made(n));
         let heads: Vec<u32> = replaced.flat_map(Made::heads).collect();
         for id in heads {
@@ -217,7 +245,7 @@ impl Regions {
             self.drop(n, blocks);
         }
         (self.made, self.insns) = (self.made + 1, self.insns + plan.insns.len() as u64);
-        self.bytes += code.bytes.len() as u64;
+        self.bytes += bytes as u64;
         let made = Arc::new(Made {
             deltas: plan.blocks.iter().map(|g| g.delta).collect(),
             insns: plan.insns.len(),
@@ -226,12 +254,7 @@ impl Regions {
             grown: plan.grown,
         });
         let mut insns = plan.insns;
-        for (n, &entry) in made.entries.iter().enumerate() {
-            let start = code.entries.get(n).map_or(Some(place), |&at| {
-                let to = place.wrapping_add(at as usize);
-                self.arena.add_jump(&code.bytes[..code.prologue], to)
-            });
-            let Some(start) = start else { return false };
+        for (&entry, &start) in made.entries.iter().zip(starts) {
             let number = self.all.len() as u32;
             for &(id, _) in &made.from {
                 let b = &mut blocks.all[id as usize];
@@ -248,19 +271,33 @@ impl Regions {
             // Whoever has a link to it goes on in the region from now on.
             self.take_base(b);
             (b.region, b.base) = (number, self.base.add(start, b.at, b.mode));
-            self.exits.lead(b.at, b.mode, start as u64);
+            self.exits.lead(b.at, b.mode, start.0 as u64);
             let _insns = std::mem::take(&mut insns);
-            self.all.push(Region { code: start, _insns, made: made.clone(), head, alive: true });
+            self.all.push(Region { code: start.0, _insns, made: made.clone(), head, alive: true });
         }
-        let unset = self.gate.search(plan.mode.code_set()) as u64;
-        self.exits.add(done.links, plan.mode, |at| {
-            let b = blocks.find(at, plan.mode).map(|id| &blocks.all[id as usize]);
-            match b {
-                Some(b) if b.base != baseline::NONE => self.base.entry(b.base) as u64,
-                _ => unset,
-            }
-        });
+    }
+    /// Makes a region by the baseline tier. `false`: there is no room.
+    pub fn emit(&mut self, plan: Plan, blocks: &mut Blocks) -> bool {
+        let Some(starts) = self.base.make_region(&mut self.arena, &plan) else { return false };
+        let (hot, cold) = self.arena.newest();
+        let bytes = hot.bytes.len() + cold.bytes.len();
+        if self.perf.wanted() {
+            self.perf.note('n', plan.rip, hot);
+            self.perf.note('m', plan.rip, cold);
+        }
+        for &(id, _) in &plan.from {
+            self.begin(blocks, id);
+        }
+        self.place(plan, blocks, &starts, bytes);
         true
+    }
+    /// A block became part of a region: what is still executed otherwise has another way in, and earns a region of its own.
+    fn begin(&mut self, blocks: &mut Blocks, id: u32) {
+        let heat = self.heat(&blocks.all[id as usize], id);
+        let b = &mut blocks.all[id as usize];
+        b.profile = b.profile.max(heat);
+        (b.pending, b.heat) = (false, b.heat.min(BEGUN));
+        self.gate.set_heat(id, BEGUN);
     }
     /// What a region that is alive was made of.
     pub fn made(&self, number: u32) -> Option<&Made> {

@@ -56,9 +56,10 @@ pub struct Exit {
     pub flags: Flags,
     /// See [`super::x87::Now`].
     pub last: Option<(i32, u8)>,
-    /// The instruction, and its distance from the block's start.
-    pub index: usize,
+    /// The instruction's distance from the block's start.
     pub delta: i32,
+    /// Instructions of its block from this one on.
+    undone: i32,
 }
 
 /// How the block ends.
@@ -89,6 +90,27 @@ pub struct Now {
     turn: u8,
 }
 
+impl Now {
+    /// Where nothing is known.
+    pub fn new() -> Now {
+        Now {
+            cache: [None; 16],
+            flags: Flags::Stored,
+            live: false,
+            age: 0,
+            made: None,
+            term: Term::Fall,
+            x87: Default::default(),
+            vector: Default::default(),
+            turn: 0,
+        }
+    }
+    /// At the start of a block, behind what is done there.
+    pub fn begin(&mut self) {
+        (self.live, self.made, self.term) = (false, None, Term::Fall);
+    }
+}
+
 /// A block under construction.
 pub struct Body<'a> {
     pub asm: Asm,
@@ -102,6 +124,8 @@ pub struct Body<'a> {
     pub late: Vec<super::x87::Late>,
     /// In use by the current instruction.
     pub pinned: u16,
+    /// Where the current block's instructions end.
+    pub end: usize,
     // Of the current instruction.
     pub index: usize,
     pub delta: i32,
@@ -117,17 +141,7 @@ pub struct Body<'a> {
 
 impl<'a> Body<'a> {
     pub fn new(insns: &'a [Insn], mode: Mode) -> Body<'a> {
-        let now = Now {
-            cache: [None; 16],
-            flags: Flags::Stored,
-            live: false,
-            age: 0,
-            made: None,
-            term: Term::Fall,
-            x87: Default::default(),
-            vector: Default::default(),
-            turn: 0,
-        };
+        let now = Now::new();
         Body {
             asm: Asm::default(),
             insns,
@@ -138,6 +152,7 @@ impl<'a> Body<'a> {
             slow: Vec::new(),
             late: Vec::new(),
             pinned: 0,
+            end: insns.len(),
             index: 0,
             delta: 0,
             next: 0,
@@ -148,6 +163,11 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// A block begins with these instructions, so far from where RIP is.
+    pub fn begin(&mut self, insns: std::ops::Range<usize>, delta: i32) {
+        (self.index, self.end, self.delta) = (insns.start, insns.end, delta);
+        (self.before, self.exit, self.changed, self.pinned) = (self.now.flags, None, false, 0);
+    }
     /// Emits an instruction; `false`, and nothing emitted, if it does not fit.
     pub fn one(&mut self, meaning: super::sem::Meaning) -> bool {
         let saved = self.now.clone();
@@ -342,9 +362,9 @@ impl<'a> Body<'a> {
         let n = match self.exit {
             Some(n) => n,
             None => {
-                let (flags, index, delta) = (self.before, self.index, self.delta);
-                let last = self.now.x87.last;
-                self.exits.push(Exit { holes: Vec::new(), flags, last, index, delta });
+                let (flags, delta) = (self.before, self.delta);
+                let (last, undone) = (self.now.x87.last, (self.end - self.index) as i32);
+                self.exits.push(Exit { holes: Vec::new(), flags, last, delta, undone });
                 *self.exit.insert(self.exits.len() - 1)
             }
         };
@@ -390,8 +410,7 @@ impl<'a> Body<'a> {
             if let Some(last) = x.last {
                 self.store_place(RAX, last);
             }
-            let undone = (self.insns.len() - x.index) as i32;
-            self.put_place(x.delta, undone);
+            self.put_place(x.delta, x.undone);
             self.leave(leave::SIDE);
         }
     }

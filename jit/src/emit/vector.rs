@@ -143,6 +143,15 @@ impl Now {
     pub fn any(&self) -> bool {
         self.low != 0
     }
+    /// What is in registers, and nothing else.
+    pub fn registers(&self) -> Now {
+        Now { floats: false, ..*self }
+    }
+    /// What `other` has in registers and this has not: numbers, and whether all of it is wanted.
+    pub fn missing(&self, other: &Now) -> impl Iterator<Item = (u8, bool)> {
+        let (low, whole) = (other.low & !self.low, other.whole & !self.whole);
+        (0..16).filter(move |r| (low | whole) & 1 << r != 0).map(move |r| (r, whole & 1 << r != 0))
+    }
     /// A helper was called.
     pub fn forget(&mut self) {
         (self.low, self.whole) = (0, 0);

@@ -231,7 +231,7 @@ impl Body<'_> {
     /// Has the core know the last that computed, unless a later instruction of the block will see to that.
     fn settle(&mut self) {
         let known = self.now.x87.last.is_none();
-        if !known && !self.insns[self.index + 1..].iter().any(sees) {
+        if !known && !self.insns[self.index + 1..self.end].iter().any(sees) {
             let t = self.fresh();
             self.store_last(t);
         }

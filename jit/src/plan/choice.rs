@@ -19,6 +19,8 @@ pub struct Wish<'a> {
     pub hot: u32,
     /// How often a block was executed since it became part of a region.
     pub again: &'a dyn Fn(Id) -> u32,
+    /// The baseline tier's emitter makes it.
+    pub native: bool,
     /// What the region with this number was made of, while it is alive.
     pub region: &'a dyn Fn(u32) -> Option<&'a Made>,
 }
@@ -102,7 +104,7 @@ impl<'a, 'w> Choice<'a, 'w> {
         let wrap = if mode.long64() { !0 } else { 0xffff_ffff };
         let la = base.wrapping_add(delta as u64) & wrap;
         let at = self.core.tlb.exec(mode.code_set(), la)?;
-        self.blocks.find(at, mode).filter(|&id| fits(self.blocks, id))
+        self.blocks.find(at, mode).filter(|&id| fits(self.blocks, id, self.wish.native))
     }
     /// Takes a block, with the region that it is part of.
     fn take(&mut self, delta: i64) {

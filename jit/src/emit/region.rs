@@ -1,0 +1,387 @@
+//! A region's code by the baseline tier: blocks that know what the ones before them have in registers, and go to each other
+//! without a look at RIP or at what the flags are.
+//!
+//! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
+//! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
+
+use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, Rm};
+use super::body::{Body, CX, Flags, Now, Term, V, come_in, core, core_table};
+use super::memory::tlb_index;
+use super::{Meaning, call_out, vector};
+use crate::clif::{gpr_at, left_at, rip_at};
+use crate::native;
+use crate::plan::{Guest, Plan, Succ};
+use cpu::{Insn, Opnd, Width};
+use memory::PAGE;
+
+/// A region's code, to be put anywhere.
+pub struct Emitted {
+    pub asm: Asm,
+    /// For each entry, where it is entered from outside and where other code of this tier does.
+    pub entries: Vec<(u32, u32)>,
+    /// Jumps to places in RAM: they first lead to where the engine is told of them.
+    pub links: Vec<(Hole, u64)>,
+}
+
+/// Where a way out of a block leads.
+#[derive(Clone, Copy)]
+enum To {
+    Block(usize),
+    /// So far from the region's head.
+    Out(i64),
+}
+/// A jump, and what is known where it is taken.
+struct Edge {
+    hole: Hole,
+    from: usize,
+    now: Now,
+    to: To,
+}
+
+struct Writer<'a> {
+    body: Body<'a>,
+    plan: &'a Plan,
+    links: Vec<(Hole, u64)>,
+    search: Vec<Hole>,
+    rets: Vec<Hole>,
+    /// Where blocks are, and what they know at their start, once they are there.
+    labels: Vec<(u32, Now)>,
+    /// The way into the next block from the one before it.
+    fall: Option<(usize, Now)>,
+    /// Jumps to blocks that are not there yet.
+    ahead: Vec<Edge>,
+    /// Jumps that have something to do on their way.
+    stubs: Vec<Edge>,
+}
+
+/// Registers for what loops keep: those first that nothing else asks for by name.
+const KEPT: [u8; 10] = [3, 5, 8, 9, 10, 11, 13, 14, 6, 7];
+/// So many guest registers are kept where ways join.
+const MOST: u32 = 8;
+
+/// Guest registers that an instruction reads, by its operands.
+fn reads(i: &Insn) -> u16 {
+    let bit = |n: u8| if n < 16 { 1 << n } else { 0 };
+    let all = i.op.iter().fold(bit(i.base) | bit(i.index), |all, o| match o {
+        Opnd::Gpr(n) => all | bit(*n),
+        _ => all,
+    });
+    if i.iced().op_code().is_stack_instruction() { all | 1 << 4 } else { all }
+}
+
+/// Emits a region whose first link gets the number `first`.
+pub fn emit(plan: &Plan, first: u32, table: &[Option<Meaning>]) -> Emitted {
+    let mut w = Writer {
+        body: Body::new(&plan.insns, plan.mode),
+        plan,
+        links: Vec::new(),
+        search: Vec::new(),
+        rets: Vec::new(),
+        labels: Vec::new(),
+        fall: None,
+        ahead: Vec::new(),
+        stubs: Vec::new(),
+    };
+    for n in 0..plan.blocks.len() {
+        w.block(n, table);
+    }
+    let mut entries = Vec::new();
+    for &n in &plan.entries {
+        let outer = w.body.asm.here();
+        come_in(&mut w.body.asm);
+        let inner = w.body.asm.here();
+        entries.push((outer, inner));
+        w.body.put_place(-plan.blocks[n].delta as i32, 0);
+        w.body.now = Now::new();
+        w.settle(n, None);
+    }
+    w.body.asm.cold();
+    w.body.write_slow();
+    while let Some(e) = w.stubs.pop() {
+        w.body.asm.land(e.hole);
+        w.body.now = e.now;
+        match e.to {
+            To::Block(n) => w.settle(n, Some(e.from)),
+            To::Out(d) => w.go(e.from, d),
+        }
+    }
+    w.body.write_exits();
+    w.write_rest(first);
+    Emitted { asm: w.body.asm, entries, links: w.links }
+}
+
+impl<'a> Writer<'a> {
+    fn guest(&self, n: usize) -> &'a Guest {
+        &self.plan.blocks[n]
+    }
+    fn block(&mut self, n: usize, table: &[Option<Meaning>]) {
+        let (plan, g) = (self.plan, self.guest(n));
+        let (ahead, rest) = std::mem::take(&mut self.ahead)
+            .into_iter()
+            .partition::<Vec<_>, _>(|e| matches!(e.to, To::Block(t) if t == n));
+        self.ahead = rest;
+        let fall = self.fall.take();
+        let one = g.only.is_some();
+        let first = fall.as_ref().map(|f| &f.1).or(ahead.first().map(|e| &e.now));
+        let mut state = first.cloned().unwrap_or_else(Now::new);
+        if !one {
+            state = self.agreed(n, &state);
+        }
+        state.begin();
+        if let Some((from, now)) = fall {
+            self.body.now = now;
+            self.reach(n, from, &state);
+        }
+        self.labels.push((self.body.asm.here(), state.clone()));
+        for e in ahead {
+            if one && self.guest(e.from).page == g.page {
+                self.body.asm.land(e.hole);
+            } else {
+                self.stubs.push(e);
+            }
+        }
+        self.body.now = state;
+        self.body.begin(g.insns.clone(), g.delta as i32);
+        let count = g.insns.len() as i32;
+        self.body.asm.alu_constant(Alu::Sub, Width::W64, core(left_at()), count);
+        self.body.exit(Some(NEGATIVE));
+        let mut over = false;
+        for at in g.insns.clone() {
+            let i = &plan.insns[at];
+            self.body.index = at;
+            self.body.next = self.body.delta + i32::from(i.len);
+            let last = at + 1 == g.insns.end && g.end;
+            let meaning = table[i.row as usize].filter(|_| !last);
+            if !meaning.is_some_and(|m| self.body.one(m)) {
+                over = call_out(&mut self.body, &mut self.rets, i, last);
+            }
+            self.body.delta = self.body.next;
+        }
+        if !over {
+            self.end(n);
+        }
+    }
+
+    /// What all ways into a block bring: what the first one has of what is wanted there, and in loops all that is.
+    fn agreed(&self, n: usize, first: &Now) -> Now {
+        let preds_behind = (n..self.plan.blocks.len()).filter(|&m| self.plan.succs(m).any(|t| t == n));
+        let end = preds_behind.max();
+        let body = n..end.unwrap_or(n) + 1;
+        let mut counts = [0u32; 16];
+        for g in &self.plan.blocks[body] {
+            for i in &self.plan.insns[g.insns.clone()] {
+                let r = reads(i);
+                (0..16).filter(|k| r & 1 << k != 0).for_each(|k| counts[k] += 1);
+            }
+        }
+        let mut state = Now::new();
+        let mut order: Vec<usize> = (0..16).filter(|&k| counts[k] > 0).collect();
+        order.sort_by_key(|&k| std::cmp::Reverse(counts[k]));
+        order.truncate(MOST as usize);
+        let mut used = 0u16;
+        for &k in &order {
+            if let Some(h) = first.cache[k].filter(|h| used & 1 << h == 0) {
+                state.cache[k] = Some(h);
+                used |= 1 << h;
+            }
+        }
+        if end.is_some() {
+            for &k in &order {
+                if state.cache[k].is_none()
+                    && let Some(h) = KEPT.into_iter().find(|h| used & 1 << h == 0)
+                {
+                    state.cache[k] = Some(h);
+                    used |= 1 << h;
+                }
+            }
+            state.vector = first.vector.registers();
+        }
+        state
+    }
+
+    /// The end of a block.
+    fn end(&mut self, n: usize) {
+        let g = self.guest(n);
+        let b = &mut self.body;
+        let next = i64::from(b.next);
+        b.pinned = 0;
+        let term = match b.now.term {
+            Term::Branch(V::K(k), d) => Term::Jump(if k != 0 { d } else { next }),
+            other => other,
+        };
+        let to = |s: Succ, d: i64| if let Succ::Block(t) = s { To::Block(t) } else { To::Out(d) };
+        let taken = |d: i64| {
+            let known = g.taken.filter(|&(at, _)| at == d);
+            known.map_or(if d == next { to(g.fall, d) } else { To::Out(d) }, |t| to(t.1, d))
+        };
+        match term {
+            Term::Branch(c, d) => {
+                let cond = match c {
+                    V::R(h, _) => {
+                        b.asm.test(Width::W64, Rm::R(h), h);
+                        NOT_EQUAL
+                    }
+                    _ => b.host_condition(c).unwrap_or(NOT_EQUAL),
+                };
+                b.pinned = 0;
+                let (yes, no) = (taken(d), to(g.fall, next));
+                let is_next = |t: To| matches!(t, To::Block(t) if t == n + 1);
+                if is_next(yes) && !is_next(no) {
+                    self.jump(cond ^ 1, n, no);
+                    self.pass(n, yes);
+                } else {
+                    self.jump(cond, n, yes);
+                    self.pass(n, no);
+                }
+            }
+            Term::Indirect(v) => {
+                let h = b.reg(v);
+                b.pinned |= 1 << h;
+                for &(d, t) in &g.returns {
+                    let b = &mut self.body;
+                    let x = b.fresh();
+                    b.asm.load(Width::W64, x, core(rip_at()));
+                    b.asm.lea(Width::W64, x, Rm::M(x, d as i32));
+                    b.asm.alu(Alu::Cmp, Width::W64, x, Rm::R(h));
+                    self.jump(EQUAL, n, To::Block(t));
+                }
+                let b = &mut self.body;
+                b.store_flags(b.now.flags);
+                b.asm.store(Width::W64, core(rip_at()), h);
+                let hole = b.asm.jmp();
+                self.search.push(hole);
+            }
+            Term::Jump(d) => self.pass(n, taken(d)),
+            Term::Fall => self.pass(n, to(g.fall, next)),
+        }
+    }
+    /// A jump under a condition.
+    fn jump(&mut self, cond: u8, from: usize, to: To) {
+        let hole = self.body.asm.jcc(cond);
+        self.lead(hole, from, to);
+    }
+    /// Sees to it that a jump leads there.
+    fn lead(&mut self, hole: Hole, from: usize, to: To) {
+        let edge = Edge { hole, from, now: self.body.now.clone(), to };
+        match to {
+            To::Block(t) if t >= self.labels.len() => self.ahead.push(edge),
+            _ => self.stubs.push(edge),
+        }
+    }
+    /// Goes there in any case.
+    fn pass(&mut self, from: usize, to: To) {
+        match to {
+            To::Block(t) if t < self.labels.len() => self.settle(t, Some(from)),
+            To::Block(t) if t == self.labels.len() => self.fall = Some((from, self.body.now.clone())),
+            To::Block(_) => {
+                let hole = self.body.asm.jmp();
+                self.lead(hole, from, to);
+            }
+            To::Out(d) => self.go(from, d),
+        }
+    }
+    /// Makes what is known what a block that is there wants to be known, and goes there.
+    fn settle(&mut self, n: usize, from: Option<usize>) {
+        let (label, state) = self.labels[n].clone();
+        match from {
+            Some(from) => self.reach(n, from, &state),
+            None => self.load(&state),
+        }
+        self.body.asm.jmp_back(label);
+    }
+    /// The same, up to the jump.
+    fn reach(&mut self, n: usize, from: usize, state: &Now) {
+        if matches!(state.flags, Flags::Stored) {
+            self.body.stored_flags();
+        }
+        let g = self.guest(n);
+        if g.page != self.guest(from).page {
+            self.check_page(g);
+        }
+        self.load(state);
+    }
+    /// Leaves the region unless a block's page is where it was.
+    fn check_page(&mut self, g: &Guest) {
+        let b = &mut self.body;
+        b.pinned = 0;
+        // Whoever comes by a stub has all flags in the state or in registers that stay.
+        let (x, t) = (b.fresh(), b.fresh());
+        b.asm.load(Width::W64, x, core(rip_at()));
+        b.asm.lea(Width::W64, x, Rm::M(x, g.delta as i32));
+        b.asm.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
+        tlb_index(&mut b.asm, t, x);
+        let set = native::tlb_at(b.mode.code_set());
+        b.asm.alu(Alu::Cmp, Width::W64, x, core_table(t, set + native::TAG_EXEC));
+        let other = b.asm.jcc(NOT_EQUAL);
+        b.asm.alu(Alu::Add, Width::W64, x, core_table(t, set + native::ADDEND));
+        b.asm.constant(t, g.host);
+        b.asm.alu(Alu::Cmp, Width::W64, x, Rm::R(t));
+        let moved = b.asm.jcc(NOT_EQUAL);
+        let now = b.now.clone();
+        // It is left by way of the search, as if the block were not part of it.
+        for hole in [other, moved] {
+            self.stubs.push(Edge { hole, from: usize::MAX, now: now.clone(), to: To::Out(g.delta) });
+        }
+    }
+    /// Has in registers what `state` says.
+    fn load(&mut self, state: &Now) {
+        let b = &mut self.body;
+        let mut todo: Vec<(usize, u8)> = (0..16)
+            .filter_map(|k| state.cache[k].map(|h| (k, h)))
+            .filter(|&(k, h)| b.now.cache[k] != Some(h))
+            .collect();
+        // What is in another register moves, as long as its new place is not another's old one.
+        let old = b.now.cache;
+        while !todo.is_empty() {
+            let needed = |h: u8, but: usize| todo.iter().any(|&(k, _)| k != but && old[k] == Some(h));
+            let Some(at) = todo.iter().position(|&(k, h)| !needed(h, k)) else { break };
+            let (k, h) = todo.swap_remove(at);
+            match old[k] {
+                Some(from) => b.asm.mov(h, from),
+                None => b.asm.load(Width::W64, h, core(gpr_at(k))),
+            }
+        }
+        for (k, h) in todo {
+            b.asm.load(Width::W64, h, core(gpr_at(k)));
+        }
+        for (r, whole) in b.now.vector.missing(&state.vector) {
+            b.asm.load_wide(whole, r, vector::place(r, 0));
+        }
+    }
+
+    /// Leaves the region for a place so far from its head.
+    fn go(&mut self, from: usize, delta: i64) {
+        let b = &mut self.body;
+        b.stored_flags();
+        match i32::try_from(delta) {
+            Ok(d) => b.put_place(d, 0),
+            Err(_) => {
+                b.asm.constant(RAX, delta as u64);
+                b.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
+            }
+        }
+        let hole = b.asm.jmp();
+        let near = (from != usize::MAX).then(|| self.plan.near(from, delta)).flatten();
+        match near {
+            Some(at) => self.links.push((hole, at)),
+            None => self.search.push(hole),
+        }
+    }
+    /// What many ways lead to.
+    fn write_rest(&mut self, first: u32) {
+        let asm = &mut self.body.asm;
+        for (n, (hole, _)) in self.links.iter().enumerate() {
+            asm.land(*hole);
+            super::tell(asm, first + n as u32 + 1);
+        }
+        if !self.rets.is_empty() {
+            self.rets.iter().for_each(|h| asm.land(*h));
+            asm.ret();
+        }
+        if !self.search.is_empty() {
+            self.search.iter().for_each(|h| asm.land(*h));
+            let set = self.plan.mode.code_set() as i32;
+            asm.jmp_to(Rm::M(CX, native::SEARCH + 8 * set));
+        }
+    }
+}
