@@ -446,6 +446,15 @@ impl Asm {
     pub fn push_small(&mut self, k: i8) {
         self.code.extend([0x6A, k as u8]);
     }
+    /// Adds or subtracts 1, which leaves CF alone.
+    pub fn step(&mut self, down: bool, w: Width, r: u8) {
+        self.sized(w, 0xFE, down as u8, R(r), false);
+    }
+    /// The flags from a place in memory.
+    pub fn load_flags(&mut self, from: Rm) {
+        self.control(6, from);
+        self.code.push(0x9D);
+    }
     pub fn push_flags(&mut self) {
         self.code.push(0x9C);
     }

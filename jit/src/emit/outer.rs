@@ -1,12 +1,14 @@
 //! What regions call where a probe of the TLB misses, or a window is not on the page: code that keeps every register, so that
 //! the other way, which is nearly all, pays nothing for the call.
 
-use super::asm::{Asm, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Vector};
-use super::body::core;
+use super::asm::{Alu, Asm, EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift, Vector};
+use super::body::{CX, core};
 use super::memory::{LOOKS, Miss, SETS, keeping, look};
 use super::vector;
 use crate::native;
-use cpu::Width;
+use cpu::flags::{self, Lazy};
+use cpu::{FlagKind, State, Width};
+use std::mem::offset_of;
 
 /// Powers of two: bytes of an access.
 const SIZES: usize = 6;
@@ -14,8 +16,11 @@ const SIZES: usize = 6;
 pub const FLOATS: usize = SETS * Miss::ALL.len() * SIZES;
 /// The number of the code that does VZEROUPPER. It uses XMM0.
 pub const ZERO_UPPER: usize = FLOATS + 1;
+/// The number of the code that makes the host's status flags those that are in the state; AF may differ. It keeps all registers
+/// but vector registers.
+pub const STATUS: usize = ZERO_UPPER + 1;
 /// How many pieces of code there are.
-pub const MISSES: usize = ZERO_UPPER + 1;
+pub const MISSES: usize = STATUS + 1;
 
 /// The number of the code for so many bytes by this set of the TLB. It takes the linear address, and what is to be stored; what
 /// was read, or the page's addend, is in [`native::Cx::value`], and [`native::BAD`] says whether tier 0 has to do the access.
@@ -28,7 +33,7 @@ pub fn all() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let sizes = || (0..SETS).flat_map(|set| (0..SIZES).map(move |n| (1 << n, set)));
     let one = |m, (n, set)| (number(m, n, set), code(m, n, set));
     let misses = Miss::ALL.into_iter().flat_map(move |m| sizes().map(move |about| one(m, about)));
-    misses.chain([(FLOATS, floats()), (ZERO_UPPER, zero_upper())])
+    misses.chain([(FLOATS, floats()), (ZERO_UPPER, zero_upper()), (STATUS, status())])
 }
 
 /// Bytes of the vector registers. With the others and the return address they keep the stack aligned.
@@ -108,5 +113,70 @@ fn zero_upper() -> Vec<u8> {
         a.zero_upper();
     }
     a.ret();
+    a.code
+}
+/// By what the flags arose from, as far as the host has it in few instructions.
+fn status() -> Vec<u8> {
+    let mut a = Asm::default();
+    let lazy = |field: usize| {
+        let at = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
+        core(at as i32)
+    };
+    let [x, y, r] =
+        [offset_of!(Lazy, a), offset_of!(Lazy, b), offset_of!(Lazy, r)].map(lazy);
+    use FlagKind::*;
+    use Width::*;
+    let simple = [(Sub, W64), (Sub, W32), (Logic, W64), (Logic, W32), (Dec, W64), (Dec, W32), (Inc, W64), (Inc, W32)];
+    let others = [(Add, W64), (Add, W32), (Sub, W8), (Logic, W8), (Raw, W64), (Sub, W16), (Logic, W16), (Add, W8), (Add, W16)];
+    a.push(RAX);
+    a.load(W32, RAX, lazy(offset_of!(Lazy, how)));
+    let holes: Vec<_> = simple
+        .into_iter()
+        .chain(others)
+        .map(|(kind, w)| {
+            a.alu_constant(Alu::Cmp, W32, Rm::R(RAX), flags::how(kind, w) as i32);
+            (a.jcc(EQUAL), kind, w)
+        })
+        .collect();
+    a.pop(RAX);
+    let mut slow = keeping(8, |a, _| {
+        super::memory::call(a, native::STATUS);
+        a.store(W64, Rm::M(CX, native::VALUE), RAX);
+    });
+    slow.pop();
+    a.bytes(&slow);
+    a.load_flags(Rm::M(CX, native::VALUE));
+    a.ret();
+    for (hole, kind, w) in holes {
+        a.land(hole);
+        match kind {
+            Raw => {
+                a.pop(RAX);
+                a.load_flags(r);
+                a.ret();
+                continue;
+            }
+            Sub => {
+                a.load(W64, RAX, x);
+                a.alu(Alu::Cmp, w, RAX, y);
+            }
+            Add => {
+                a.load(W64, RAX, x);
+                a.alu(Alu::Add, w, RAX, y);
+            }
+            Inc | Dec => {
+                a.load(W64, RAX, y);
+                a.shift(Shift::Shr, W64, Rm::R(RAX), 1);
+                a.load(W64, RAX, x);
+                a.step(kind == Dec, w, RAX);
+            }
+            _ => {
+                a.load(W64, RAX, r);
+                a.test(w, Rm::R(RAX), RAX);
+            }
+        }
+        a.pop(RAX);
+        a.ret();
+    }
     a.code
 }

@@ -1,9 +1,11 @@
 //! The words of [`Sem`], answered with host code.
 
 use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, One, Rm};
-use super::body::{Body, Flags, Term, V};
+use super::body::{Body, CX, Flags, Term, V};
+use super::outer;
+use crate::native;
 use cpu::sem::{Big, cond_of_flags};
-use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Res, SegReg, Sem, Var, Width, flags};
+use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Opnd, Res, SegReg, Sem, Var, Width, flags};
 use std::convert::Infallible;
 
 /// A meaning, for this tier.
@@ -49,7 +51,35 @@ pub fn top(v: V) -> u64 {
     }
 }
 
+/// What an instruction without an operand in memory does with the flags.
+enum Status {
+    /// It reads none that it does not write, and neither leaves nor is called.
+    Keeps,
+    /// It writes all, and reads none.
+    Writes,
+    Other,
+}
+fn status_of(i: &Insn) -> Status {
+    use iced_x86::Mnemonic::*;
+    let m = i.iced().mnemonic();
+    if i.op.contains(&Opnd::Mem) && m != Lea || i.op.iter().any(|o| matches!(o, Opnd::Seg(_) | Opnd::Cr(_) | Opnd::Dr(_))) {
+        return Status::Other;
+    }
+    match m {
+        Mov | Movzx | Movsx | Movsxd | Lea | Not | Bswap | Nop | Inc | Dec => Status::Keeps,
+        Rol | Ror if i.op[1] == Opnd::Imm => Status::Keeps,
+        Add | Sub | And | Or | Xor | Cmp | Test | Neg => Status::Writes,
+        Shl | Shr | Sar if i.op[1] == Opnd::Imm && i.imm & 31 != 0 => Status::Writes,
+        _ => Status::Other,
+    }
+}
+
 impl Body<'_> {
+    /// Nobody sees the flags that the current instruction leaves: others follow before the block may be left.
+    fn unseen(&mut self) -> bool {
+        let next = self.insns[self.index + 1..self.end].iter().map(status_of);
+        matches!(next.skip_while(|s| matches!(s, Status::Keeps)).next(), Some(Status::Writes))
+    }
     /// The value in a register, zero-extended from the width.
     pub fn zext(&mut self, w: Width, v: V) -> V {
         match v {
@@ -92,7 +122,7 @@ impl Body<'_> {
     }
     /// Makes the host's flags those of a condition of the guest's; gives the host's condition.
     pub fn host_condition(&mut self, v: V) -> Option<u8> {
-        let (V::C(c, age), Flags::Known(kind, w, a, b, r)) = (v, self.now.flags) else {
+        let V::C(c, age) = v else {
             self.misfit = true;
             return None;
         };
@@ -100,7 +130,7 @@ impl Body<'_> {
             self.misfit = true;
             return None;
         }
-        if !self.now.live {
+        if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
             match kind {
                 FlagKind::Sub => {
                     let a = self.reg(a);
@@ -116,6 +146,10 @@ impl Body<'_> {
                 }
             }
             self.now.live = matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic);
+        } else if !self.now.live {
+            self.asm.call(Rm::M(CX, native::MISS + 8 * outer::STATUS as i32));
+            self.now.vector.forget();
+            self.now.live = true;
         }
         Some(c)
     }
@@ -124,7 +158,8 @@ impl Body<'_> {
         use Cond::*;
         match self.now.flags {
             Flags::Known(FlagKind::Sub | FlagKind::Add | FlagKind::Logic, ..) => true,
-            Flags::Known(FlagKind::Raw, ..) | Flags::Stored => false,
+            Flags::Known(FlagKind::Raw, ..) => false,
+            Flags::Stored => true,
             // By the result alone.
             Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),
         }
@@ -277,6 +312,9 @@ impl Sem for Body<'_> {
     }
 
     fn flags(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) {
+        if self.unseen() {
+            return;
+        }
         let r = if kind == FlagKind::Raw {
             self.op2(Op2::And, Width::W64, r, V::K(flags::STATUS))
         } else {
@@ -296,9 +334,33 @@ impl Sem for Body<'_> {
         };
         self.set_flags(Flags::Known(kind, w, a, b, r), live);
     }
+    fn flags_but_carry(&mut self, kind: FlagKind, w: Width, a: V, r: V) {
+        if !self.unseen() {
+            let c = self.flag(Flag::Cf);
+            self.flags(kind, w, a, c, r);
+        }
+    }
+    fn patch_flags(&mut self, mask: u64, bits: V) {
+        if !self.unseen() {
+            let all = self.status();
+            let all = self.op2(Op2::And, Width::W64, all, V::K(!mask));
+            let all = self.op2(Op2::Or, Width::W64, all, bits);
+            self.set_status(all);
+        }
+    }
     fn flag(&mut self, f: Flag) -> V {
         match self.now.flags {
             Flags::Known(kind, w, a, b, r) => flags::value(self, f, kind, w, a, b, r),
+            Flags::Stored if f != Flag::Af => {
+                let c = match f {
+                    Flag::Cf => Cond::B,
+                    Flag::Zf => Cond::E,
+                    Flag::Sf => Cond::S,
+                    Flag::Pf => Cond::P,
+                    _ => Cond::O,
+                };
+                V::R(self.reg(V::C(c as u8, self.now.age)), 1)
+            }
             Flags::Stored => {
                 let v = self.ask(crate::native::FLAG, f as u64);
                 self.op2(Op2::And, Width::W64, v, V::K(1))
@@ -309,13 +371,7 @@ impl Sem for Body<'_> {
         if self.has_condition(c) {
             return V::C(c as u8, self.now.age);
         }
-        match self.now.flags {
-            Flags::Known(..) => cond_of_flags(self, c),
-            Flags::Stored => {
-                let v = self.ask(crate::native::COND, c as u64);
-                self.op2(Op2::And, Width::W64, v, V::K(1))
-            }
-        }
+        cond_of_flags(self, c)
     }
     fn status(&mut self) -> V {
         match self.now.flags {
