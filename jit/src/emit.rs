@@ -207,8 +207,7 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
 fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> bool {
     b.stored_flags();
     b.clobber();
-    b.now.cache = [None; 16];
-    b.now.vector.forget();
+    b.forget_all();
     b.call_beside_unit(i);
     let undone = (b.end - b.index) as i32;
     b.put_place(b.next, undone);

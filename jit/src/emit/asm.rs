@@ -17,6 +17,7 @@ pub const ABOVE_EQUAL: u8 = 3;
 pub const EQUAL: u8 = 4;
 pub const NOT_EQUAL: u8 = 5;
 pub const BELOW_EQUAL: u8 = 6;
+pub const ABOVE: u8 = 7;
 pub const NEGATIVE: u8 = 8;
 pub const LESS: u8 = 12;
 

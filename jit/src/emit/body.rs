@@ -86,9 +86,29 @@ pub struct Now {
     pub vector: super::vector::Now,
     /// The operation whose flags the host has, with its result's register.
     pub made: Option<(Op2, Width, u8)>,
+    /// Guest registers whose copies are below 2^32.
+    pub short: u16,
+    /// What each host register is: so far from a value that has a number.
+    pub origin: [(u32, i32); 16],
+    /// Pages that are kept in mind.
+    pub windows: [Option<Window>; WINDOWS],
     /// The next register to take, so that copies last.
     turn: u8,
 }
+
+/// A page that an access has found: good for places near it without a look at the TLB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The value that addresses are relative to, and how far from it the first access was.
+    pub root: (u32, i32),
+    /// The register with what leads from the guest's address to the host's.
+    pub addend: u8,
+    /// The register with the distance of the first access from the start of the page.
+    pub offset: u8,
+    /// The page may be written, too.
+    pub write: bool,
+}
+pub const WINDOWS: usize = 3;
 
 impl Now {
     /// Where nothing is known.
@@ -102,6 +122,9 @@ impl Now {
             term: Term::Fall,
             x87: Default::default(),
             vector: Default::default(),
+            short: 0,
+            origin: [(0, 0); 16],
+            windows: [None; WINDOWS],
             turn: 0,
         }
     }
@@ -124,6 +147,8 @@ pub struct Body<'a> {
     pub late: Vec<super::x87::Late>,
     /// In use by the current instruction.
     pub pinned: u16,
+    /// Values that have numbers so far.
+    values: u32,
     /// Where the current block's instructions end.
     pub end: usize,
     // Of the current instruction.
@@ -152,6 +177,7 @@ impl<'a> Body<'a> {
             slow: Vec::new(),
             late: Vec::new(),
             pinned: 0,
+            values: 0,
             end: insns.len(),
             index: 0,
             delta: 0,
@@ -196,7 +222,9 @@ impl<'a> Body<'a> {
     }
     /// Registers with copies of guest registers.
     pub fn cached(&self) -> u16 {
-        self.now.cache.iter().flatten().fold(0, |all, h| all | 1 << h)
+        let windows = self.now.windows.iter().flatten();
+        let windows = windows.fold(0, |all, w| all | 1 << w.addend | 1 << w.offset);
+        self.now.cache.iter().flatten().fold(windows, |all, h| all | 1 << h)
     }
     /// A register that nobody needs, taken for the current instruction.
     pub fn fresh(&mut self) -> u8 {
@@ -214,11 +242,29 @@ impl<'a> Body<'a> {
         self.now.turn = (h + 1) & 15;
         self.forget(h);
         self.pinned |= 1 << h;
+        self.values += 1;
+        self.now.origin[h as usize] = (self.values, 0);
         h
+    }
+    /// Gives new numbers to all values that somebody else has made.
+    pub fn number(&mut self, now: &mut Now) {
+        for o in &mut now.origin {
+            self.values += 1;
+            *o = (self.values, 0);
+        }
     }
     /// No guest register has its copy there any more.
     fn forget(&mut self, h: u8) {
         self.now.cache.iter_mut().filter(|c| **c == Some(h)).for_each(|c| *c = None);
+        for w in &mut self.now.windows {
+            *w = w.filter(|w| w.addend != h && w.offset != h);
+        }
+    }
+    /// Somebody else had the turn: no copies are left, and the TLB may have changed.
+    pub fn forget_all(&mut self) {
+        self.now.cache = [None; 16];
+        self.now.windows = [None; WINDOWS];
+        self.now.vector.forget();
     }
     /// Takes a certain register for the current instruction, which nobody may need; `false`: somebody does.
     pub fn take(&mut self, h: u8) -> bool {
@@ -273,11 +319,12 @@ impl<'a> Body<'a> {
                 let h = self.fresh();
                 self.asm.load(Width::W64, h, core(gpr_at(n)));
                 self.now.cache[n] = Some(h);
+                self.now.short &= !(1 << n);
                 h
             }
         };
         self.pinned |= 1 << h;
-        V::R(h, u64::MAX)
+        V::R(h, if self.now.short & 1 << n != 0 { u32::MAX.into() } else { u64::MAX })
     }
     pub fn set_gpr(&mut self, n: u8, v: V) {
         let n = (n & 15) as usize;
@@ -293,6 +340,8 @@ impl<'a> Body<'a> {
         let h = self.reg(v);
         self.asm.store(Width::W64, place, h);
         self.now.cache[n] = Some(h);
+        let short = super::sem::top(v) <= u32::MAX.into();
+        self.now.short = self.now.short & !(1 << n) | u16::from(short) << n;
     }
     /// The host's flags are about to change.
     pub fn clobber(&mut self) {

@@ -1,10 +1,13 @@
 //! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
 
-use super::asm::{Alu, Asm, EQUAL, Hole, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
-use super::body::{Body, CX, V, core, core_table, pass_on};
+use super::asm::{ABOVE, Alu, Asm, EQUAL, Hole, NOT_EQUAL, One, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use super::body::{Body, CX, V, WINDOWS, Window, core, core_table, pass_on};
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
-use cpu::{SegReg, Width};
+
+use cpu::{Insn, NO_REG, Opnd, SegReg, Width};
+use ::memory::PAGE;
+use iced_x86::Mnemonic;
 use std::mem::offset_of;
 
 /// What helpers do not keep: the host's convention.
@@ -18,6 +21,8 @@ enum Way {
     Store(Width, u8),
     /// The TLB's entry is made, and the probe's end is done again.
     Refill(Width),
+    /// The entry is made, and the register gets the host's address.
+    Place(Width, u8),
 }
 
 /// A probe that missed.
@@ -29,7 +34,25 @@ pub struct Slow {
     exit: usize,
     /// Vector registers are in use.
     vectors: bool,
+    /// A window's offset: there is none then.
+    window: Option<u8>,
 }
+
+/// Where a page is.
+pub struct Page {
+    /// The register with what leads from the guest's address to the host's.
+    addend: u8,
+    /// A register that is free now.
+    free: Option<u8>,
+    /// The jump where it is not there.
+    miss: Hole,
+    /// It was kept in mind: there is no entry to go back to.
+    pub known: bool,
+    /// It is, from now on.
+    window: Option<u8>,
+}
+/// A window's offset that is on no page.
+const NOWHERE: u64 = 1 << 30;
 
 /// What is done where a probe misses, by a helper.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -176,6 +199,12 @@ pub fn call(a: &mut Asm, at: usize) {
     pass_on(a);
     a.call(Rm::M(CX, at as i32));
 }
+/// `x` becomes the host's address of `la`, whose entry is in its place in the TLB.
+pub fn placed(a: &mut Asm, x: u8, la: u8, set: usize) {
+    tlb_index(a, x, la);
+    a.load(Width::W64, x, core_table(x, native::tlb_at(set) + native::ADDEND));
+    a.alu(Alu::Add, Width::W64, x, Rm::R(la));
+}
 /// `index` becomes the distance of the entry of `la` from the first of its set in the TLB.
 pub fn tlb_index(a: &mut Asm, index: u8, la: u8) {
     a.mov(index, la);
@@ -236,35 +265,119 @@ impl Body<'_> {
     pub fn entry(&self, t: u8, field: i32) -> Rm {
         core_table(t, native::tlb_at(self.mode.data_set()) + field)
     }
-    fn later(&mut self, hole: Hole, way: Way, la: u8) {
+    fn later(&mut self, hole: Hole, way: Way, la: u8, window: Option<u8>) {
         let exit = self.exit_number();
         let back = self.asm.here();
         let vectors = self.now.vector.any();
-        self.slow.push(Slow { hole, back, way, la, exit, vectors });
+        self.slow.push(Slow { hole, back, way, la, exit, vectors, window });
+    }
+
+    /// Whether another access by the same register is near.
+    fn pays(&self) -> bool {
+        let i = &self.insns[self.index];
+        let base = |i: &Insn| {
+            let plain = i.op.contains(&Opnd::Mem) && i.index == NO_REG && i.iced().mnemonic() != Mnemonic::Lea;
+            let stack = || i.iced().op_code().is_stack_instruction().then_some(4);
+            if plain { Some(i.base).filter(|b| *b < 16) } else { stack() }
+        };
+        let Some(b) = base(i) else { return false };
+        for i in self.insns[self.index + 1..].iter().take(16) {
+            if base(i) == Some(b) {
+                return true;
+            }
+            if b != 4 && i.op[0] == Opnd::Gpr(b) {
+                return false;
+            }
+        }
+        false
+    }
+    /// Finds the page of `la`, which is in the TLB or kept in mind.
+    pub fn page(&mut self, la: u8, bytes: u64, write: bool) -> Page {
+        let (root, at) = self.now.origin[la as usize];
+        let same = |w: &&Window| w.root.0 == root && (w.write || !write);
+        if let Some(w) = self.now.windows.iter().flatten().find(same).copied()
+            && let Some(d) = at.checked_sub(w.root.1).filter(|d| d.unsigned_abs() < 1 << 20)
+        {
+            let used = 1 << w.addend | 1 << w.offset;
+            self.pinned |= used;
+            let x = self.fresh();
+            self.asm.lea(Width::W64, x, Rm::M(w.offset, d));
+            self.clobber();
+            self.asm.alu_constant(Alu::Cmp, Width::W64, Rm::R(x), PAGE as i32 - bytes as i32);
+            let miss = self.asm.jcc(ABOVE);
+            return Page { addend: w.addend, free: Some(x), miss, known: true, window: None };
+        }
+        let tag = if write { native::TAG_WRITE } else { native::TAG_READ };
+        let pays = self.mode.long64() && self.pays();
+        let (t, e, miss) = self.probe(la, bytes, tag);
+        Page { addend: t, free: Some(e), miss, known: false, window: pays.then_some(e) }
+    }
+    /// Loads what leads to the page, and keeps it in mind if that pays.
+    fn found(&mut self, la: u8, p: &mut Page, write: bool) {
+        if p.known {
+            return;
+        }
+        self.asm.load(Width::W64, p.addend, self.entry(p.addend, native::ADDEND));
+        let Some(e) = p.window else { return };
+        self.clobber();
+        self.asm.one(One::Neg, Width::W64, Rm::R(e));
+        self.asm.alu(Alu::Add, Width::W64, e, Rm::R(la));
+        p.free = None;
+        let root = self.now.origin[la as usize];
+        let w = Window { root, addend: p.addend, offset: e, write };
+        let all = &mut self.now.windows;
+        let old = all.iter().position(|o| o.is_some_and(|o| o.root.0 == root.0));
+        let place = old.or(all.iter().position(Option::is_none)).unwrap_or(0);
+        if place == 0 && old.is_none() && all[0].is_some() {
+            all.rotate_left(1);
+            all[WINDOWS - 1] = Some(w);
+        } else {
+            all[place] = Some(w);
+        }
+    }
+    /// The host's place of an operand that other instructions than plain moves use.
+    pub fn place_at(&mut self, la: u8, bytes: u64, write: bool, late: impl FnOnce(&mut Self, Hole, Option<u8>)) -> Rm {
+        let mut p = self.page(la, bytes, write);
+        if p.known {
+            let x = p.free.unwrap_or(0);
+            self.asm.lea(Width::W64, x, Rm::X(p.addend, la, 0, 0));
+            late(self, p.miss, Some(x));
+            return Rm::M(x, 0);
+        }
+        late(self, p.miss, None);
+        self.found(la, &mut p, write);
+        Rm::X(p.addend, la, 0, 0)
     }
 
     pub fn load_linear(&mut self, la: u8, w: Width) -> V {
-        let (t, e, miss) = self.probe(la, w.bytes(), native::TAG_READ);
-        self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
-        self.asm.load(w, e, Rm::X(t, la, 0, 0));
-        self.later(miss, Way::Load(w, e), la);
-        V::R(e, w.mask())
+        let mut p = self.page(la, w.bytes(), false);
+        self.found(la, &mut p, false);
+        let out = p.free.unwrap_or_else(|| self.fresh());
+        self.asm.load(w, out, Rm::X(p.addend, la, 0, 0));
+        self.later(p.miss, Way::Load(w, out), la, p.window);
+        V::R(out, w.mask())
     }
     pub fn store_linear(&mut self, la: u8, w: Width, v: V) {
         let v = self.reg(v);
-        let (t, _, miss) = self.probe(la, w.bytes(), native::TAG_WRITE);
-        self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
-        self.asm.store(w, Rm::X(t, la, 0, 0), v);
-        self.later(miss, Way::Store(w, v), la);
+        let mut p = self.page(la, w.bytes(), true);
+        self.found(la, &mut p, true);
+        self.asm.store(w, Rm::X(p.addend, la, 0, 0), v);
+        self.later(p.miss, Way::Store(w, v), la, p.window);
     }
     /// The host address of a place that is about to be read and written.
     pub fn writable(&mut self, la: u8, w: Width) -> u8 {
-        let (t, _, miss) = self.probe(la, w.bytes(), native::TAG_WRITE);
-        self.later(miss, Way::Refill(w), la);
-        // A write tag without a read tag does not exist: what may be written may be read.
-        self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
-        self.asm.alu(Alu::Add, Width::W64, t, Rm::R(la));
-        t
+        let place = self.place_at(la, w.bytes(), true, |s, miss, x| {
+            let way = x.map_or(Way::Refill(w), |x| Way::Place(w, x));
+            s.later(miss, way, la, None);
+        });
+        match place {
+            Rm::M(x, _) => x,
+            place => {
+                let x = self.fresh();
+                self.asm.lea(Width::W64, x, place);
+                x
+            }
+        }
     }
 
     /// Asks a helper that takes a number and changes nothing.
@@ -298,7 +411,7 @@ impl Body<'_> {
                     a.push(v);
                     (Miss::Store, w)
                 }
-                Way::Refill(w) => (Miss::Refill, w),
+                Way::Refill(w) | Way::Place(w, _) => (Miss::Refill, w),
             };
             a.push(s.la);
             let n = number(miss, w, set) + if s.vectors { KINDS } else { 0 };
@@ -306,10 +419,16 @@ impl Body<'_> {
             match s.way {
                 Way::Load(_, out) => a.pop(out),
                 Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),
-                Way::Refill(_) => a.pop(s.la),
+                Way::Refill(_) | Way::Place(..) => a.pop(s.la),
             }
             let bad = a.jcc(NOT_EQUAL);
             self.exits[s.exit].holes.push(bad);
+            if let Some(offset) = s.window {
+                a.constant(offset, NOWHERE);
+            }
+            if let Way::Place(_, x) = s.way {
+                placed(a, x, s.la, set);
+            }
             a.jmp_back(s.back);
         }
     }

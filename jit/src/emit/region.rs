@@ -5,7 +5,7 @@
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
 use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, Rm};
-use super::body::{Body, CX, Flags, Now, Term, V, come_in, core, core_table};
+use super::body::{Body, CX, Flags, Now, Term, V, WINDOWS, come_in, core, core_table};
 use super::memory::tlb_index;
 use super::{Meaning, call_out, vector};
 use crate::clif::{gpr_at, left_at, rip_at};
@@ -126,6 +126,10 @@ impl<'a> Writer<'a> {
         let mut state = first.cloned().unwrap_or_else(Now::new);
         if !one {
             state = self.agreed(n, &state);
+            self.body.number(&mut state);
+        } else if g.only.is_some_and(|p| self.guest(p).page != g.page) {
+            // The look at the page uses registers.
+            state.windows = [None; WINDOWS];
         }
         state.begin();
         if let Some((from, now)) = fall {

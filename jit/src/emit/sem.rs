@@ -75,6 +75,11 @@ fn status_of(i: &Insn) -> Status {
 }
 
 impl Body<'_> {
+    /// Whether a sum in the current instruction may be one whose flags count.
+    fn adds(&self) -> bool {
+        use iced_x86::Mnemonic::*;
+        matches!(self.insns[self.index].iced().mnemonic(), Add | Adc | Xadd | Inc | Adcx | Adox)
+    }
     /// Nobody sees the flags that the current instruction leaves: others follow before the block may be left.
     fn unseen(&mut self) -> bool {
         let next = self.insns[self.index + 1..self.end].iter().map(status_of);
@@ -261,9 +266,35 @@ impl Sem for Body<'_> {
             V::K(k) if small(w, k).is_some() => b,
             _ => V::R(self.reg(b), top(b)),
         };
+        if op == Op2::Add && matches!(w, Width::W32 | Width::W64) && !self.adds() {
+            let (h, t) = (self.reg(a), self.fresh());
+            match b {
+                V::K(k) => {
+                    let k = small(w, k).unwrap_or(0);
+                    self.asm.lea(w, t, Rm::M(h, k));
+                    let (root, at) = self.now.origin[h as usize];
+                    if let (Some(at), Width::W64) = (at.checked_add(k), w) {
+                        self.now.origin[t as usize] = (root, at);
+                    }
+                }
+                _ => {
+                    let b = self.reg(b);
+                    self.asm.lea(w, t, Rm::X(h, b, 0, 0));
+                }
+            }
+            return V::R(t, w.mask());
+        }
         let t = self.copy(a);
         self.clobber();
         self.apply(alu, w, t, b);
+        if let (V::K(k), V::R(h, _), Width::W64, Op2::Add | Op2::Sub) = (b, a, w, op) {
+            let k = small(w, k).unwrap_or(0);
+            let k = if op == Op2::Add { Some(k) } else { k.checked_neg() };
+            let (root, at) = self.now.origin[h as usize];
+            if let Some(at) = k.and_then(|k| at.checked_add(k)) {
+                self.now.origin[t as usize] = (root, at);
+            }
+        }
         let max = match op {
             Op2::And => top(a).min(top(b)),
             _ => u64::MAX,
@@ -429,12 +460,15 @@ impl Sem for Body<'_> {
         self.clobber();
         self.asm.test(Width::W64, Rm::R(c), c);
         let hole = self.asm.jcc(EQUAL);
-        let before = self.now.cache;
+        let (before, windows) = (self.now.cache, self.now.windows);
         body(self)?;
         self.stored_flags();
         self.clobber();
         self.asm.land(hole);
         // What only one of the two ways has, nobody has.
+        for (now, was) in self.now.windows.iter_mut().zip(windows) {
+            *now = now.filter(|w| was == Some(*w));
+        }
         for (now, was) in self.now.cache.iter_mut().zip(before) {
             *now = now.filter(|h| was == Some(*h));
         }

@@ -342,11 +342,8 @@ impl Body<'_> {
             self.asm.test_byte(la, bytes as u8 - 1);
             self.exit(Some(NOT_EQUAL));
         }
-        let tag = if write { native::TAG_WRITE } else { native::TAG_READ };
-        let (t, _, miss) = self.probe(la, bytes as u64, tag);
-        self.go_late(miss, if write { Thunk::Write } else { Thunk::Read }, (la, bytes));
-        self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
-        Rm::X(t, la, 0, 0)
+        let thunk = if write { Thunk::Write } else { Thunk::Read };
+        self.place_at(la, bytes as u64, write, |s, miss, host| s.go_late(miss, thunk, (la, bytes), host))
     }
     /// The host computes as the guest's MXCSR says from here on.
     fn enter_floats(&mut self) {

@@ -5,7 +5,7 @@
 
 use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
 use super::body::{Body, CX, Flags, V, core};
-use super::memory::{Miss, VECTORS, call, keep_vectors, keeping};
+use super::memory::{Miss, VECTORS, call, keep_vectors, keeping, placed};
 use super::sem::Meaning;
 use crate::clif::rip_at;
 use crate::native;
@@ -62,6 +62,8 @@ pub struct Late {
     thunk: Thunk,
     /// The register with the address of a place in memory, and its length.
     place: (u8, i8),
+    /// The register that then gets the host's address.
+    host: Option<u8>,
     exit: usize,
 }
 
@@ -196,12 +198,12 @@ impl Body<'_> {
         self.clobber();
         self.asm.alu_constant(Alu::Cmp, Width::W64, Rm::M(CX, x87::LOADED), 0);
         let hole = self.asm.jcc(EQUAL);
-        self.go_late(hole, Thunk::Enter, (RAX, 0));
+        self.go_late(hole, Thunk::Enter, (RAX, 0), None);
     }
-    pub fn go_late(&mut self, hole: Hole, thunk: Thunk, place: (u8, i8)) {
+    pub fn go_late(&mut self, hole: Hole, thunk: Thunk, place: (u8, i8), host: Option<u8>) {
         let exit = self.exit_number();
         let back = self.asm.here();
-        self.late.push(Late { hole, back, thunk, place, exit });
+        self.late.push(Late { hole, back, thunk, place, host, exit });
     }
     /// The instruction with its operand, which memory may be.
     fn whole(&mut self, i: &Insn, thunk: Thunk) {
@@ -214,11 +216,10 @@ impl Body<'_> {
             let at = operand::address(self, i);
             let la = self.linear(i.seg, at);
             let write = thunk == Thunk::Write;
-            let tag = if write { native::TAG_WRITE } else { native::TAG_READ };
-            let (t, _, miss) = self.probe(la, i.bytes.into(), tag);
-            self.go_late(miss, thunk, (la, i.bytes as i8));
-            self.asm.load(Width::W64, t, self.entry(t, native::ADDEND));
-            self.asm.x87(opcode as u8, code.group_index() as u8, Rm::X(t, la, 0, 0));
+            let place = self.place_at(la, i.bytes.into(), write, |s, miss, host| {
+                s.go_late(miss, thunk, (la, i.bytes as i8), host);
+            });
+            self.asm.x87(opcode as u8, code.group_index() as u8, place);
         }
         self.changed = true;
     }
@@ -257,6 +258,7 @@ impl Body<'_> {
 
     /// Writes what is out of line.
     pub fn write_late(&mut self) {
+        let set = self.mode.data_set();
         for l in std::mem::take(&mut self.late) {
             let a = &mut self.asm;
             a.land(l.hole);
@@ -266,6 +268,9 @@ impl Body<'_> {
             a.lea(Width::W64, RSP, Rm::M(RSP, 16));
             let bad = a.jcc(NOT_EQUAL);
             self.exits[l.exit].holes.push(bad);
+            if let Some(x) = l.host {
+                placed(a, x, l.place.0, set);
+            }
             a.jmp_back(l.back);
         }
     }
