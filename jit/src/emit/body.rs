@@ -149,8 +149,9 @@ pub struct Body<'a> {
     pub pinned: u16,
     /// Values that have numbers so far.
     values: u32,
-    /// Where the current block's instructions end.
+    /// Where the current block's instructions end, and where what it has in registers is no longer known for certain.
     pub end: usize,
+    pub horizon: usize,
     // Of the current instruction.
     pub index: usize,
     pub delta: i32,
@@ -179,6 +180,7 @@ impl<'a> Body<'a> {
             pinned: 0,
             values: 0,
             end: insns.len(),
+            horizon: insns.len(),
             index: 0,
             delta: 0,
             next: 0,

@@ -199,6 +199,17 @@ pub fn call(a: &mut Asm, at: usize) {
     pass_on(a);
     a.call(Rm::M(CX, at as i32));
 }
+/// Looks for the entry of `la` with `x`; gives the jump where it is there.
+pub fn look_again(a: &mut Asm, x: u8, la: u8, bytes: i32, tag: i32, set: usize) -> Hole {
+    let t = [RAX, RCX, RDX].into_iter().find(|t| *t != x && *t != la).unwrap_or(RAX);
+    a.push(t);
+    tlb_index(a, x, la);
+    a.lea(Width::W64, t, Rm::M(la, bytes - 1));
+    a.alu_constant(Alu::And, Width::W64, Rm::R(t), !0xfff);
+    a.alu(Alu::Cmp, Width::W64, t, core_table(x, native::tlb_at(set) + tag));
+    a.pop(t);
+    a.jcc(EQUAL)
+}
 /// `x` becomes the host's address of `la`, whose entry is in its place in the TLB.
 pub fn placed(a: &mut Asm, x: u8, la: u8, set: usize) {
     tlb_index(a, x, la);
@@ -281,7 +292,7 @@ impl Body<'_> {
             if plain { Some(i.base).filter(|b| *b < 16) } else { stack() }
         };
         let Some(b) = base(i) else { return false };
-        for i in self.insns[self.index + 1..].iter().take(16) {
+        for i in self.insns[self.index + 1..self.horizon].iter().take(16) {
             if base(i) == Some(b) {
                 return true;
             }
@@ -405,6 +416,12 @@ impl Body<'_> {
         for s in std::mem::take(&mut self.slow) {
             let a = &mut self.asm;
             a.land(s.hole);
+            let there = match s.way {
+                Way::Place(w, x) => {
+                    Some(look_again(a, x, s.la, w.bytes() as i32, native::TAG_WRITE, set))
+                }
+                _ => None,
+            };
             let (miss, w) = match s.way {
                 Way::Load(w, _) => (Miss::Load, w),
                 Way::Store(w, v) => {
@@ -427,6 +444,7 @@ impl Body<'_> {
                 a.constant(offset, NOWHERE);
             }
             if let Way::Place(_, x) = s.way {
+                there.into_iter().for_each(|h| a.land(h));
                 placed(a, x, s.la, set);
             }
             a.jmp_back(s.back);

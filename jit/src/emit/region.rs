@@ -146,6 +146,10 @@ impl<'a> Writer<'a> {
         }
         self.body.now = state;
         self.body.begin(g.insns.clone(), g.delta as i32);
+        let blocks = &plan.blocks;
+        let on = |&m: &usize| blocks[m].only == Some(m - 1) && blocks[m].page == blocks[m - 1].page;
+        let chain = (n + 1..blocks.len()).take_while(on).count();
+        self.body.horizon = blocks[n + chain].insns.end;
         let count = g.insns.len() as i32;
         self.body.asm.alu_constant(Alu::Sub, Width::W64, core(left_at()), count);
         self.body.exit(Some(NEGATIVE));

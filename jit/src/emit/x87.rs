@@ -5,7 +5,7 @@
 
 use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
 use super::body::{Body, CX, Flags, V, core};
-use super::memory::{Miss, VECTORS, call, keep_vectors, keeping, placed};
+use super::memory::{Miss, VECTORS, call, keep_vectors, keeping, look_again, placed};
 use super::sem::Meaning;
 use crate::clif::rip_at;
 use crate::native;
@@ -262,6 +262,9 @@ impl Body<'_> {
         for l in std::mem::take(&mut self.late) {
             let a = &mut self.asm;
             a.land(l.hole);
+            let tag = if l.thunk == Thunk::Write { native::TAG_WRITE } else { native::TAG_READ };
+            let (la, bytes) = l.place;
+            let there = l.host.map(|x| look_again(a, x, la, bytes.into(), tag, set));
             a.push_small(l.place.1);
             a.push(l.place.0);
             a.call(Rm::M(CX, x87::thunk_at(l.thunk)));
@@ -269,6 +272,7 @@ impl Body<'_> {
             let bad = a.jcc(NOT_EQUAL);
             self.exits[l.exit].holes.push(bad);
             if let Some(x) = l.host {
+                there.into_iter().for_each(|h| a.land(h));
                 placed(a, x, l.place.0, set);
             }
             a.jmp_back(l.back);
