@@ -71,6 +71,11 @@ pub trait Sem: Sized {
         let all = self.op2(Op2::Or, Width::W64, all, bits);
         self.set_status(all);
     }
+    /// Whether somebody may look at the flags that the current instruction sets.
+    #[inline(always)]
+    fn wants_flags(&mut self) -> bool {
+        true
+    }
     /// One status flag, 0 or 1.
     fn flag(&mut self, f: Flag) -> Self::V;
     /// A condition of Jcc, SETcc and CMOVcc, 0 or 1.

@@ -275,7 +275,8 @@ impl Writer<'_> {
         match term {
             Term::Branch(c, d) => {
                 let cond = match c {
-                    V::R(h, _) => {
+                    V::R(..) | V::L(_) => {
+                        let h = b.reg(c);
                         b.asm.test(Width::W64, Rm::R(h), h);
                         NOT_EQUAL
                     }

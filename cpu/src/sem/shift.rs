@@ -83,6 +83,9 @@ fn rotate<S: Sem>(s: &mut S, i: &Insn, left: bool) -> Res<S> {
             (r, r)
         },
         |s, r, _| {
+            if !s.wants_flags() {
+                return Ok(());
+            }
             let top = bit(s, w, r, w.bits() as u64 - 1);
             let (cf, other) = match left {
                 true => (bit(s, w, r, 0), top),

@@ -37,7 +37,7 @@ impl Body<'_> {
             self.misfit = true;
             return V::K(0);
         }
-        let n = self.reg(n);
+        let n = self.low(Width::W8, n);
         self.asm.mov(RCX, n);
         // Counts from the width on: at 32 bits the operand is long enough to show what happens.
         let wide = if rotate { w } else { w.max32() };
@@ -56,7 +56,7 @@ impl Body<'_> {
         self.clobber();
         if op == Op2::Mul {
             let t = self.copy(a);
-            let b = self.reg(b);
+            let b = self.low(w, b);
             self.asm.imul(w.max32(), t, Rm::R(b));
             return self.result(w, t);
         }

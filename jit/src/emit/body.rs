@@ -34,12 +34,14 @@ pub fn pass_on(a: &mut Asm) {
     a.mov(RSI, CX);
 }
 
-/// A value: a constant, a host register with a bound, or a condition of the guest's flags as they were when there had been
+/// A value: a constant, a host register with a bound or its lower half, or a condition of the guest's flags as they were when there had been
 /// so many of them in this block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V {
     K(u64),
     R(u8, u64),
+    /// The lower half of a host register.
+    L(u8),
     C(u8, u32),
 }
 
@@ -220,7 +222,7 @@ impl<'a> Body<'a> {
 
     fn flag_registers(&self) -> u16 {
         let Flags::Known(_, _, a, b, r) = self.now.flags else { return 0 };
-        [a, b, r].iter().fold(0, |all, v| if let V::R(h, _) = v { all | 1 << h } else { all })
+        [a, b, r].iter().fold(0, |all, v| if let V::R(h, _) | V::L(h) = v { all | 1 << h } else { all })
     }
     /// Registers with copies of guest registers.
     pub fn cached(&self) -> u16 {
@@ -287,6 +289,11 @@ impl<'a> Body<'a> {
     pub fn reg(&mut self, v: V) -> u8 {
         match v {
             V::R(h, _) => h,
+            V::L(h) => {
+                let t = self.fresh();
+                self.asm.load(Width::W32, t, Rm::R(h));
+                t
+            }
             V::K(k) => {
                 let h = self.fresh();
                 self.asm.constant(h, k);
@@ -300,6 +307,13 @@ impl<'a> Body<'a> {
                 }
                 h
             }
+        }
+    }
+    /// A register for operations of a width, which do not look at what is above it.
+    pub fn low(&mut self, w: Width, v: V) -> u8 {
+        match v {
+            V::L(h) if w != Width::W64 => h,
+            _ => self.reg(v),
         }
     }
     /// A copy of a value that may be changed.
@@ -384,6 +398,10 @@ impl<'a> Body<'a> {
             match v {
                 _ if !wanted => {}
                 V::R(h, _) => self.asm.store(Width::W64, place(field), h),
+                V::L(h) => {
+                    self.asm.store(Width::W32, place(field), h);
+                    self.asm.store_constant(Width::W32, place(field + 4), 0);
+                }
                 V::K(k) => self.store_number(place(field), place(field + 4), k),
                 // Values of flags are never conditions.
                 V::C(..) => self.misfit = true,
@@ -444,7 +462,8 @@ impl<'a> Body<'a> {
                     self.exit(Some(c));
                 }
             }
-            V::R(h, _) => {
+            V::R(..) | V::L(_) => {
+                let h = self.reg(c);
                 self.clobber();
                 self.asm.test(Width::W64, Rm::R(h), h);
                 self.exit(Some(NOT_EQUAL));

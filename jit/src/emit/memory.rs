@@ -369,7 +369,7 @@ impl Body<'_> {
         V::R(out, w.mask())
     }
     pub fn store_linear(&mut self, la: u8, w: Width, v: V) {
-        let v = self.reg(v);
+        let v = self.low(w, v);
         let mut p = self.page(la, w.bytes(), true);
         self.found(la, &mut p, true);
         self.asm.store(w, Rm::X(p.addend, la, 0, 0), v);

@@ -225,7 +225,8 @@ impl<'a> Writer<'a> {
         match term {
             Term::Branch(c, d) => {
                 let cond = match c {
-                    V::R(h, _) => {
+                    V::R(..) | V::L(_) => {
+                        let h = b.reg(c);
                         b.asm.test(Width::W64, Rm::R(h), h);
                         NOT_EQUAL
                     }

@@ -47,6 +47,7 @@ pub fn top(v: V) -> u64 {
     match v {
         V::K(k) => k,
         V::R(_, max) => max,
+        V::L(_) => u32::MAX.into(),
         V::C(..) => 1,
     }
 }
@@ -90,8 +91,9 @@ impl Body<'_> {
         match v {
             V::K(k) => V::K(k & w.mask()),
             _ if top(v) <= w.mask() => v,
+            V::R(h, _) if w == Width::W32 => V::L(h),
             _ => {
-                let (h, t) = (self.reg(v), self.fresh());
+                let (h, t) = (self.low(w, v), self.fresh());
                 self.asm.load(w, t, Rm::R(h));
                 V::R(t, w.mask())
             }
@@ -109,15 +111,14 @@ impl Body<'_> {
         match b {
             V::K(k) if let Some(k) = small(w, k) => self.asm.alu_constant(op, w, Rm::R(t), k),
             _ => {
-                let b = self.reg(b);
+                let b = self.low(w, b);
                 self.asm.alu(op, w, t, Rm::R(b));
             }
         }
     }
     fn compare(&mut self, cond: u8, w: Width, a: V, b: V) -> V {
-        let a = self.reg(a);
-        let b =
-            if matches!(b, V::K(k) if small(w, k).is_some()) { b } else { V::R(self.reg(b), 0) };
+        let a = self.low(w, a);
+        let b = if matches!(b, V::K(k) if small(w, k).is_some()) { b } else { V::R(self.low(w, b), 0) };
         self.clobber();
         self.apply(Alu::Cmp, w, a, b);
         let t = self.fresh();
@@ -138,7 +139,7 @@ impl Body<'_> {
         if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
             match kind {
                 FlagKind::Sub => {
-                    let a = self.reg(a);
+                    let a = self.low(w, a);
                     self.apply(Alu::Cmp, w, a, b);
                 }
                 FlagKind::Add => {
@@ -146,7 +147,7 @@ impl Body<'_> {
                     self.apply(Alu::Add, w, t, b);
                 }
                 _ => {
-                    let r = self.reg(r);
+                    let r = self.low(w, r);
                     self.asm.test(w, Rm::R(r), r);
                 }
             }
@@ -202,7 +203,7 @@ impl Sem for Body<'_> {
             Op1::Zext => self.zext(w, a),
             Op1::Sext(from) if from >= w => self.zext(w, a),
             Op1::Sext(from) => {
-                let (h, t) = (self.reg(a), self.fresh());
+                let (h, t) = (self.low(from, a), self.fresh());
                 self.asm.load_signed(from, w.max32(), t, Rm::R(h));
                 self.result(w, t)
             }
@@ -264,10 +265,10 @@ impl Sem for Body<'_> {
         let (a, b) = if swap { (b, a) } else { (a, b) };
         let b = match b {
             V::K(k) if small(w, k).is_some() => b,
-            _ => V::R(self.reg(b), top(b)),
+            _ => V::R(self.low(w, b), top(b)),
         };
         if op == Op2::Add && matches!(w, Width::W32 | Width::W64) && !self.adds() {
-            let (h, t) = (self.reg(a), self.fresh());
+            let (h, t) = (self.low(w, a), self.fresh());
             match b {
                 V::K(k) => {
                     let k = small(w, k).unwrap_or(0);
@@ -378,6 +379,9 @@ impl Sem for Body<'_> {
             let all = self.op2(Op2::Or, Width::W64, all, bits);
             self.set_status(all);
         }
+    }
+    fn wants_flags(&mut self) -> bool {
+        !self.unseen()
     }
     fn flag(&mut self, f: Flag) -> V {
         match self.now.flags {
