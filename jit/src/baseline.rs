@@ -6,7 +6,9 @@
 #![allow(unsafe_code)]
 
 use crate::arena::Arena;
+use crate::block::Blocks;
 use crate::emit::{self, Emitted, Meaning, Source};
+use crate::hash::Map;
 use crate::plan::Plan;
 use cpu::{Insn, Mode};
 
@@ -43,6 +45,8 @@ unsafe impl Send for Link {}
 pub struct Baseline {
     all: Vec<Code>,
     links: Vec<Link>,
+    /// Links that lead to where there is no code yet.
+    waiting: Map<(u64, u32), Vec<u32>>,
     table: Vec<Option<Meaning>>,
     // What was done so far, for `Counters`.
     pub made: u64,
@@ -51,11 +55,19 @@ pub struct Baseline {
 
 impl Baseline {
     pub fn new() -> Baseline {
-        Baseline { all: Vec::new(), links: Vec::new(), table: emit::table(), made: 0, bytes: 0 }
+        Baseline {
+            all: Vec::new(),
+            links: Vec::new(),
+            waiting: Map::default(),
+            table: emit::table(),
+            made: 0,
+            bytes: 0,
+        }
     }
     pub fn clear(&mut self) {
         self.all.clear();
         self.links.clear();
+        self.waiting.clear();
     }
 
     /// Makes a block's code; `None`: there is no room.
@@ -86,16 +98,22 @@ impl Baseline {
         Some(self.all.len() as u32 - 1)
     }
     /// Makes a region's code; `None`: there is no room. Gives for each entry where it is entered from outside, and from this tier.
-    pub fn make_region(&mut self, arena: &mut Arena, plan: &Plan) -> Option<Vec<(*const u8, *const u8)>> {
+    pub fn make_region(
+        &mut self,
+        arena: &mut Arena,
+        plan: &Plan,
+    ) -> Option<Vec<(*const u8, *const u8)>> {
         let first = self.links.len() as u32;
-        let emit::region::Emitted { mut asm, entries, links } = emit::region::emit(plan, first, &self.table);
+        let emit::region::Emitted { mut asm, entries, links } =
+            emit::region::emit(plan, first, &self.table);
         let (hot, _) = asm.lengths();
         let outer = arena.add_parts(&mut asm)?;
         let cold = arena.newest().1.at;
         for (hole, at) in links {
             let hole = hole.0 as usize;
             let bytes = &asm.code[hole..][..4];
-            let place = if hole < hot { outer.wrapping_add(hole) } else { cold.wrapping_add(hole - hot) };
+            let place =
+                if hole < hot { outer.wrapping_add(hole) } else { cold.wrapping_add(hole - hot) };
             let unset = bytes.try_into().map_or(0, i32::from_le_bytes);
             self.links.push(Link { hole: place, unset, at, mode: plan.mode });
         }
@@ -111,6 +129,28 @@ impl Baseline {
     /// Where code is entered from outside.
     pub fn entry(&self, number: u32) -> *const u8 {
         self.all[number as usize].outer
+    }
+
+    /// Sets the links from this number on that lead to blocks with code; the others wait for it.
+    pub fn lead(&mut self, arena: &mut Arena, first: u32, blocks: &Blocks) {
+        for n in first..self.links.len() as u32 {
+            let Link { at, mode, .. } = self.links[n as usize];
+            match blocks.find(at, mode).map(|id| blocks.all[id as usize].base) {
+                Some(to) if to != NONE => self.set(arena, u64::from(n) + 1, to, at, mode),
+                _ => self.waiting.entry((at, mode.0)).or_default().push(n),
+            }
+        }
+    }
+    /// There is code for a place: sets the links that waited for it.
+    pub fn awaited(&mut self, arena: &mut Arena, to: u32) {
+        let Code { at, mode, .. } = self.all[to as usize];
+        for n in self.waiting.remove(&(at, mode.0)).unwrap_or_default() {
+            self.set(arena, u64::from(n) + 1, to, at, mode);
+        }
+    }
+    /// How many links there are: the number of the next one.
+    pub fn next_link(&self) -> u32 {
+        self.links.len() as u32
     }
 
     /// Sets a link, counted from 1, if it leads to this place.
@@ -129,9 +169,13 @@ impl Baseline {
     /// A block is gone: nobody goes there any more. Gives its code and what that was for.
     pub fn drop(&mut self, arena: &mut Arena, number: u32) -> (*const u8, u64, Mode) {
         let code = &mut self.all[number as usize];
-        for n in std::mem::take(&mut code.incoming) {
+        let incoming = std::mem::take(&mut code.incoming);
+        for &n in &incoming {
             let l = &self.links[n as usize];
             arena.patch(l.hole, l.unset);
+        }
+        if !incoming.is_empty() {
+            self.waiting.entry((code.at, code.mode.0)).or_default().extend(incoming);
         }
         code._insns = None;
         (code.outer, code.at, code.mode)

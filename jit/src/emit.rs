@@ -17,7 +17,9 @@ pub mod x87;
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
 use ::memory::PAGE;
-use asm::{Alu, Asm, BELOW, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use asm::{
+    Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
+};
 pub use body::CORE;
 use body::{Body, CX, Term, V, come_in, core, core_table};
 use cpu::{Insn, Mode, Width};
@@ -53,6 +55,8 @@ pub struct Source {
     pub end: bool,
     /// The number of its counter.
     pub id: u32,
+    /// The count at which the engine is told.
+    pub hot: Option<i32>,
 }
 
 /// Whether the host counts bits.
@@ -176,6 +180,10 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
     w.body.asm.load(Width::W64, RAX, Rm::M(CX, native::HEAT));
     let counter = 4 * (source.id as usize % native::HEATS) as i32;
     w.body.asm.alu_constant(Alu::Add, Width::W32, Rm::M(RAX, counter), 1);
+    let hot = source.hot.map(|count| {
+        w.body.asm.alu_constant(Alu::Cmp, Width::W32, Rm::M(RAX, counter), count);
+        w.body.asm.jcc(EQUAL)
+    });
     let mut over = false;
     for (k, i) in source.insns.iter().enumerate() {
         w.body.index = k;
@@ -199,6 +207,11 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
     std::mem::take(&mut w.others).into_iter().for_each(|h| w.body.asm.land(h));
     w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
     w.body.leave(leave::SIDE);
+    if let Some(hot) = hot {
+        w.body.asm.land(hot);
+        w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
+        w.body.leave(leave::EVENT);
+    }
     w.write_rest();
     Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
 }

@@ -35,7 +35,7 @@ impl Default for Config {
         Config {
             threshold: 600,
             baseline: 2,
-            native: std::env::var_os("RN").is_some(),
+            native: EMITS,
             background: true,
             code_bytes: 512 << 20,
             max_region_insns: 120,

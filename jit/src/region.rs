@@ -94,6 +94,8 @@ pub struct Regions {
     arena: Arena,
     gate: Gate,
     worker: Option<Worker>,
+    /// The count of executions at which a block gets a region at once.
+    hot: Option<i32>,
     pub base: Baseline,
     exits: Exits,
     perf: Perf,
@@ -131,6 +133,7 @@ impl Regions {
             arena,
             gate,
             worker,
+            hot: config.native.then(|| i32::try_from(config.threshold).ok()).flatten(),
             base: Baseline::new(),
             exits: Exits::default(),
             perf,
@@ -272,12 +275,16 @@ impl Regions {
             self.take_base(b);
             (b.region, b.base) = (number, self.base.add(start, b.at, b.mode));
             self.exits.lead(b.at, b.mode, start.0 as u64);
+            self.base.awaited(&mut self.arena, b.base);
             let _insns = std::mem::take(&mut insns);
             self.all.push(Region { code: start.0, _insns, made: made.clone(), head, alive: true });
         }
     }
     /// Makes a region by the baseline tier. `false`: there is no room.
     pub fn emit(&mut self, plan: Plan, blocks: &mut Blocks) -> bool {
+        #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
+        let begun = std::time::Instant::now();
+        let first = self.base.next_link();
         let Some(starts) = self.base.make_region(&mut self.arena, &plan) else { return false };
         let (hot, cold) = self.arena.newest();
         let bytes = hot.bytes.len() + cold.bytes.len();
@@ -289,6 +296,8 @@ impl Regions {
             self.begin(blocks, id);
         }
         self.place(plan, blocks, &starts, bytes);
+        self.base.lead(&mut self.arena, first, blocks);
+        self.nanos += begun.elapsed().as_nanos() as u64;
         true
     }
     /// A block became part of a region: what is still executed otherwise has another way in, and earns a region of its own.
@@ -335,8 +344,10 @@ impl Regions {
         let insns: Box<[Insn]> = ops.iter().map(|op| op.insn).collect();
         let (mode, at, end) = (b.mode, b.at, b.end);
         let second = b.crosses().then(|| core.tlb.ram().base() as u64 + b.second);
-        let source = Source { insns, mode, at, second, end, id };
+        let hot = if mode.long64() { self.hot } else { None };
+        let source = Source { insns, mode, at, second, end, id, hot };
         let heat = b.heat;
+        let first = self.base.next_link();
         let number = self.base.make(&mut self.arena, source)?;
         if self.perf.wanted() {
             let (hot, cold) = self.arena.newest();
@@ -345,6 +356,8 @@ impl Regions {
         }
         self.gate.set_heat(id, heat);
         blocks.all[id as usize].base = number;
+        self.base.lead(&mut self.arena, first, blocks);
+        self.base.awaited(&mut self.arena, number);
         let code = self.base.entry(number);
         self.exits.lead(at, mode, code as u64);
         Some(Native(code))

@@ -222,7 +222,9 @@ impl<'a> Body<'a> {
 
     fn flag_registers(&self) -> u16 {
         let Flags::Known(_, _, a, b, r) = self.now.flags else { return 0 };
-        [a, b, r].iter().fold(0, |all, v| if let V::R(h, _) | V::L(h) = v { all | 1 << h } else { all })
+        [a, b, r]
+            .iter()
+            .fold(0, |all, v| if let V::R(h, _) | V::L(h) = v { all | 1 << h } else { all })
     }
     /// Registers with copies of guest registers.
     pub fn cached(&self) -> u16 {

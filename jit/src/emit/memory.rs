@@ -1,12 +1,14 @@
 //! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
 
-use super::asm::{ABOVE, Alu, Asm, EQUAL, Hole, NOT_EQUAL, One, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift};
+use super::asm::{
+    ABOVE, Alu, Asm, EQUAL, Hole, NOT_EQUAL, One, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
+};
 use super::body::{Body, CX, V, WINDOWS, Window, core, core_table, pass_on};
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
 
-use cpu::{Insn, NO_REG, Opnd, SegReg, Width};
 use ::memory::PAGE;
+use cpu::{Insn, NO_REG, Opnd, SegReg, Width};
 use iced_x86::Mnemonic;
 use std::mem::offset_of;
 
@@ -287,7 +289,9 @@ impl Body<'_> {
     fn pays(&self) -> bool {
         let i = &self.insns[self.index];
         let base = |i: &Insn| {
-            let plain = i.op.contains(&Opnd::Mem) && i.index == NO_REG && i.iced().mnemonic() != Mnemonic::Lea;
+            let plain = i.op.contains(&Opnd::Mem)
+                && i.index == NO_REG
+                && i.iced().mnemonic() != Mnemonic::Lea;
             let stack = || i.iced().op_code().is_stack_instruction().then_some(4);
             if plain { Some(i.base).filter(|b| *b < 16) } else { stack() }
         };
@@ -347,7 +351,13 @@ impl Body<'_> {
         }
     }
     /// The host's place of an operand that other instructions than plain moves use.
-    pub fn place_at(&mut self, la: u8, bytes: u64, write: bool, late: impl FnOnce(&mut Self, Hole, Option<u8>)) -> Rm {
+    pub fn place_at(
+        &mut self,
+        la: u8,
+        bytes: u64,
+        write: bool,
+        late: impl FnOnce(&mut Self, Hole, Option<u8>),
+    ) -> Rm {
         let mut p = self.page(la, bytes, write);
         if p.known {
             let x = p.free.unwrap_or(0);

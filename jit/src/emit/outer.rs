@@ -122,12 +122,30 @@ fn status() -> Vec<u8> {
         let at = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
         core(at as i32)
     };
-    let [x, y, r] =
-        [offset_of!(Lazy, a), offset_of!(Lazy, b), offset_of!(Lazy, r)].map(lazy);
+    let [x, y, r] = [offset_of!(Lazy, a), offset_of!(Lazy, b), offset_of!(Lazy, r)].map(lazy);
     use FlagKind::*;
     use Width::*;
-    let simple = [(Sub, W64), (Sub, W32), (Logic, W64), (Logic, W32), (Dec, W64), (Dec, W32), (Inc, W64), (Inc, W32)];
-    let others = [(Add, W64), (Add, W32), (Sub, W8), (Logic, W8), (Raw, W64), (Sub, W16), (Logic, W16), (Add, W8), (Add, W16)];
+    let simple = [
+        (Sub, W64),
+        (Sub, W32),
+        (Logic, W64),
+        (Logic, W32),
+        (Dec, W64),
+        (Dec, W32),
+        (Inc, W64),
+        (Inc, W32),
+    ];
+    let others = [
+        (Add, W64),
+        (Add, W32),
+        (Sub, W8),
+        (Logic, W8),
+        (Raw, W64),
+        (Sub, W16),
+        (Logic, W16),
+        (Add, W8),
+        (Add, W16),
+    ];
     a.push(RAX);
     a.load(W32, RAX, lazy(offset_of!(Lazy, how)));
     let holes: Vec<_> = simple

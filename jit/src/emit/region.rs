@@ -172,7 +172,8 @@ impl<'a> Writer<'a> {
 
     /// What all ways into a block bring: what the first one has of what is wanted there, and in loops all that is.
     fn agreed(&self, n: usize, first: &Now) -> Now {
-        let preds_behind = (n..self.plan.blocks.len()).filter(|&m| self.plan.succs(m).any(|t| t == n));
+        let preds_behind =
+            (n..self.plan.blocks.len()).filter(|&m| self.plan.succs(m).any(|t| t == n));
         let end = preds_behind.max();
         let body = n..end.unwrap_or(n) + 1;
         let mut counts = [0u32; 16];
@@ -281,7 +282,9 @@ impl<'a> Writer<'a> {
     fn pass(&mut self, from: usize, to: To) {
         match to {
             To::Block(t) if t < self.labels.len() => self.settle(t, Some(from)),
-            To::Block(t) if t == self.labels.len() => self.fall = Some((from, self.body.now.clone())),
+            To::Block(t) if t == self.labels.len() => {
+                self.fall = Some((from, self.body.now.clone()))
+            }
             To::Block(_) => {
                 let hole = self.body.asm.jmp();
                 self.lead(hole, from, to);
@@ -329,7 +332,12 @@ impl<'a> Writer<'a> {
         let now = b.now.clone();
         // It is left by way of the search, as if the block were not part of it.
         for hole in [other, moved] {
-            self.stubs.push(Edge { hole, from: usize::MAX, now: now.clone(), to: To::Out(g.delta) });
+            self.stubs.push(Edge {
+                hole,
+                from: usize::MAX,
+                now: now.clone(),
+                to: To::Out(g.delta),
+            });
         }
     }
     /// Has in registers what `state` says.
@@ -342,7 +350,8 @@ impl<'a> Writer<'a> {
         // What is in another register moves, as long as its new place is not another's old one.
         let old = b.now.cache;
         while !todo.is_empty() {
-            let needed = |h: u8, but: usize| todo.iter().any(|&(k, _)| k != but && old[k] == Some(h));
+            let needed =
+                |h: u8, but: usize| todo.iter().any(|&(k, _)| k != but && old[k] == Some(h));
             let Some(at) = todo.iter().position(|&(k, h)| !needed(h, k)) else { break };
             let (k, h) = todo.swap_remove(at);
             match old[k] {

@@ -5,7 +5,9 @@ use super::body::{Body, CX, Flags, Term, V};
 use super::outer;
 use crate::native;
 use cpu::sem::{Big, cond_of_flags};
-use cpu::{Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Opnd, Res, SegReg, Sem, Var, Width, flags};
+use cpu::{
+    Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Opnd, Res, SegReg, Sem, Var, Width, flags,
+};
 use std::convert::Infallible;
 
 /// A meaning, for this tier.
@@ -63,7 +65,9 @@ enum Status {
 fn status_of(i: &Insn) -> Status {
     use iced_x86::Mnemonic::*;
     let m = i.iced().mnemonic();
-    if i.op.contains(&Opnd::Mem) && m != Lea || i.op.iter().any(|o| matches!(o, Opnd::Seg(_) | Opnd::Cr(_) | Opnd::Dr(_))) {
+    if i.op.contains(&Opnd::Mem) && m != Lea
+        || i.op.iter().any(|o| matches!(o, Opnd::Seg(_) | Opnd::Cr(_) | Opnd::Dr(_)))
+    {
         return Status::Other;
     }
     match m {
@@ -118,7 +122,8 @@ impl Body<'_> {
     }
     fn compare(&mut self, cond: u8, w: Width, a: V, b: V) -> V {
         let a = self.low(w, a);
-        let b = if matches!(b, V::K(k) if small(w, k).is_some()) { b } else { V::R(self.low(w, b), 0) };
+        let b =
+            if matches!(b, V::K(k) if small(w, k).is_some()) { b } else { V::R(self.low(w, b), 0) };
         self.clobber();
         self.apply(Alu::Cmp, w, a, b);
         let t = self.fresh();

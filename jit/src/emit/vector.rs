@@ -343,7 +343,9 @@ impl Body<'_> {
             self.exit(Some(NOT_EQUAL));
         }
         let thunk = if write { Thunk::Write } else { Thunk::Read };
-        self.place_at(la, bytes as u64, write, |s, miss, host| s.go_late(miss, thunk, (la, bytes), host))
+        self.place_at(la, bytes as u64, write, |s, miss, host| {
+            s.go_late(miss, thunk, (la, bytes), host)
+        })
     }
     /// The host computes as the guest's MXCSR says from here on.
     fn enter_floats(&mut self) {
