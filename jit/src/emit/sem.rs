@@ -87,8 +87,8 @@ impl Body<'_> {
     }
     /// Nobody sees the flags that the current instruction leaves: others follow before the block may be left.
     fn unseen(&mut self) -> bool {
-        let next = self.insns[self.index + 1..self.end].iter().map(status_of);
-        matches!(next.skip_while(|s| matches!(s, Status::Keeps)).next(), Some(Status::Writes))
+        let mut next = self.insns[self.index + 1..self.end].iter().map(status_of);
+        matches!(next.find(|s| !matches!(s, Status::Keeps)), Some(Status::Writes))
     }
     /// The value in a register, zero-extended from the width.
     pub fn zext(&mut self, w: Width, v: V) -> V {
