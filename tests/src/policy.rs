@@ -14,6 +14,8 @@
 //! * What a CALL to a non-canonical address, or beyond the limit, has pushed: RSP is as before, but whether the word below
 //!   it has been written differs.
 //!
+//! * Where makers differ, and this is not Intel's: see [`by_maker`].
+//!
 //! * Outside of 64-bit mode: the upper halves of the general registers, which 64-bit code later finds undefined.
 //!   SDM vol. 1, 3.4.1.1.
 //!
@@ -25,6 +27,7 @@ use iced_x86::{
     Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
     RflagsBits,
 };
+use std::sync::LazyLock;
 
 /// What to leave out when the outcomes of a case are compared.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +141,45 @@ pub fn ignore(case: &Case, fault: Option<&State>) -> Ignore {
         }
     }
     out
+}
+
+/// Whether the host is of Intel's make.
+static INTEL: LazyLock<bool> = LazyLock::new(|| {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.contains("GenuineIntel")
+});
+/// Whether this host answers a case otherwise than Intel's processors, which the emulator follows: so AMD's do where a word with
+/// a segment register is pushed (all of the word is written), in products' NaNs, in flags of transcendental functions, in the
+/// upper halves of registers of repeated string instructions, and in what has been done or comes first at a fault.
+pub fn by_maker(case: &Case, fault: bool) -> bool {
+    use Mnemonic::*;
+    !*INTEL
+        && instructions(case).any(|i| {
+            let m = i.mnemonic();
+            let mmx = || i.op_kinds().any(|k| k == OpKind::Memory) && i.used_mm();
+            is_transcendental(m)
+                || matches!(m, Dpps | Dppd | Vdpps | Vdppd)
+                || m == Push && i.op0_register().is_segment_register()
+                || narrow_repeat(&i)
+                || fault
+                    && (i.has_rep_prefix()
+                        || i.has_repne_prefix()
+                        || mmx()
+                        || matches!(m, Maskmovdqu | Maskmovq | Vmaskmovdqu | Vcvtps2ph)
+                        || matches!(m, Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq)
+                        || matches!(m, Fst | Fstp | Fist | Fistp | Fisttp | Fbstp)
+                        || matches!(m, Sha1msg1 | Sha1msg2 | Sha1nexte | Sha1rnds4)
+                        || matches!(m, Sha256msg1 | Sha256msg2 | Sha256rnds2))
+        })
+}
+trait UsedMm {
+    fn used_mm(&self) -> bool;
+}
+impl UsedMm for Instruction {
+    fn used_mm(&self) -> bool {
+        (0..self.op_count())
+            .any(|n| self.op_kind(n) == OpKind::Register && self.op_register(n).is_mm())
+    }
 }
 
 /// Whether the flags can stay as they were, for a count of zero in a register.
