@@ -162,7 +162,8 @@ pub fn by_maker(case: &Case, fault: bool) -> bool {
                 || m == Push && i.op0_register().is_segment_register()
                 || narrow_repeat(&i)
                 || fault
-                    && (i.has_rep_prefix()
+                    && (loads_segment(&i)
+                        || i.has_rep_prefix()
                         || i.has_repne_prefix()
                         || mmx()
                         || matches!(m, Maskmovdqu | Maskmovq | Vmaskmovdqu | Vcvtps2ph)
