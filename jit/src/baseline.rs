@@ -102,10 +102,11 @@ impl Baseline {
         &mut self,
         arena: &mut Arena,
         plan: &Plan,
+        ram: u64,
     ) -> Option<Vec<(*const u8, *const u8)>> {
         let first = self.links.len() as u32;
-        let emit::region::Emitted { mut asm, entries, links } =
-            emit::region::emit(plan, first, &self.table);
+        let emitted = emit::region::emit(plan, ram, first, &self.table);
+        let emit::region::Emitted { mut asm, entries, links } = emitted;
         let (hot, _) = asm.lengths();
         let outer = arena.add_parts(&mut asm)?;
         let cold = arena.newest().1.at;

@@ -18,8 +18,8 @@ pub struct Config {
     pub threshold: u32,
     /// Executions of a block after which it gets code of the baseline tier, on hosts that have one; `u32::MAX` for never.
     pub baseline: u32,
-    /// Regions are made by the baseline tier's emitter.
-    pub native: bool,
+    /// All regions are made by Cranelift, also those that the baseline tier's emitter can make.
+    pub cranelift: bool,
     /// Compile on a thread of its own, else at once.
     pub background: bool,
     /// Room for native code.
@@ -35,7 +35,7 @@ impl Default for Config {
         Config {
             threshold: 600,
             baseline: 2,
-            native: EMITS,
+            cranelift: !EMITS,
             background: true,
             code_bytes: 512 << 20,
             max_region_insns: 120,
@@ -120,7 +120,7 @@ fn slot(at: u64) -> usize {
 impl Engine {
     pub fn new(ram: Arc<Ram>, config: Config) -> Result<Engine, JitError> {
         let baseline = if EMITS { config.baseline } else { u32::MAX };
-        let config = Config { baseline, ..config };
+        let config = Config { baseline, cranelift: config.cranelift || !EMITS, ..config };
         Ok(Engine {
             ram,
             config,
@@ -367,7 +367,7 @@ impl Engine {
     #[cold]
     fn request(&mut self, core: &Core, id: Id) {
         let again = self.config.threshold / 2;
-        let native = self.config.native && core.mode.long64();
+        let native = !self.config.cranelift && core.mode.long64();
         if !native && !self.regions.room() {
             self.regions.set_heat(&mut self.blocks, id, again);
             return;
@@ -386,7 +386,8 @@ impl Engine {
         };
         let state = match plan::plan(&self.blocks, core, &wish) {
             Some(p) if native => {
-                self.full = !self.regions.emit(p, &mut self.blocks);
+                let ram = core.tlb.ram().base() as u64;
+                self.full = !self.regions.emit(p, ram, &mut self.blocks);
                 return;
             }
             Some(p) => {

@@ -66,6 +66,8 @@ pub struct Plan {
     pub from: Vec<(Id, u64)>,
     /// Blocks where the region is entered, the head first.
     pub entries: Vec<usize>,
+    /// Places in other pages that it may go on at: how far they are from the head, and where they are in RAM now.
+    pub far: Vec<(i64, u64)>,
     /// Regions that it is in place of, by their numbers.
     pub replaces: Vec<u32>,
     /// How often what it is in place of grew.
@@ -126,6 +128,7 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
         loops: Vec::new(),
         from: Vec::new(),
         entries: Vec::new(),
+        far: Vec::new(),
         replaces: choice.replaces.clone(),
         grown: choice.grown,
     };
@@ -154,6 +157,13 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
         let page = page_of(delta);
         let succ = |d: i64| place(d).map_or(Succ::Out, Succ::Block);
         let taken = taken.map(|t| (end + t, succ(end + t)));
+        if let Some((d, Succ::Out)) = taken
+            && page_of(d) != page
+            && mode.long64()
+        {
+            let at = core.tlb.exec(mode.code_set(), base.wrapping_add(d as u64));
+            p.far.extend(at.map(|at| (d, at)));
+        }
         let fall = if falls { succ(end) } else { Succ::Out };
         let host = core.tlb.ram().base() as u64 + (b.at & !(PAGE - 1));
         p.blocks.push(Guest {

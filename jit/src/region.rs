@@ -133,7 +133,7 @@ impl Regions {
             arena,
             gate,
             worker,
-            hot: config.native.then(|| i32::try_from(config.threshold).ok()).flatten(),
+            hot: (!config.cranelift).then(|| i32::try_from(config.threshold).ok()).flatten(),
             base: Baseline::new(),
             exits: Exits::default(),
             perf,
@@ -281,11 +281,11 @@ impl Regions {
         }
     }
     /// Makes a region by the baseline tier. `false`: there is no room.
-    pub fn emit(&mut self, plan: Plan, blocks: &mut Blocks) -> bool {
+    pub fn emit(&mut self, plan: Plan, ram: u64, blocks: &mut Blocks) -> bool {
         #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
         let begun = std::time::Instant::now();
         let first = self.base.next_link();
-        let Some(starts) = self.base.make_region(&mut self.arena, &plan) else { return false };
+        let Some(starts) = self.base.make_region(&mut self.arena, &plan, ram) else { return false };
         let (hot, cold) = self.arena.newest();
         let bytes = hot.bytes.len() + cold.bytes.len();
         if self.perf.wanted() {

@@ -254,6 +254,7 @@ fn engine_config(config: &Config) -> jit::Config {
     }
     c.baseline = config.accel.baseline.unwrap_or(c.baseline);
     c.threshold = config.accel.regions.unwrap_or(c.threshold);
+    c.cranelift |= config.accel.cranelift;
     c.profilers = config.accel.profilers;
     if config.accel.one_instruction {
         (c.threshold, c.baseline) = (u32::MAX, u32::MAX);

@@ -241,6 +241,8 @@ pub struct Accel {
     pub baseline: Option<u32>,
     /// `regions=`: executions after which the optimizing compiler is asked; `None`: as the engine likes.
     pub regions: Option<u32>,
+    /// `compiler=cranelift`: that compiler makes all regions.
+    pub cranelift: bool,
     /// `-perfmap` and `-jitdump`.
     pub profilers: jit::Profilers,
 }

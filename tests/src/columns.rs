@@ -1,6 +1,7 @@
 //! The columns side by side: run a case in each, compare, make a difference small, print it.
 
 use crate::case::{self, Case, End, FLAGS, Outcome, State};
+use crate::emulator::{Native, Tier};
 use crate::mode::Mode;
 use crate::policy::{self, Ignore};
 use crate::text;
@@ -24,7 +25,7 @@ impl Column for crate::native::Native {
 }
 
 /// The names of all columns, the one that is right first.
-pub const NAMES: [&str; 4] = ["native", "interp", "baseline", "jit"];
+pub const NAMES: [&str; 5] = ["native", "interp", "baseline", "jit", "cranelift"];
 
 /// Opens a column by its name.
 pub fn open(name: &str) -> Result<Box<dyn Column>, String> {
@@ -34,8 +35,9 @@ pub fn open(name: &str) -> Result<Box<dyn Column>, String> {
         #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
         "native" => Err("this host cannot be a column: x86-64 Linux is needed".into()),
         "interp" => Ok(Box::new(crate::emulator::Interpreter::new()?)),
-        "baseline" => Ok(Box::new(crate::emulator::Native::new(crate::emulator::Tier::Baseline)?)),
-        "jit" => Ok(Box::new(crate::emulator::Native::new(crate::emulator::Tier::Regions)?)),
+        "baseline" => Ok(Box::new(Native::new(Tier::Baseline)?)),
+        "jit" => Ok(Box::new(Native::new(Tier::Regions)?)),
+        "cranelift" => Ok(Box::new(Native::new(Tier::Cranelift)?)),
         _ => Err(format!("{name}: no such column; there are {}", NAMES.join(", "))),
     }
 }

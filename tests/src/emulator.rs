@@ -412,7 +412,10 @@ pub struct Native {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     Baseline,
+    /// Regions by the baseline tier's emitter, where it may make them.
     Regions,
+    /// Regions by Cranelift.
+    Cranelift,
 }
 
 impl Native {
@@ -421,11 +424,12 @@ impl Native {
         const NEVER: u32 = u32::MAX;
         let (baseline, threshold) = match tier {
             Tier::Baseline => (0, NEVER),
-            Tier::Regions => (NEVER, 0),
+            Tier::Regions | Tier::Cranelift => (NEVER, 0),
         };
         let config = jit::Config {
             threshold,
             baseline,
+            cranelift: tier == Tier::Cranelift,
             background: false,
             code_bytes: 8 << 20,
             ..jit::Config::default()
@@ -459,6 +463,7 @@ impl Column for Native {
         match self.tier {
             Tier::Baseline => "baseline",
             Tier::Regions => "jit",
+            Tier::Cranelift => "cranelift",
         }
     }
 
@@ -476,7 +481,7 @@ impl Column for Native {
             let repeats = crate::policy::instructions(case)
                 .any(|i| i.has_rep_prefix() || i.has_repne_prefix());
             if !repeats {
-                if tier == Tier::Regions {
+                if tier != Tier::Baseline {
                     engine.compile_now(&mut m.core, &mut m.bus);
                 }
                 return Self::go(engine, tier, m, count as u64);
@@ -486,7 +491,7 @@ impl Column for Native {
             while left > 0 && steps < MOST_STEPS {
                 let rip = m.core.state.rip;
                 m.core.yields = false;
-                if tier == Tier::Regions {
+                if tier != Tier::Baseline {
                     engine.compile_now(&mut m.core, &mut m.bus);
                 }
                 m.core.set_budget(1);

@@ -4,7 +4,7 @@
 //! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
-use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, Rm};
+use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, Rm};
 use super::body::{Body, CX, Flags, Now, Term, V, WINDOWS, come_in, core, core_table};
 use super::memory::tlb_index;
 use super::{Meaning, call_out, vector};
@@ -41,6 +41,8 @@ struct Edge {
 struct Writer<'a> {
     body: Body<'a>,
     plan: &'a Plan,
+    /// Where the host has RAM.
+    ram: u64,
     links: Vec<(Hole, u64)>,
     search: Vec<Hole>,
     rets: Vec<Hole>,
@@ -69,11 +71,29 @@ fn reads(i: &Insn) -> u16 {
     if i.iced().op_code().is_stack_instruction() { all | 1 << 4 } else { all }
 }
 
+impl Body<'_> {
+    /// Looks whether the page of the linear address in `x` is there in the TLB for code, and is this one of the host's; gives the jumps
+    /// where it is not. Uses both registers.
+    fn same_page(&mut self, x: u8, t: u8, host: u64) -> [Hole; 2] {
+        let set = native::tlb_at(self.mode.code_set());
+        let a = &mut self.asm;
+        a.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
+        tlb_index(a, t, x);
+        a.alu(Alu::Cmp, Width::W64, x, core_table(t, set + native::TAG_EXEC));
+        let other = a.jcc(NOT_EQUAL);
+        a.alu(Alu::Add, Width::W64, x, core_table(t, set + native::ADDEND));
+        a.constant(t, host);
+        a.alu(Alu::Cmp, Width::W64, x, Rm::R(t));
+        [other, a.jcc(NOT_EQUAL)]
+    }
+}
+
 /// Emits a region whose first link gets the number `first`.
-pub fn emit(plan: &Plan, first: u32, table: &[Option<Meaning>]) -> Emitted {
+pub fn emit(plan: &Plan, ram: u64, first: u32, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
         body: Body::new(&plan.insns, plan.mode),
         plan,
+        ram,
         links: Vec::new(),
         search: Vec::new(),
         rets: Vec::new(),
@@ -320,15 +340,7 @@ impl<'a> Writer<'a> {
         let (x, t) = (b.fresh(), b.fresh());
         b.asm.load(Width::W64, x, core(rip_at()));
         b.asm.lea(Width::W64, x, Rm::M(x, g.delta as i32));
-        b.asm.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
-        tlb_index(&mut b.asm, t, x);
-        let set = native::tlb_at(b.mode.code_set());
-        b.asm.alu(Alu::Cmp, Width::W64, x, core_table(t, set + native::TAG_EXEC));
-        let other = b.asm.jcc(NOT_EQUAL);
-        b.asm.alu(Alu::Add, Width::W64, x, core_table(t, set + native::ADDEND));
-        b.asm.constant(t, g.host);
-        b.asm.alu(Alu::Cmp, Width::W64, x, Rm::R(t));
-        let moved = b.asm.jcc(NOT_EQUAL);
+        let [other, moved] = b.same_page(x, t, g.host);
         let now = b.now.clone();
         // It is left by way of the search, as if the block were not part of it.
         for hole in [other, moved] {
@@ -369,21 +381,36 @@ impl<'a> Writer<'a> {
 
     /// Leaves the region for a place so far from its head.
     fn go(&mut self, from: usize, delta: i64) {
+        self.body.stored_flags();
+        let near = (from != usize::MAX).then(|| self.plan.near(from, delta)).flatten();
+        let far = || self.plan.far.iter().find(|f| f.0 == delta && from != usize::MAX).map(|f| f.1);
         let b = &mut self.body;
-        b.stored_flags();
-        match i32::try_from(delta) {
-            Ok(d) => b.put_place(d, 0),
-            Err(_) => {
+        match (i32::try_from(delta), far()) {
+            (Ok(d), Some(at)) if near.is_none() => return self.go_far(d, at),
+            (Ok(d), _) => b.put_place(d, 0),
+            (Err(_), _) => {
                 b.asm.constant(RAX, delta as u64);
                 b.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
             }
         }
         let hole = b.asm.jmp();
-        let near = (from != usize::MAX).then(|| self.plan.near(from, delta)).flatten();
         match near {
             Some(at) => self.links.push((hole, at)),
             None => self.search.push(hole),
         }
+    }
+    /// The same in another page: straight on, if that is where it was.
+    fn go_far(&mut self, delta: i32, at: u64) {
+        let b = &mut self.body;
+        let (x, t) = (RAX, RCX);
+        b.asm.load(Width::W64, x, core(rip_at()));
+        b.asm.lea(Width::W64, x, Rm::M(x, delta));
+        b.asm.store(Width::W64, core(rip_at()), x);
+        let host = self.ram + (at & !(PAGE - 1));
+        let [other, moved] = b.same_page(x, t, host);
+        self.search.extend([other, moved]);
+        let hole = self.body.asm.jmp();
+        self.links.push((hole, at));
     }
     /// What many ways lead to.
     fn write_rest(&mut self, first: u32) {

@@ -22,10 +22,11 @@ pub const NEVER: u32 = u32::MAX;
 pub fn tiers(threshold: u32, baseline: u32) -> Config {
     Config { threshold, baseline, background: false, ..Config::default() }
 }
-/// All tiers in all their turns.
+/// All tiers in all their turns, regions by both compilers.
 pub fn configs() -> impl Iterator<Item = Config> {
     let thresholds = [0, 1, 50, NEVER];
-    thresholds.into_iter().flat_map(|t| [0, 2, NEVER].map(|b| tiers(t, b)))
+    let all = thresholds.into_iter().flat_map(|t| [0, 2, NEVER].map(|b| tiers(t, b)));
+    all.flat_map(|c| [c, Config { cranelift: true, ..c }])
 }
 
 /// Numbers by chance (xorshift64*).

@@ -1,6 +1,6 @@
 //! `columns`: random instructions in all columns, and every difference.
 //!
-//! columns [--seed N] [--runs N] [--bits 64,32,16] [--rows a,b] [--columns native,interp,baseline,jit] [--blocks]
+//! columns [--seed N] [--runs N] [--bits 64,32,16] [--rows a,b] [--columns native,interp,baseline,jit,cranelift] [--blocks]
 //!         [--states N] [--stop K] [--counts] [--record FILE] [--replay FILE] [--list] [--all] [--speed]
 
 use std::collections::BTreeMap;
