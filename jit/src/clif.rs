@@ -609,7 +609,7 @@ impl Clif<'_> {
     }
     /// The place of the TLB entry for linear address `la`, as a pointer and an offset.
     pub fn tlb_entry(&mut self, la: Value, set: usize) -> (Value, i32) {
-        let i = self.b.ins().ushr_imm_u(la, 7);
+        let i = self.b.ins().ushr_imm_u(la, i64::from(native::TLB_SHIFT));
         let i = self.b.ins().band_imm_u(i, native::TLB_MASK);
         let core = self.core();
         (self.b.ins().iadd(core, i), native::tlb_at(set) - native::BIAS)

@@ -10,18 +10,19 @@ use crate::hash::Map;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
-use memory::{OTHER, PAGE, TLB_SIZE, Tlb, TlbEntry};
+use memory::{OTHER, PAGE, TLB_SIZE, Tlb, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
 
-pub const TAG_READ: i32 = offset_of!(TlbEntry, read) as i32;
-pub const TAG_WRITE: i32 = offset_of!(TlbEntry, write) as i32;
-pub const TAG_EXEC: i32 = offset_of!(TlbEntry, exec) as i32;
-pub const ADDEND: i32 = offset_of!(TlbEntry, addend) as i32;
-/// What an address shifted right by 7 keeps: its entry's distance from the first.
-pub const TLB_MASK: i64 = ((TLB_SIZE - 1) * size_of::<TlbEntry>()) as i64;
+pub const TAG_READ: i32 = offset_of!(TlbEntries, read) as i32;
+pub const TAG_WRITE: i32 = offset_of!(TlbEntries, write) as i32;
+pub const TAG_EXEC: i32 = offset_of!(TlbEntries, exec) as i32;
+pub const ADDEND: i32 = offset_of!(TlbEntries, addend) as i32;
+/// What an address shifted right by [`TLB_SHIFT`] keeps: the distance of its entry's parts from those of the first.
+pub const TLB_MASK: i64 = ((TLB_SIZE - 1) * size_of::<u64>()) as i64;
+pub const TLB_SHIFT: u8 = 9;
 /// Between an entry's place and the other one where it may be.
-pub const TLB_OTHER: i32 = (OTHER * size_of::<TlbEntry>()) as i32;
-const _: () = assert!(size_of::<TlbEntry>() == 32 && PAGE == 4096);
+pub const TLB_OTHER: i32 = (OTHER * size_of::<u64>()) as i32;
+const _: () = assert!(size_of::<u64>() << TLB_SHIFT == PAGE as usize);
 
 /// Native code has the core's address plus this in the host's register [`crate::emit::CORE`], or what Cranelift calls the
 /// pinned one: what is most used has short distances then.

@@ -8,6 +8,11 @@ mod sse;
 mod transcendental;
 mod x87;
 
+/// Whether the host is of Intel's make, whose answers are ours where makers differ.
+pub fn intel() -> bool {
+    core::arch::x86_64::__cpuid(0).ecx == u32::from_le_bytes(*b"ntel")
+}
+
 /// A small generator (splitmix64): the same operands in every run.
 pub struct Dice(pub u64);
 

@@ -1,6 +1,6 @@
 //! The x87 unit.
 
-use super::Dice;
+use super::{Dice, intel};
 use core::arch::asm;
 use cpu::soft::Order;
 use cpu::soft::f80::{self, Class, Constant, Env, F80};
@@ -139,6 +139,12 @@ binary! {
     scales: "fscale", |a, b, env| f80::scale(a, b, env);
 }
 
+/// Makers differ in what becomes of denormals here, and this is not Intel's.
+pub fn differs(native: &Left) -> bool {
+    const DENORMAL_UNDERFLOW: u16 = 0x12;
+    !intel() && native.status & DENORMAL_UNDERFLOW != 0
+}
+
 #[test]
 fn scales_by_moderate_integers() {
     let mut d = Dice(2);
@@ -151,11 +157,11 @@ fn scales_by_moderate_integers() {
         let mut env = Env::from_control(c);
         let r = f80::scale(a, b, &mut env);
         let r = if env.aborted() { a } else { r };
-        same!(
-            x87!("fscale", a, b, c).outcome(),
-            (r, env.flags, env.c1),
-            "{a:x?} {b:x?} control {c:x}"
-        );
+        let native = x87!("fscale", a, b, c);
+        if differs(&native) {
+            continue;
+        }
+        same!(native.outcome(), (r, env.flags, env.c1), "{a:x?} {b:x?} control {c:x}");
     }
 }
 
@@ -172,6 +178,9 @@ fn remainders() {
                 false => x87!("fprem", a, b, c),
                 true => x87!("fprem1", a, b, c),
             };
+            if differs(&native) {
+                continue;
+            }
             let mut env = Env::from_control(c);
             let r = f80::rem(a, b, nearest, &mut env);
             if env.aborted() {

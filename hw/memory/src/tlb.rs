@@ -26,14 +26,45 @@ pub const SLOW: u64 = 1;
 /// Tag bit of execution: straight from RAM, but native code does not go there by itself.
 pub const EDGE: u64 = 2;
 
-/// What emitted code reads. `addend + linear` is the host address.
+/// What an entry says. `addend + linear` is the host address.
 #[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub struct TlbEntry {
-    pub read: u64,
-    pub write: u64,
-    pub exec: u64,
-    pub addend: u64,
+struct Entry {
+    read: u64,
+    write: u64,
+    exec: u64,
+    addend: u64,
+}
+
+/// What emitted code reads: the entries' parts, each kind together, so that an access by few of them wants few of the host's
+/// cache lines.
+#[repr(C, align(64))]
+pub struct TlbEntries {
+    pub read: [u64; TLB_SIZE],
+    pub write: [u64; TLB_SIZE],
+    pub exec: [u64; TLB_SIZE],
+    pub addend: [u64; TLB_SIZE],
+}
+impl TlbEntries {
+    const NONE: TlbEntries = TlbEntries {
+        read: [INVALID; TLB_SIZE],
+        write: [INVALID; TLB_SIZE],
+        exec: [INVALID; TLB_SIZE],
+        addend: [0; TLB_SIZE],
+    };
+    #[inline(always)]
+    fn get(&self, i: usize) -> Entry {
+        Entry {
+            read: self.read[i],
+            write: self.write[i],
+            exec: self.exec[i],
+            addend: self.addend[i],
+        }
+    }
+    #[inline(always)]
+    fn set(&mut self, i: usize, e: Entry) {
+        (self.read[i], self.write[i], self.exec[i], self.addend[i]) =
+            (e.read, e.write, e.exec, e.addend);
+    }
 }
 
 /// What the slow path wants to know of an entry.
@@ -56,12 +87,12 @@ pub struct TlbInfo {
     pub key: u8,
 }
 
-const EMPTY: TlbEntry = TlbEntry { read: INVALID, write: INVALID, exec: INVALID, addend: 0 };
+const EMPTY: Entry = Entry { read: INVALID, write: INVALID, exec: INVALID, addend: 0 };
 
 /// One CPU's TLB: a set of entries per privilege view (see `cpu::mmu`).
 #[repr(C)]
 pub struct Tlb<const SETS: usize> {
-    entries: [[TlbEntry; TLB_SIZE]; SETS],
+    entries: [TlbEntries; SETS],
     info: Box<[[TlbInfo; TLB_SIZE]; SETS]>,
     used: [[Used; 2]; SETS],
     second: Second,
@@ -110,7 +141,7 @@ fn wanted(linear: u64, bytes: u64) -> u64 {
 impl<const SETS: usize> Tlb<SETS> {
     pub fn new(ram: Arc<Ram>) -> Self {
         Tlb {
-            entries: [[EMPTY; TLB_SIZE]; SETS],
+            entries: [TlbEntries::NONE; SETS],
             info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
             used: std::array::from_fn(|_| [Used::new(), Used::new()]),
             second: Second::new(),
@@ -122,17 +153,17 @@ impl<const SETS: usize> Tlb<SETS> {
     }
     /// The offset of entry 0 of `set` from the start of the TLB, for emitted code.
     pub const fn set_offset(set: usize) -> usize {
-        set * TLB_SIZE * size_of::<TlbEntry>()
+        set * size_of::<TlbEntries>()
     }
 
     /// Reads RAM if the entry is there and allows it.
     #[inline(always)]
     pub fn read(&self, set: usize, linear: u64, w: Width) -> Option<u64> {
-        let e = &self.entries[set][index(linear)];
-        if e.read != wanted(linear, w.bytes()) {
+        let (all, i) = (&self.entries[set], index(linear));
+        if all.read[i] != wanted(linear, w.bytes()) {
             return None;
         }
-        let p = e.addend.wrapping_add(linear) as *const u8;
+        let p = all.addend[i].wrapping_add(linear) as *const u8;
         // SAFETY: the tag matched, so `p` is inside a RAM page, and all `w` bytes are.
         Some(unsafe {
             match w {
@@ -147,11 +178,11 @@ impl<const SETS: usize> Tlb<SETS> {
     #[inline(always)]
     #[must_use]
     pub fn write(&self, set: usize, linear: u64, w: Width, v: u64) -> bool {
-        let e = &self.entries[set][index(linear)];
-        if e.write != wanted(linear, w.bytes()) {
+        let (all, i) = (&self.entries[set], index(linear));
+        if all.write[i] != wanted(linear, w.bytes()) {
             return false;
         }
-        let p = e.addend.wrapping_add(linear) as *mut u8;
+        let p = all.addend[i].wrapping_add(linear) as *mut u8;
         // SAFETY: the tag matched, so `p` is inside a writable RAM page, and all `w` bytes are.
         unsafe {
             match w {
@@ -166,11 +197,11 @@ impl<const SETS: usize> Tlb<SETS> {
     /// Reads 16 bytes.
     #[inline(always)]
     pub fn read_128(&self, set: usize, linear: u64) -> Option<u128> {
-        let e = &self.entries[set][index(linear)];
-        if e.read != wanted(linear, 16) {
+        let (all, i) = (&self.entries[set], index(linear));
+        if all.read[i] != wanted(linear, 16) {
             return None;
         }
-        let p = e.addend.wrapping_add(linear) as *const u128;
+        let p = all.addend[i].wrapping_add(linear) as *const u128;
         // SAFETY: as in `read`.
         Some(u128::from_le(unsafe { p.read_unaligned() }))
     }
@@ -178,11 +209,11 @@ impl<const SETS: usize> Tlb<SETS> {
     #[inline(always)]
     #[must_use]
     pub fn write_128(&self, set: usize, linear: u64, v: u128) -> bool {
-        let e = &self.entries[set][index(linear)];
-        if e.write != wanted(linear, 16) {
+        let (all, i) = (&self.entries[set], index(linear));
+        if all.write[i] != wanted(linear, 16) {
             return false;
         }
-        let p = e.addend.wrapping_add(linear) as *mut u128;
+        let p = all.addend[i].wrapping_add(linear) as *mut u128;
         // SAFETY: as in `write`.
         unsafe { p.write_unaligned(v.to_le()) }
         true
@@ -190,17 +221,17 @@ impl<const SETS: usize> Tlb<SETS> {
     /// The RAM offset behind `linear` if the page is RAM and this entry allows reading (`write` false) or unwatched writing.
     #[inline(always)]
     pub fn ram_at(&self, set: usize, linear: u64, write: bool) -> Option<u64> {
-        let e = &self.entries[set][index(linear)];
-        let tag = if write { e.write } else { e.read };
+        let (all, i) = (&self.entries[set], index(linear));
+        let tag = if write { all.write[i] } else { all.read[i] };
         (tag == linear & !(PAGE - 1))
-            .then(|| e.addend.wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
+            .then(|| all.addend[i].wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
     }
     /// The RAM offset of the code at `linear`.
     #[inline(always)]
     pub fn exec(&self, set: usize, linear: u64) -> Option<u64> {
-        let e = &self.entries[set][index(linear)];
-        (e.exec & !EDGE == linear & !(PAGE - 1))
-            .then(|| e.addend.wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
+        let (all, i) = (&self.entries[set], index(linear));
+        (all.exec[i] & !EDGE == linear & !(PAGE - 1))
+            .then(|| all.addend[i].wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
     }
     /// The entry for `linear`, whatever it allows.
     #[inline]
@@ -217,13 +248,13 @@ impl<const SETS: usize> Tlb<SETS> {
         aside.or_else(|| self.second.get(set, linear))
     }
     fn has(&self, set: usize, slot: usize, linear: u64) -> bool {
-        let (e, page) = (&self.entries[set][slot], linear & !(PAGE - 1));
+        let (e, page) = (self.entries[set].get(slot), linear & !(PAGE - 1));
         let here = |tag: u64| tag != INVALID && tag & !(PAGE - 1) == page;
         here(e.read) || here(e.write) || here(e.exec)
     }
     /// The page in a slot, if it is there because no other was.
     fn at_home(&self, set: usize, slot: usize) -> Option<u64> {
-        let e = &self.entries[set][slot];
+        let e = self.entries[set].get(slot);
         let tag = [e.read, e.write, e.exec].into_iter().find(|&t| t != INVALID)?;
         let page = tag & !(PAGE - 1);
         (index(page) == slot).then_some(page)
@@ -241,7 +272,7 @@ impl<const SETS: usize> Tlb<SETS> {
         let io = info.ram.is_none();
         let watched = info.ram.is_none_or(|at| info.rom || self.ram.write_is_watched(at));
         let host = (self.ram.base() as u64).wrapping_add(info.ram.unwrap_or(0));
-        let e = TlbEntry {
+        let e = Entry {
             read: tag(info.read, slow(io)),
             write: tag(info.write, slow(watched)),
             exec: tag(info.exec, slow(io) | if info.edge { EDGE } else { 0 }),
@@ -249,22 +280,23 @@ impl<const SETS: usize> Tlb<SETS> {
         };
         let other = i ^ OTHER;
         if self.has(set, other, linear) {
-            self.entries[set][other] = EMPTY;
+            self.entries[set].set(other, EMPTY);
         }
         if self.at_home(set, i).is_some_and(|there| there != page) {
             self.used[set][self.info[set][i].global as usize].add(other);
-            self.entries[set][other] = self.entries[set][i];
+            let there = self.entries[set].get(i);
+            self.entries[set].set(other, there);
             self.info[set][other] = self.info[set][i];
         }
         self.used[set][info.global as usize].add(i);
-        self.entries[set][i] = e;
+        self.entries[set].set(i, e);
         self.info[set][i] = info;
     }
 
     pub fn flush(&mut self) {
         self.second.flush();
         for (used, entries) in self.used.iter_mut().zip(&mut self.entries) {
-            used.iter_mut().flat_map(Used::drain).for_each(|i| entries[i] = EMPTY);
+            used.iter_mut().flat_map(Used::drain).for_each(|i| entries.set(i, EMPTY));
         }
     }
     /// Drops all but global entries.
@@ -280,7 +312,7 @@ impl<const SETS: usize> Tlb<SETS> {
     fn drop_non_global(&mut self) {
         for (set, [own, _]) in self.used.iter_mut().enumerate() {
             for i in own.drain().filter(|&i| !self.info[set][i].global) {
-                self.entries[set][i] = EMPTY;
+                self.entries[set].set(i, EMPTY);
             }
         }
     }
@@ -290,7 +322,7 @@ impl<const SETS: usize> Tlb<SETS> {
             self.second.flush_page(set, linear);
             for slot in [index(linear), index(linear) ^ OTHER] {
                 if self.has(set, slot, linear) {
-                    self.entries[set][slot] = EMPTY;
+                    self.entries[set].set(slot, EMPTY);
                 }
             }
         }
@@ -299,9 +331,9 @@ impl<const SETS: usize> Tlb<SETS> {
     pub fn protect(&mut self, offset: u64) {
         for set in 0..SETS {
             for &i in self.used[set].iter().flat_map(|u| &u.slots) {
-                let (e, info) = (&mut self.entries[set][i as usize], &self.info[set][i as usize]);
-                if info.ram == Some(offset) && e.write != INVALID {
-                    e.write |= SLOW;
+                let write = &mut self.entries[set].write[i as usize];
+                if self.info[set][i as usize].ram == Some(offset) && *write != INVALID {
+                    *write |= SLOW;
                 }
             }
         }
@@ -313,7 +345,7 @@ impl<const SETS: usize> Tlb<SETS> {
             // A slot that held an entry of each kind is in both lists.
             for (used, global) in self.used[set].iter().zip([false, true]) {
                 for &i in &used.slots {
-                    let (e, info) = (&self.entries[set][i as usize], self.info[set][i as usize]);
+                    let (e, info) = (self.entries[set].get(i as usize), self.info[set][i as usize]);
                     let tag = [e.read, e.exec, e.write].into_iter().find(|&t| t != INVALID);
                     if let (Some(tag), true) = (tag, info.global == global) {
                         all.push((set, tag & !(PAGE - 1), info));

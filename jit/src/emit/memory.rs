@@ -221,7 +221,7 @@ pub fn placed(a: &mut Asm, x: u8, la: u8, set: usize) {
 /// `index` becomes the distance of the entry of `la` from the first of its set in the TLB.
 pub fn tlb_index(a: &mut Asm, index: u8, la: u8) {
     a.mov(index, la);
-    a.shift(Shift::Shr, Width::W64, Rm::R(index), 7);
+    a.shift(Shift::Shr, Width::W64, Rm::R(index), native::TLB_SHIFT);
     a.alu_constant(Alu::And, Width::W64, Rm::R(index), native::TLB_MASK as i32);
 }
 
