@@ -168,7 +168,7 @@ pub fn by_maker(case: &Case, fault: bool) -> bool {
                         || mmx()
                         || matches!(m, Maskmovdqu | Maskmovq | Vmaskmovdqu | Vcvtps2ph)
                         || matches!(m, Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq)
-                        || matches!(m, Fst | Fstp | Fist | Fistp | Fisttp | Fbstp)
+                        || matches!(m, Bound | Fst | Fstp | Fist | Fistp | Fisttp | Fbstp)
                         || matches!(m, Sha1msg1 | Sha1msg2 | Sha1nexte | Sha1rnds4)
                         || matches!(m, Sha256msg1 | Sha256msg2 | Sha256rnds2))
         })
