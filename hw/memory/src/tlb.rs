@@ -35,17 +35,28 @@ struct Entry {
     addend: u64,
 }
 
+/// Between the parts: those of one entry, which are wanted together, must not be in each other's way in the host's caches,
+/// where places that are a power of two apart are.
+type Gap = [u64; 128];
+const GAP: Gap = [0; 128];
+
 /// What emitted code reads: the entries' parts, each kind together, so that an access by few of them wants few of the host's
 /// cache lines.
 #[repr(C, align(64))]
 pub struct TlbEntries {
     pub read: [u64; TLB_SIZE],
+    _gap: Gap,
     pub write: [u64; TLB_SIZE],
+    _other: Gap,
     pub exec: [u64; TLB_SIZE],
+    _third: Gap,
     pub addend: [u64; TLB_SIZE],
 }
 impl TlbEntries {
     const NONE: TlbEntries = TlbEntries {
+        _gap: GAP,
+        _other: GAP,
+        _third: GAP,
         read: [INVALID; TLB_SIZE],
         write: [INVALID; TLB_SIZE],
         exec: [INVALID; TLB_SIZE],
