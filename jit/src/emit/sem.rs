@@ -389,7 +389,8 @@ impl Sem for Body<'_> {
         !self.unseen()
     }
     fn flag(&mut self, f: Flag) -> V {
-        match self.now.flags {
+        let pinned = self.pinned;
+        let v = match self.now.flags {
             Flags::Known(kind, w, a, b, r) => flags::value(self, f, kind, w, a, b, r),
             Flags::Stored if f != Flag::Af => {
                 let c = match f {
@@ -405,7 +406,10 @@ impl Sem for Body<'_> {
                 let v = self.ask(crate::native::FLAG, f as u64);
                 self.op2(Op2::And, Width::W64, v, V::K(1))
             }
-        }
+        };
+        // What it was worked out from is not wanted any more.
+        self.pinned = pinned | if let V::R(h, _) = v { 1 << h } else { 0 };
+        v
     }
     fn cond(&mut self, c: Cond) -> V {
         if self.has_condition(c) {
