@@ -301,6 +301,8 @@ pub fn one(s: &mut Body<'_>, i: &Insn) -> Done {
 
 /// VZEROUPPER.
 fn zero_upper(s: &mut Body<'_>, _: &Insn) -> Done {
+    // Outside of 64-bit mode there are eight registers.
+    s.misfit |= !s.mode.long64();
     s.asm.call(Rm::M(CX, native::MISS + 8 * outer::ZERO_UPPER as i32));
     s.now.vector.low &= !1;
     s.now.vector.whole = 0;
