@@ -1,12 +1,13 @@
 //! The baseline tier's blocks in their places: entered, linked to each other, taken out.
 //!
-//! A link is a jump in one block's code to another block in the same page. It is known by where in RAM it leads, so it may be
-//! set whenever that block, in that mode, has code; it is taken back when the block goes.
+//! A link is a jump in one block's code to another block. It is known by where in RAM it leads, so it is set while that
+//! block, in that mode, has code; else it leads back to the engine.
 // UNSAFE: writing to code in its place.
 #![allow(unsafe_code)]
 
 use crate::arena::Arena;
 use crate::block::Blocks;
+use crate::emit::asm::{Asm, Hole};
 use crate::emit::{self, Emitted, Meaning, Source};
 use crate::hash::Map;
 use crate::plan::Plan;
@@ -45,6 +46,8 @@ unsafe impl Send for Link {}
 pub struct Baseline {
     all: Vec<Code>,
     links: Vec<Link>,
+    /// So many of them were led somewhere, or wait.
+    led: usize,
     /// Links that lead to where there is no code yet.
     waiting: Map<(u64, u32), Vec<u32>>,
     table: Vec<Option<Meaning>>,
@@ -58,6 +61,7 @@ impl Baseline {
         Baseline {
             all: Vec::new(),
             links: Vec::new(),
+            led: 0,
             waiting: Map::default(),
             table: emit::table(),
             made: 0,
@@ -67,35 +71,20 @@ impl Baseline {
     pub fn clear(&mut self) {
         self.all.clear();
         self.links.clear();
+        self.led = 0;
         self.waiting.clear();
     }
 
     /// Makes a block's code; `None`: there is no room.
     pub fn make(&mut self, arena: &mut Arena, source: Source) -> Option<u32> {
-        let first = self.links.len() as u32;
-        let Emitted { mut asm, inner, links, calls } = emit::emit(&source, first, &self.table);
-        let outer = arena.add_parts(&mut asm)?;
-        let code = asm.code;
-        for (hole, delta) in links {
-            let (at, bytes) = (hole.0 as usize, &code[hole.0 as usize..][..4]);
-            self.links.push(Link {
-                hole: outer.wrapping_add(at),
-                unset: bytes.try_into().map_or(0, i32::from_le_bytes),
-                at: source.at.wrapping_add(delta as i64 as u64),
-                mode: source.mode,
-            });
-        }
-        (self.made, self.bytes) = (self.made + 1, self.bytes + code.len() as u64);
-        let inner = outer.wrapping_add(inner as usize);
-        self.all.push(Code {
-            outer,
-            inner,
-            at: source.at,
-            mode: source.mode,
-            _insns: calls.then_some(source.insns),
-            incoming: Vec::new(),
-        });
-        Some(self.all.len() as u32 - 1)
+        let Emitted { asm, inner, links, calls } = emit::emit(&source, &self.table);
+        let (mode, at) = (source.mode, source.at);
+        let bytes = asm.code.len();
+        let outer = self.put(arena, asm, links, mode)?;
+        (self.made, self.bytes) = (self.made + 1, self.bytes + bytes as u64);
+        let number = self.add((outer, outer.wrapping_add(inner as usize)), at, mode);
+        self.all[number as usize]._insns = calls.then_some(source.insns);
+        Some(number)
     }
     /// Makes a region's code; `None`: there is no room. Gives for each entry where it is entered from outside, and from this tier.
     pub fn make_region(
@@ -104,22 +93,30 @@ impl Baseline {
         plan: &Plan,
         ram: u64,
     ) -> Option<Vec<(*const u8, *const u8)>> {
-        let first = self.links.len() as u32;
-        let emitted = emit::region::emit(plan, ram, first, &self.table);
-        let emit::region::Emitted { mut asm, entries, links } = emitted;
+        let emit::region::Emitted { asm, entries, links } =
+            emit::region::emit(plan, ram, &self.table);
+        let start = self.put(arena, asm, links, plan.mode)?;
+        let place = |at: u32| start.wrapping_add(at as usize);
+        Some(entries.into_iter().map(|(outer, inner)| (place(outer), place(inner))).collect())
+    }
+    /// Puts code in its place, and takes its links, which are not set yet.
+    fn put(
+        &mut self,
+        arena: &mut Arena,
+        mut asm: Asm,
+        links: Vec<(Hole, u64)>,
+        mode: Mode,
+    ) -> Option<*const u8> {
         let (hot, _) = asm.lengths();
-        let outer = arena.add_parts(&mut asm)?;
+        let start = arena.add_parts(&mut asm)?;
         let cold = arena.newest().1.at;
         for (hole, at) in links {
-            let hole = hole.0 as usize;
-            let bytes = &asm.code[hole..][..4];
-            let place =
-                if hole < hot { outer.wrapping_add(hole) } else { cold.wrapping_add(hole - hot) };
-            let unset = bytes.try_into().map_or(0, i32::from_le_bytes);
-            self.links.push(Link { hole: place, unset, at, mode: plan.mode });
+            let n = hole.0 as usize;
+            let unset = asm.code[n..][..4].try_into().map_or(0, i32::from_le_bytes);
+            let hole = if n < hot { start.wrapping_add(n) } else { cold.wrapping_add(n - hot) };
+            self.links.push(Link { hole, unset, at, mode });
         }
-        let place = |at: u32| outer.wrapping_add(at as usize);
-        Some(entries.into_iter().map(|(outer, inner)| (place(outer), place(inner))).collect())
+        Some(start)
     }
     /// Takes a region for a block's code: this tier goes on in it, too.
     pub fn add(&mut self, (outer, inner): (*const u8, *const u8), at: u64, mode: Mode) -> u32 {
@@ -132,13 +129,13 @@ impl Baseline {
         self.all[number as usize].outer
     }
 
-    /// Sets the links from this number on that lead to blocks with code; the others wait for it.
-    pub fn lead(&mut self, arena: &mut Arena, first: u32, blocks: &Blocks) {
-        for n in first..self.links.len() as u32 {
-            let Link { at, mode, .. } = self.links[n as usize];
+    /// Sets the new links that lead to blocks with code; the others wait for it.
+    pub fn lead(&mut self, arena: &mut Arena, blocks: &Blocks) {
+        for n in std::mem::replace(&mut self.led, self.links.len())..self.links.len() {
+            let Link { at, mode, .. } = self.links[n];
             match blocks.find(at, mode).map(|id| blocks.all[id as usize].base) {
-                Some(to) if to != NONE => self.set(arena, u64::from(n) + 1, to, at, mode),
-                _ => self.waiting.entry((at, mode.0)).or_default().push(n),
+                Some(to) if to != NONE => self.set(arena, n as u32, to),
+                _ => self.waiting.entry((at, mode.0)).or_default().push(n as u32),
             }
         }
     }
@@ -146,25 +143,15 @@ impl Baseline {
     pub fn awaited(&mut self, arena: &mut Arena, to: u32) {
         let Code { at, mode, .. } = self.all[to as usize];
         for n in self.waiting.remove(&(at, mode.0)).unwrap_or_default() {
-            self.set(arena, u64::from(n) + 1, to, at, mode);
+            self.set(arena, n, to);
         }
     }
-    /// How many links there are: the number of the next one.
-    pub fn next_link(&self) -> u32 {
-        self.links.len() as u32
-    }
-
-    /// Sets a link, counted from 1, if it leads to this place.
-    pub fn set(&mut self, arena: &mut Arena, link: u64, to: u32, at: u64, mode: Mode) {
-        let Some(l) = link.checked_sub(1).and_then(|n| self.links.get(n as usize)) else { return };
-        if (l.at, l.mode) != (at, mode) {
-            return;
-        }
-        let code = &mut self.all[to as usize];
-        let from = l.hole.wrapping_add(4);
+    fn set(&mut self, arena: &mut Arena, link: u32, to: u32) {
+        let (hole, code) = (self.links[link as usize].hole, &mut self.all[to as usize]);
+        let from = hole.wrapping_add(4);
         if let Ok(distance) = i32::try_from((code.inner as i64).wrapping_sub(from as i64)) {
-            arena.patch(l.hole, distance);
-            code.incoming.push(link as u32 - 1);
+            arena.patch(hole, distance);
+            code.incoming.push(link);
         }
     }
     /// A block is gone: nobody goes there any more. Gives its code and what that was for.

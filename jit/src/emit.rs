@@ -36,9 +36,8 @@ pub struct Emitted {
     pub asm: Asm,
     /// Where blocks of this tier enter it.
     pub inner: u32,
-    /// Jumps to places in the same page, by their distance from the block's start: they first lead to where the engine is
-    /// told of them.
-    pub links: Vec<(Hole, i32)>,
+    /// Jumps to places in RAM: until they are set they lead back to the engine.
+    pub links: Vec<(Hole, u64)>,
     /// The code has pointers to the block's instructions.
     pub calls: bool,
 }
@@ -141,9 +140,7 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
 struct Writer<'a> {
     body: Body<'a>,
     source: &'a Source,
-    /// The number of its first link.
-    first: u32,
-    links: Vec<(Hole, i32)>,
+    links: Vec<(Hole, u64)>,
     calls: bool,
     /// Jumps to the code that finds the next block.
     search: Vec<Hole>,
@@ -155,12 +152,11 @@ struct Writer<'a> {
     second: Option<(Hole, u32)>,
 }
 
-/// Emits a block whose first link gets the number `first`. `table`: see [`table`].
-pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
+/// Emits a block. `table`: see [`table`].
+pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
         body: Body::new(&source.insns, source.mode),
         source,
-        first,
         links: Vec::new(),
         calls: false,
         search: Vec::new(),
@@ -212,7 +208,8 @@ pub fn emit(source: &Source, first: u32, table: &[Option<Meaning>]) -> Emitted {
         w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
         w.body.leave(leave::EVENT);
     }
-    w.write_rest();
+    let set = source.mode.code_set();
+    write_tails(&mut w.body.asm, &w.links, &w.rets, &w.search, set);
     Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
 }
 
@@ -238,29 +235,33 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.put_place(-b.next, -undone);
     false
 }
-/// Tells the engine of a link that is not set.
-fn tell(asm: &mut Asm, number: u32) {
-    asm.store_constant(Width::W64, Rm::M(CX, native::LINK), number as i32);
-    asm.small(RAX, leave::JUMP as i8);
-    asm.ret();
+/// What many ways lead to: links that are not set, returns, and the code that finds what is next.
+fn write_tails(asm: &mut Asm, links: &[(Hole, u64)], rets: &[Hole], search: &[Hole], set: usize) {
+    if !links.is_empty() {
+        links.iter().for_each(|(h, _)| asm.land(*h));
+        asm.small(RAX, leave::JUMP as i8);
+        asm.ret();
+    }
+    if !rets.is_empty() {
+        rets.iter().for_each(|h| asm.land(*h));
+        asm.ret();
+    }
+    if !search.is_empty() {
+        search.iter().for_each(|h| asm.land(*h));
+        asm.jmp_to(Rm::M(CX, native::SEARCH + 8 * set as i32));
+    }
 }
 
 impl Writer<'_> {
     /// Leaves the block to tier 0 unless the next page is at this address of the host's.
     fn check_second(&mut self, host: u64) {
         let a = &mut self.body.asm;
-        let set = native::tlb_at(self.source.mode.code_set());
         let again = a.here();
         a.load(Width::W64, RAX, core(rip_at()));
         a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
         a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
-        tlb_index(a, RDX, RAX);
-        a.alu(Alu::Cmp, Width::W64, RAX, core_table(RDX, set + native::TAG_EXEC));
-        let other = a.jcc(NOT_EQUAL);
-        a.alu(Alu::Add, Width::W64, RAX, core_table(RDX, set + native::ADDEND));
-        a.constant(RCX, host);
-        a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RCX));
-        self.others.push(a.jcc(NOT_EQUAL));
+        let [other, moved] = self.body.same_page(RAX, RDX, host);
+        self.others.push(moved);
         self.second = Some((other, again));
     }
     /// Puts the next page into the TLB.
@@ -287,14 +288,7 @@ impl Writer<'_> {
         b.store_flags(flags);
         match term {
             Term::Branch(c, d) => {
-                let cond = match c {
-                    V::R(..) | V::L(_) => {
-                        let h = b.reg(c);
-                        b.asm.test(Width::W64, Rm::R(h), h);
-                        NOT_EQUAL
-                    }
-                    _ => b.host_condition(c).unwrap_or(NOT_EQUAL),
-                };
+                let cond = b.branch_on(c);
                 let taken = b.asm.jcc(cond);
                 self.go(next);
                 self.body.asm.land(taken);
@@ -312,38 +306,13 @@ impl Writer<'_> {
     /// Goes to a place so far from the block's start.
     fn go(&mut self, delta: i64) {
         let near = (self.source.at % PAGE) as i64 + delta;
-        let small = i32::try_from(delta);
         let b = &mut self.body;
-        match small {
-            Ok(d) => b.put_place(d, 0),
-            Err(_) => {
-                b.asm.constant(RAX, delta as u64);
-                b.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
-            }
-        }
+        b.put_far(delta);
         let hole = b.asm.jmp();
-        match small {
-            Ok(d) if (0..PAGE as i64).contains(&near) => self.links.push((hole, d)),
-            _ => self.search.push(hole),
-        }
-    }
-
-    /// What many ways lead to.
-    fn write_rest(&mut self) {
-        let asm = &mut self.body.asm;
-        for (n, (hole, _)) in self.links.iter().enumerate() {
-            asm.land(*hole);
-            let number = self.first + n as u32 + 1;
-            tell(asm, number);
-        }
-        if !self.rets.is_empty() {
-            self.rets.iter().for_each(|h| asm.land(*h));
-            asm.ret();
-        }
-        if !self.search.is_empty() {
-            self.search.iter().for_each(|h| asm.land(*h));
-            let set = self.source.mode.code_set() as i32;
-            asm.jmp_to(Rm::M(CX, native::SEARCH + 8 * set));
+        if (0..PAGE as i64).contains(&near) {
+            self.links.push((hole, self.source.at.wrapping_add(delta as u64)));
+        } else {
+            self.search.push(hole);
         }
     }
 }

@@ -35,7 +35,7 @@ impl Default for Config {
         Config {
             threshold: 600,
             baseline: 2,
-            cranelift: !EMITS,
+            cranelift: false,
             background: true,
             code_bytes: 512 << 20,
             max_region_insns: 120,
@@ -332,7 +332,6 @@ impl Engine {
             return None;
         }
         let b = &self.blocks.all[id as usize];
-        self.regions.link(b);
         self.regions.know(code, s, b.at);
         Some(code)
     }

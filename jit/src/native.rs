@@ -64,8 +64,6 @@ pub struct Cx {
     misses: [*const u8; MISSES],
     /// What the last of those found: not 0 where tier 0 has to do the access.
     bad: u64,
-    /// The link that was not there when the last block of the baseline tier ended, counted from 1.
-    link: u64,
     /// The host's MXCSR is the guest's, if this is not 0.
     floats: u64,
     pub x87: Unit,
@@ -98,7 +96,6 @@ pub const MISS: i32 = offset_of!(Cx, misses) as i32;
 pub const BAD: i32 = offset_of!(Cx, bad) as i32;
 pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
-pub const LINK: i32 = offset_of!(Cx, link) as i32;
 pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
 pub const SEARCH_OUTER: i32 = offset_of!(Cx, search_outer) as i32;
 pub const AFTER: i32 = offset_of!(Cx, after) as i32;
@@ -173,7 +170,6 @@ impl Gate {
             flag,
             cond,
             status,
-            link: 0,
             search: [std::ptr::null(); 2],
             search_outer: [std::ptr::null(); 2],
             after: [std::ptr::null(); 2],
@@ -232,10 +228,6 @@ impl Gate {
     pub unsafe fn set_x87_thunk(&mut self, t: Thunk, code: *const u8) {
         // SAFETY: the caller vouches for it.
         unsafe { self.cx.x87.set_thunk(t, code) }
-    }
-    /// The link that was missing, counted from 1.
-    pub fn take_link(&mut self) -> u64 {
-        std::mem::take(&mut self.cx.link)
     }
     /// How often a block was entered by the baseline tier.
     pub fn heat(&self, id: u32) -> u32 {

@@ -1,7 +1,7 @@
 //! Names of native code for profilers: perf's map and its jitdump.
 //!
-//! Code of the guest's address A is called `b_A` in the baseline tier, `c_A` where that is cold, and `r_A` in a region; A is
-//! hexadecimal. What all share is called `search`, `miss` and so on.
+//! Code of the guest's address A is called `b_A` in the baseline tier, `c_A` where that is cold, `n_A` and `m_A` in regions that this
+//! tier's emitter makes, and `r_A` in Cranelift's; A is hexadecimal. What all share is called `search`, `miss` and so on.
 // UNSAFE: a mapping that announces the dump to perf.
 #![allow(unsafe_code)]
 

@@ -284,7 +284,6 @@ impl Regions {
     pub fn emit(&mut self, plan: Plan, ram: u64, blocks: &mut Blocks) -> bool {
         #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
         let begun = std::time::Instant::now();
-        let first = self.base.next_link();
         let Some(starts) = self.base.make_region(&mut self.arena, &plan, ram) else { return false };
         let (hot, cold) = self.arena.newest();
         let bytes = hot.bytes.len() + cold.bytes.len();
@@ -296,7 +295,7 @@ impl Regions {
             self.begin(blocks, id);
         }
         self.place(plan, blocks, &starts, bytes);
-        self.base.lead(&mut self.arena, first, blocks);
+        self.base.lead(&mut self.arena, blocks);
         self.nanos += begun.elapsed().as_nanos() as u64;
         true
     }
@@ -347,7 +346,6 @@ impl Regions {
         let hot = if mode.long64() { self.hot } else { None };
         let source = Source { insns, mode, at, second, end, id, hot };
         let heat = b.heat;
-        let first = self.base.next_link();
         let number = self.base.make(&mut self.arena, source)?;
         if self.perf.wanted() {
             let (hot, cold) = self.arena.newest();
@@ -356,18 +354,11 @@ impl Regions {
         }
         self.gate.set_heat(id, heat);
         blocks.all[id as usize].base = number;
-        self.base.lead(&mut self.arena, first, blocks);
+        self.base.lead(&mut self.arena, blocks);
         self.base.awaited(&mut self.arena, number);
         let code = self.base.entry(number);
         self.exits.lead(at, mode, code as u64);
         Some(Native(code))
-    }
-    /// If a link was missing when native code was left: sets it to this block.
-    pub fn link(&mut self, b: &Block) {
-        let link = self.gate.take_link();
-        if link != 0 && b.base != baseline::NONE {
-            self.base.set(&mut self.arena, link, b.base, b.at, b.mode);
-        }
     }
     fn take_base(&mut self, b: &mut Block) {
         let base = std::mem::replace(&mut b.base, baseline::NONE);

@@ -281,3 +281,22 @@ fn the_budget_is_exact_at_every_count() {
         }
     }
 }
+
+#[test]
+fn upper_halves_that_32_bit_code_cannot_name_stay() {
+    // vzeroupper; dec ecx; jnz back; jmp here
+    let code = [0xc5, 0xf8, 0x77, 0x49, 0x75, 0xfa, 0xeb, 0xfe];
+    let run = |config| {
+        let mut g = Guest::new(&code, config);
+        let s = &mut g.core.state;
+        s.msr.efer = 0;
+        s.seg[1].attr = 0xc09b00;
+        s.gpr[1] = 9;
+        s.ymm = [[3, 7]; 16];
+        g.core.refresh();
+        g.run(40);
+        let upper = g.core.state.ymm.map(|r| r[1]);
+        assert_eq!(upper, std::array::from_fn(|n| if n < 8 { 0 } else { 7 }), "{config:?}");
+    };
+    configs().for_each(run);
+}

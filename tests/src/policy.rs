@@ -156,7 +156,7 @@ pub fn by_maker(case: &Case, fault: bool) -> bool {
     !*INTEL
         && instructions(case).any(|i| {
             let m = i.mnemonic();
-            let mmx = || i.op_kinds().any(|k| k == OpKind::Memory) && i.used_mm();
+            let mmx = || i.op_kinds().any(|k| k == OpKind::Memory) && has_mmx(&i);
             is_transcendental(m)
                 || matches!(m, Dpps | Dppd | Vdpps | Vdppd)
                 || m == Push && i.op0_register().is_segment_register()
@@ -173,14 +173,8 @@ pub fn by_maker(case: &Case, fault: bool) -> bool {
                         || matches!(m, Sha256msg1 | Sha256msg2 | Sha256rnds2))
         })
 }
-trait UsedMm {
-    fn used_mm(&self) -> bool;
-}
-impl UsedMm for Instruction {
-    fn used_mm(&self) -> bool {
-        (0..self.op_count())
-            .any(|n| self.op_kind(n) == OpKind::Register && self.op_register(n).is_mm())
-    }
+fn has_mmx(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Register && i.op_register(n).is_mm())
 }
 
 /// Whether the flags can stay as they were, for a count of zero in a register.

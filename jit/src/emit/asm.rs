@@ -235,13 +235,6 @@ impl Asm {
     fn vector(&mut self, prefix: u8, opcode: u8, reg: u8, rm: Rm) {
         self.two(Width::W32, prefix, opcode, reg, rm, false);
     }
-    /// Moves 16 bytes, whatever their alignment.
-    pub fn load_vector(&mut self, to: u8, from: Rm) {
-        self.vector(0, 0x10, to, from);
-    }
-    pub fn store_vector(&mut self, to: Rm, from: u8) {
-        self.vector(0, 0x11, from, to);
-    }
     /// The low half of a vector register, or all of it, whatever the alignment. All of it: on hosts that have it.
     pub fn load_wide(&mut self, whole: bool, to: u8, from: Rm) {
         self.move_wide(whole, 0x10, to, from);

@@ -34,8 +34,8 @@ pub fn pass_on(a: &mut Asm) {
     a.mov(RSI, CX);
 }
 
-/// A value: a constant, a host register with a bound or its lower half, or a condition of the guest's flags as they were when there had been
-/// so many of them in this block.
+/// A value: a constant, a host register with a bound or its lower half, or a condition of the guest's flags as they were when
+/// there had been so many of them in this block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V {
     K(u64),
@@ -492,6 +492,16 @@ impl<'a> Body<'a> {
         let w = if self.mode.long64() { Width::W64 } else { Width::W32 };
         self.add(Width::W64, core(left_at()), undone);
         self.add(w, core(rip_at()), delta);
+    }
+    /// Adds to RIP, however much.
+    pub fn put_far(&mut self, delta: i64) {
+        match i32::try_from(delta) {
+            Ok(d) => self.put_place(d, 0),
+            Err(_) => {
+                self.asm.constant(RAX, delta as u64);
+                self.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
+            }
+        }
     }
     fn add(&mut self, w: Width, place: Rm, n: i32) {
         if n != 0 {

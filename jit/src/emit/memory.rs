@@ -4,6 +4,7 @@ use super::asm::{
     ABOVE, Alu, Asm, EQUAL, Hole, NOT_EQUAL, One, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
 use super::body::{Body, CX, V, WINDOWS, Window, core, core_table, pass_on};
+use super::vector::avx;
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
 
@@ -41,7 +42,7 @@ pub struct Slow {
 }
 
 /// Where a page is.
-pub struct Page {
+struct Page {
     /// The register with what leads from the guest's address to the host's.
     addend: u8,
     /// A register that is free now.
@@ -49,7 +50,7 @@ pub struct Page {
     /// The jump where it is not there.
     miss: Hole,
     /// It was kept in mind: there is no entry to go back to.
-    pub known: bool,
+    known: bool,
     /// It is, from now on.
     window: Option<u8>,
 }
@@ -100,9 +101,8 @@ pub fn thunks() -> impl Iterator<Item = (usize, Vec<u8>)> {
 
 /// Bytes of the vector registers on the stack.
 pub const VECTORS: i32 = 16 * 32;
-/// Stores all vector registers on the stack, or loads them from there.
-pub fn keep_vectors(a: &mut Asm, load: bool) {
-    let whole = super::vector::avx();
+/// Stores the vector registers on the stack, all of them or their low halves, or loads them from there.
+pub fn keep_vectors(a: &mut Asm, whole: bool, load: bool) {
     for x in 0..16 {
         let at = Rm::M(RSP, 32 * i32::from(x));
         if load { a.load_wide(whole, x, at) } else { a.store_wide(whole, at, x) }
@@ -177,7 +177,7 @@ fn missed(m: Miss, w: Width, vectors: bool) -> Vec<u8> {
     let room = if m == Miss::Store { 8 } else { 0 } + if vectors { VECTORS } else { 0 };
     keeping(room, |a, first| {
         if vectors {
-            keep_vectors(a, false);
+            keep_vectors(a, avx(), false);
         }
         a.load(Width::W64, RDX, Rm::M(RSP, first));
         if m == Miss::Store {
@@ -191,7 +191,7 @@ fn missed(m: Miss, w: Width, vectors: bool) -> Vec<u8> {
             a.store(Width::W64, Rm::M(RSP, first), RAX);
         }
         if vectors {
-            keep_vectors(a, true);
+            keep_vectors(a, avx(), true);
         }
     })
 }
@@ -201,7 +201,7 @@ pub fn call(a: &mut Asm, at: usize) {
     pass_on(a);
     a.call(Rm::M(CX, at as i32));
 }
-/// Looks for the entry of `la` with `x`; gives the jump where it is there.
+/// Looks for the entry of `la`, and has its index in `x`; gives the jump where it is there.
 pub fn look_again(a: &mut Asm, x: u8, la: u8, bytes: i32, tag: i32, set: usize) -> Hole {
     let t = [RAX, RCX, RDX].into_iter().find(|t| *t != x && *t != la).unwrap_or(RAX);
     a.push(t);
@@ -212,9 +212,8 @@ pub fn look_again(a: &mut Asm, x: u8, la: u8, bytes: i32, tag: i32, set: usize) 
     a.pop(t);
     a.jcc(EQUAL)
 }
-/// `x` becomes the host's address of `la`, whose entry is in its place in the TLB.
+/// `x`, the index of the entry of `la`, becomes the host's address.
 pub fn placed(a: &mut Asm, x: u8, la: u8, set: usize) {
-    tlb_index(a, x, la);
     a.load(Width::W64, x, core_table(x, native::tlb_at(set) + native::ADDEND));
     a.alu(Alu::Add, Width::W64, x, Rm::R(la));
 }
@@ -307,7 +306,7 @@ impl Body<'_> {
         false
     }
     /// Finds the page of `la`, which is in the TLB or kept in mind.
-    pub fn page(&mut self, la: u8, bytes: u64, write: bool) -> Page {
+    fn page(&mut self, la: u8, bytes: u64, write: bool) -> Page {
         let (root, at) = self.now.origin[la as usize];
         let same = |w: &&Window| w.root.0 == root && (w.write || !write);
         if let Some(w) = self.now.windows.iter().flatten().find(same).copied()
@@ -340,15 +339,12 @@ impl Body<'_> {
         p.free = None;
         let root = self.now.origin[la as usize];
         let w = Window { root, addend: p.addend, offset: e, write };
+        // The newest is the first; one of the same value, or the oldest, goes.
         let all = &mut self.now.windows;
-        let old = all.iter().position(|o| o.is_some_and(|o| o.root.0 == root.0));
-        let place = old.or(all.iter().position(Option::is_none)).unwrap_or(0);
-        if place == 0 && old.is_none() && all[0].is_some() {
-            all.rotate_left(1);
-            all[WINDOWS - 1] = Some(w);
-        } else {
-            all[place] = Some(w);
-        }
+        let same = |o: &Option<Window>| o.is_none_or(|o| o.root.0 == root.0);
+        let end = all.iter().position(same).unwrap_or(WINDOWS - 1);
+        all[..=end].rotate_right(1);
+        all[0] = Some(w);
     }
     /// The host's place of an operand that other instructions than plain moves use.
     pub fn place_at(
@@ -399,6 +395,21 @@ impl Body<'_> {
                 x
             }
         }
+    }
+
+    /// Looks whether the page of the linear address in `x` is there in the TLB for code, and is this one of the host's; gives the jumps
+    /// where it is not: `x` is the page still at the first. Uses both registers.
+    pub fn same_page(&mut self, x: u8, t: u8, host: u64) -> [Hole; 2] {
+        let set = native::tlb_at(self.mode.code_set());
+        let a = &mut self.asm;
+        a.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
+        tlb_index(a, t, x);
+        a.alu(Alu::Cmp, Width::W64, x, core_table(t, set + native::TAG_EXEC));
+        let other = a.jcc(NOT_EQUAL);
+        a.alu(Alu::Add, Width::W64, x, core_table(t, set + native::ADDEND));
+        a.constant(t, host);
+        a.alu(Alu::Cmp, Width::W64, x, Rm::R(t));
+        [other, a.jcc(NOT_EQUAL)]
     }
 
     /// Asks a helper that takes a number and changes nothing.

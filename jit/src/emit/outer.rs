@@ -1,9 +1,9 @@
 //! What regions call where a probe of the TLB misses, or a window is not on the page: code that keeps every register, so that
 //! the other way, which is nearly all, pays nothing for the call.
 
-use super::asm::{Alu, Asm, EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift, Vector};
+use super::asm::{Alu, Asm, EQUAL, R8, RAX, RCX, RDI, RDX, RSI, Rm, Shift, Vector};
 use super::body::{CX, core};
-use super::memory::{LOOKS, Miss, SETS, keeping, look};
+use super::memory::{LOOKS, Miss, SETS, VECTORS, call, keep_vectors, keeping, look};
 use super::vector;
 use crate::native;
 use cpu::flags::{self, Lazy};
@@ -35,9 +35,6 @@ pub fn all() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let misses = Miss::ALL.into_iter().flat_map(move |m| sizes().map(move |about| one(m, about)));
     misses.chain([(FLOATS, floats()), (ZERO_UPPER, zero_upper()), (STATUS, status())])
 }
-
-/// Bytes of the vector registers. With the others and the return address they keep the stack aligned.
-const VECTORS: i32 = 16 * 16;
 
 fn code(m: Miss, bytes: u32, set: usize) -> Vec<u8> {
     let mut a = Asm::default();
@@ -77,9 +74,9 @@ fn hit(a: &mut Asm, m: Miss, bytes: u32, set: usize) {
 
 fn missed(m: Miss, bytes: u32) -> Vec<u8> {
     let (helper, about) = m.helper(bytes.into());
-    let place = |x: u8| Rm::M(RSP, 16 * i32::from(x));
     keeping(VECTORS, |a, _| {
-        (0..16).for_each(|x| a.store_vector(place(x), x));
+        // Regions have nothing in the upper halves.
+        keep_vectors(a, false, false);
         a.mov(RDX, RDI);
         if m == Miss::Store {
             a.mov(R8, RSI);
@@ -90,7 +87,7 @@ fn missed(m: Miss, bytes: u32) -> Vec<u8> {
         a.call(Rm::M(RSI, helper as i32));
         a.load(Width::W64, RSI, core(native::context_at()));
         a.store(Width::W64, Rm::M(RSI, native::BAD), RAX);
-        (0..16).for_each(|x| a.load_vector(x, place(x)));
+        keep_vectors(a, false, true);
     })
 }
 
@@ -125,7 +122,8 @@ fn status() -> Vec<u8> {
     let [x, y, r] = [offset_of!(Lazy, a), offset_of!(Lazy, b), offset_of!(Lazy, r)].map(lazy);
     use FlagKind::*;
     use Width::*;
-    let simple = [
+    // The commonest first.
+    let kinds = [
         (Sub, W64),
         (Sub, W32),
         (Logic, W64),
@@ -134,8 +132,6 @@ fn status() -> Vec<u8> {
         (Dec, W32),
         (Inc, W64),
         (Inc, W32),
-    ];
-    let others = [
         (Add, W64),
         (Add, W32),
         (Sub, W8),
@@ -148,17 +144,13 @@ fn status() -> Vec<u8> {
     ];
     a.push(RAX);
     a.load(W32, RAX, lazy(offset_of!(Lazy, how)));
-    let holes: Vec<_> = simple
-        .into_iter()
-        .chain(others)
-        .map(|(kind, w)| {
-            a.alu_constant(Alu::Cmp, W32, Rm::R(RAX), flags::how(kind, w) as i32);
-            (a.jcc(EQUAL), kind, w)
-        })
-        .collect();
+    let holes = kinds.map(|(kind, w)| {
+        a.alu_constant(Alu::Cmp, W32, Rm::R(RAX), flags::how(kind, w) as i32);
+        (a.jcc(EQUAL), kind, w)
+    });
     a.pop(RAX);
     let mut slow = keeping(8, |a, _| {
-        super::memory::call(a, native::STATUS);
+        call(a, native::STATUS);
         a.store(W64, Rm::M(CX, native::VALUE), RAX);
     });
     slow.pop();

@@ -4,12 +4,10 @@
 //! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
-use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, Rm};
-use super::body::{Body, CX, Flags, Now, Term, V, WINDOWS, come_in, core, core_table};
-use super::memory::tlb_index;
-use super::{Meaning, call_out, vector};
+use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, RAX, RCX, Rm};
+use super::body::{Body, Flags, Now, Term, V, WINDOWS, come_in, core};
+use super::{Meaning, call_out, vector, write_tails};
 use crate::clif::{gpr_at, left_at, rip_at};
-use crate::native;
 use crate::plan::{Guest, Plan, Succ};
 use cpu::{Insn, Opnd, Width};
 use memory::PAGE;
@@ -19,7 +17,7 @@ pub struct Emitted {
     pub asm: Asm,
     /// For each entry, where it is entered from outside and where other code of this tier does.
     pub entries: Vec<(u32, u32)>,
-    /// Jumps to places in RAM: they first lead to where the engine is told of them.
+    /// Jumps to places in RAM: until they are set they lead back to the engine.
     pub links: Vec<(Hole, u64)>,
 }
 
@@ -71,25 +69,8 @@ fn reads(i: &Insn) -> u16 {
     if i.iced().op_code().is_stack_instruction() { all | 1 << 4 } else { all }
 }
 
-impl Body<'_> {
-    /// Looks whether the page of the linear address in `x` is there in the TLB for code, and is this one of the host's; gives the jumps
-    /// where it is not. Uses both registers.
-    fn same_page(&mut self, x: u8, t: u8, host: u64) -> [Hole; 2] {
-        let set = native::tlb_at(self.mode.code_set());
-        let a = &mut self.asm;
-        a.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
-        tlb_index(a, t, x);
-        a.alu(Alu::Cmp, Width::W64, x, core_table(t, set + native::TAG_EXEC));
-        let other = a.jcc(NOT_EQUAL);
-        a.alu(Alu::Add, Width::W64, x, core_table(t, set + native::ADDEND));
-        a.constant(t, host);
-        a.alu(Alu::Cmp, Width::W64, x, Rm::R(t));
-        [other, a.jcc(NOT_EQUAL)]
-    }
-}
-
-/// Emits a region whose first link gets the number `first`.
-pub fn emit(plan: &Plan, ram: u64, first: u32, table: &[Option<Meaning>]) -> Emitted {
+/// Emits a region. `ram`: where the host has RAM.
+pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
         body: Body::new(&plan.insns, plan.mode),
         plan,
@@ -126,7 +107,8 @@ pub fn emit(plan: &Plan, ram: u64, first: u32, table: &[Option<Meaning>]) -> Emi
         }
     }
     w.body.write_exits();
-    w.write_rest(first);
+    let set = plan.mode.code_set();
+    write_tails(&mut w.body.asm, &w.links, &w.rets, &w.search, set);
     Emitted { asm: w.body.asm, entries, links: w.links }
 }
 
@@ -245,14 +227,7 @@ impl<'a> Writer<'a> {
         };
         match term {
             Term::Branch(c, d) => {
-                let cond = match c {
-                    V::R(..) | V::L(_) => {
-                        let h = b.reg(c);
-                        b.asm.test(Width::W64, Rm::R(h), h);
-                        NOT_EQUAL
-                    }
-                    _ => b.host_condition(c).unwrap_or(NOT_EQUAL),
-                };
+                let cond = b.branch_on(c);
                 b.pinned = 0;
                 let (yes, no) = (taken(d), to(g.fall, next));
                 let is_next = |t: To| matches!(t, To::Block(t) if t == n + 1);
@@ -387,11 +362,7 @@ impl<'a> Writer<'a> {
         let b = &mut self.body;
         match (i32::try_from(delta), far()) {
             (Ok(d), Some(at)) if near.is_none() => return self.go_far(d, at),
-            (Ok(d), _) => b.put_place(d, 0),
-            (Err(_), _) => {
-                b.asm.constant(RAX, delta as u64);
-                b.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
-            }
+            _ => b.put_far(delta),
         }
         let hole = b.asm.jmp();
         match near {
@@ -411,22 +382,5 @@ impl<'a> Writer<'a> {
         self.search.extend([other, moved]);
         let hole = self.body.asm.jmp();
         self.links.push((hole, at));
-    }
-    /// What many ways lead to.
-    fn write_rest(&mut self, first: u32) {
-        let asm = &mut self.body.asm;
-        for (n, (hole, _)) in self.links.iter().enumerate() {
-            asm.land(*hole);
-            super::tell(asm, first + n as u32 + 1);
-        }
-        if !self.rets.is_empty() {
-            self.rets.iter().for_each(|h| asm.land(*h));
-            asm.ret();
-        }
-        if !self.search.is_empty() {
-            self.search.iter().for_each(|h| asm.land(*h));
-            let set = self.plan.mode.code_set() as i32;
-            asm.jmp_to(Rm::M(CX, native::SEARCH + 8 * set));
-        }
     }
 }

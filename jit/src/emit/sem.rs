@@ -164,6 +164,15 @@ impl Body<'_> {
         }
         Some(c)
     }
+    /// The host's condition for a branch.
+    pub fn branch_on(&mut self, c: V) -> u8 {
+        if let V::R(..) | V::L(_) = c {
+            let h = self.reg(c);
+            self.asm.test(Width::W64, Rm::R(h), h);
+            return NOT_EQUAL;
+        }
+        self.host_condition(c).unwrap_or(NOT_EQUAL)
+    }
     /// Whether [`Body::host_condition`] can have it.
     fn has_condition(&self, c: Cond) -> bool {
         use Cond::*;

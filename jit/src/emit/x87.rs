@@ -7,6 +7,7 @@ use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
 use super::body::{Body, CX, Flags, V, core};
 use super::memory::{Miss, VECTORS, call, keep_vectors, keeping, look_again, placed};
 use super::sem::Meaning;
+use super::vector::avx;
 use crate::clif::rip_at;
 use crate::native;
 use crate::x87::{self, Thunk, sees};
@@ -77,12 +78,12 @@ pub fn thunk(t: Thunk) -> Vec<u8> {
     };
     // Two words are there, and one more aligns the stack for the call.
     keeping(8 + VECTORS, |a, first| {
-        keep_vectors(a, false);
+        keep_vectors(a, avx(), false);
         a.load(Width::W64, RDX, Rm::M(RSP, first));
         a.load(Width::W64, RCX, Rm::M(RSP, first + 8));
         call(a, helper);
         a.test(Width::W32, Rm::R(RAX), RAX);
-        keep_vectors(a, true);
+        keep_vectors(a, avx(), true);
     })
 }
 

@@ -86,6 +86,10 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-rtc base=never", "-rtc: base=never: expected utc, localtime, or a date as in 2006-06-17T16:01:21"),
         ("-rtc clock=sun", "-rtc: clock=sun: expected one of host, rt, vm"),
         ("-accel tcg,baseline=often", "-accel: baseline=often: expected a number or never"),
+        (
+            "-accel tcg,compiler=fast",
+            "-accel: compiler=fast: expected one of own, cranelift",
+        ),
         ("-accel tcg,regions=4294967296", "-accel: regions=4294967296: expected a number or never"),
         ("-icount shift=11", "-icount: shift=11: expected auto or a number from 0 to 10"),
         ("-icount sleep=off", "-icount: shift= is missing: expected auto or 0 to 10"),
