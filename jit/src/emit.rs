@@ -219,7 +219,7 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.clobber();
     b.forget_all();
     b.call_beside_unit(i);
-    let undone = (b.end - b.index) as i32;
+    let undone = (b.until - b.index) as i32;
     b.put_place(b.next, undone);
     b.asm.constant(RDX, &raw const *i as u64);
     b.asm.constant(RCX, i.len.into());

@@ -66,7 +66,7 @@ struct Jump {
 }
 
 /// Native code that is left with fewer instructions to go than this has used up its time.
-const SAMPLE: i64 = 64;
+const SAMPLE: i64 = 128;
 const JUMPS: usize = 65536;
 const ODD: usize = 1024;
 const NOT_ODD: (u64, Mode) = (!0, Mode(0));

@@ -60,7 +60,7 @@ pub struct Exit {
     pub last: Option<(i32, u8)>,
     /// The instruction's distance from the block's start.
     pub delta: i32,
-    /// Instructions of its block from this one on.
+    /// Instructions from this one on that are counted already.
     undone: i32,
 }
 
@@ -151,8 +151,10 @@ pub struct Body<'a> {
     pub pinned: u16,
     /// Values that have numbers so far.
     values: u32,
-    /// Where the current block's instructions end, and where what it has in registers is no longer known for certain.
+    /// Where the current block's instructions end, up to where they are counted, and where what it has in registers is no longer
+    /// known for certain.
     pub end: usize,
+    pub until: usize,
     pub horizon: usize,
     // Of the current instruction.
     pub index: usize,
@@ -182,6 +184,7 @@ impl<'a> Body<'a> {
             pinned: 0,
             values: 0,
             end: insns.len(),
+            until: insns.len(),
             horizon: insns.len(),
             index: 0,
             delta: 0,
@@ -434,7 +437,7 @@ impl<'a> Body<'a> {
             Some(n) => n,
             None => {
                 let (flags, delta) = (self.before, self.delta);
-                let (last, undone) = (self.now.x87.last, (self.end - self.index) as i32);
+                let (last, undone) = (self.now.x87.last, (self.until - self.index) as i32);
                 self.exits.push(Exit { holes: Vec::new(), flags, last, delta, undone });
                 *self.exit.insert(self.exits.len() - 1)
             }
@@ -490,7 +493,7 @@ impl<'a> Body<'a> {
     pub fn put_place(&mut self, delta: i32, undone: i32) {
         // A 32-bit RIP wraps; its upper half is zero.
         let w = if self.mode.long64() { Width::W64 } else { Width::W32 };
-        self.add(Width::W64, core(left_at()), undone);
+        self.count(undone);
         self.add(w, core(rip_at()), delta);
     }
     /// Adds to RIP, however much.
@@ -502,6 +505,10 @@ impl<'a> Body<'a> {
                 self.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
             }
         }
+    }
+    /// Adds to the count of what may be executed.
+    pub fn count(&mut self, n: i32) {
+        self.add(Width::W64, core(left_at()), n);
     }
     fn add(&mut self, w: Width, place: Rm, n: i32) {
         if n != 0 {
