@@ -279,11 +279,14 @@ impl Writer<'_> {
     fn end(&mut self) {
         let b = &mut self.body;
         let (flags, next) = (b.now.flags, i64::from(b.next));
-        b.pinned = 0;
         let term = match b.now.term {
             Term::Branch(V::K(k), d) => Term::Jump(if k != 0 { d } else { next }),
             Term::Fall => Term::Jump(next),
             other => other,
+        };
+        b.pinned = match term {
+            Term::Branch(v, _) | Term::Indirect(v) => v.host().map_or(0, |h| 1 << h),
+            _ => 0,
         };
         b.store_flags(flags);
         match term {

@@ -349,6 +349,14 @@ impl Asm {
         self.sized(w, 0x84, b, a, true);
     }
     /// Tests the low byte.
+    pub fn test_constant(&mut self, w: Width, rm: Rm, k: i32) {
+        self.sized(w, 0xF6, 0, rm, false);
+        match w {
+            Width::W8 => self.code.push(k as u8),
+            Width::W16 => self.code.extend((k as u16).to_le_bytes()),
+            _ => self.put4(k),
+        }
+    }
     pub fn test_byte(&mut self, r: u8, k: u8) {
         self.sized(Width::W8, 0xF6, 0, R(r), false);
         self.code.push(k);

@@ -34,15 +34,23 @@ pub fn pass_on(a: &mut Asm) {
     a.mov(RSI, CX);
 }
 
-/// A value: a constant, a host register with a bound or its lower half, or a condition of the guest's flags as they were when
-/// there had been so many of them in this block.
+/// A value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V {
     K(u64),
+    /// A host register, with the most that is in it.
     R(u8, u64),
-    /// The lower half of a host register.
-    L(u8),
+    /// The low bits of a host register.
+    L(u8, Width),
+    /// A condition of the guest's flags as they were when there had been so many of them in this block.
     C(u8, u32),
+    /// Part of the flags that follows from the others.
+    Gone,
+}
+impl V {
+    pub fn host(self) -> Option<u8> {
+        if let V::R(h, _) | V::L(h, _) = self { Some(h) } else { None }
+    }
 }
 
 /// What is known of the status flags.
@@ -50,6 +58,12 @@ pub enum V {
 pub enum Flags {
     Stored,
     Known(FlagKind, Width, V, V, V),
+}
+
+/// The registers of flags.
+fn registers(f: Flags) -> u16 {
+    let Flags::Known(_, _, a, b, r) = f else { return 0 };
+    [a, b, r].iter().filter_map(|v| v.host()).fold(0, |all, h| all | 1 << h)
 }
 
 /// Leaving before an instruction.
@@ -86,8 +100,8 @@ pub struct Now {
     pub term: Term,
     pub x87: super::x87::Now,
     pub vector: super::vector::Now,
-    /// The operation whose flags the host has, with its result's register.
-    pub made: Option<(Op2, Width, u8)>,
+    /// The operation whose flags the host has, with its result.
+    pub made: Option<(Op2, Width, V)>,
     /// Guest registers whose copies are below 2^32.
     pub short: u16,
     /// What each host register is: so far from a value that has a number.
@@ -224,10 +238,7 @@ impl<'a> Body<'a> {
     // Registers.
 
     fn flag_registers(&self) -> u16 {
-        let Flags::Known(_, _, a, b, r) = self.now.flags else { return 0 };
-        [a, b, r]
-            .iter()
-            .fold(0, |all, v| if let V::R(h, _) | V::L(h) = v { all | 1 << h } else { all })
+        registers(self.now.flags)
     }
     /// Registers with copies of guest registers.
     pub fn cached(&self) -> u16 {
@@ -294,10 +305,14 @@ impl<'a> Body<'a> {
     pub fn reg(&mut self, v: V) -> u8 {
         match v {
             V::R(h, _) => h,
-            V::L(h) => {
+            V::L(h, w) => {
                 let t = self.fresh();
-                self.asm.load(Width::W32, t, Rm::R(h));
+                self.asm.load(w, t, Rm::R(h));
                 t
+            }
+            V::Gone => {
+                self.misfit = true;
+                0
             }
             V::K(k) => {
                 let h = self.fresh();
@@ -317,7 +332,7 @@ impl<'a> Body<'a> {
     /// A register for operations of a width, which do not look at what is above it.
     pub fn low(&mut self, w: Width, v: V) -> u8 {
         match v {
-            V::L(h) if w != Width::W64 => h,
+            V::L(h, known) if w <= known => h,
             _ => self.reg(v),
         }
     }
@@ -381,9 +396,11 @@ impl<'a> Body<'a> {
         self.store_flags(self.now.flags);
         self.now.flags = Flags::Stored;
     }
-    /// Stores what is known of the flags; touches no register and not the host's flags.
+    /// Stores what is known of the flags; touches no register that is in use, nor the host's flags if they are these.
     pub fn store_flags(&mut self, f: Flags) {
         let Flags::Known(kind, w, a, b, r) = f else { return };
+        let pinned = self.pinned;
+        self.pinned |= registers(f);
         let place = |field: usize| {
             let lazy = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
             core(lazy as i32)
@@ -400,20 +417,47 @@ impl<'a> Body<'a> {
             (true, r, offset_of!(flags::Lazy, r)),
         ];
         for (wanted, v, field) in fields {
+            if !wanted {
+                continue;
+            }
+            let v = if v == V::Gone { self.derived(kind, w, a, b, r) } else { v };
             match v {
-                _ if !wanted => {}
                 V::R(h, _) => self.asm.store(Width::W64, place(field), h),
-                V::L(h) => {
+                V::L(h, Width::W32) => {
                     self.asm.store(Width::W32, place(field), h);
                     self.asm.store_constant(Width::W32, place(field + 4), 0);
                 }
+                V::L(..) => {
+                    let h = self.reg(v);
+                    self.asm.store(Width::W64, place(field), h);
+                }
                 V::K(k) => self.store_number(place(field), place(field + 4), k),
                 // Values of flags are never conditions.
-                V::C(..) => self.misfit = true,
+                V::C(..) | V::Gone => self.misfit = true,
             }
         }
         let how = flags::how(kind, w) as i32;
         self.asm.store_constant(Width::W32, place(offset_of!(flags::Lazy, how)), how);
+        self.pinned = pinned;
+    }
+    /// The part of the flags that follows from the others. If the host's flags are these, they still are.
+    pub fn derived(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) -> V {
+        match kind {
+            FlagKind::Sub if r == V::Gone => {
+                let t = self.copy(a);
+                self.apply(Alu::Sub, w, t, b);
+                self.result(w, t)
+            }
+            FlagKind::Logic if r == V::Gone => {
+                let t = self.copy(a);
+                self.apply(Alu::And, w, t, b);
+                self.result(w, t)
+            }
+            _ => {
+                self.misfit = true;
+                V::K(0)
+            }
+        }
     }
     /// Stores a constant without a register: in two halves if it is long.
     fn store_number(&mut self, low: Rm, high: Rm, k: u64) {
@@ -467,7 +511,7 @@ impl<'a> Body<'a> {
                     self.exit(Some(c));
                 }
             }
-            V::R(..) | V::L(_) => {
+            V::R(..) | V::L(..) | V::Gone => {
                 let h = self.reg(c);
                 self.clobber();
                 self.asm.test(Width::W64, Rm::R(h), h);
@@ -481,7 +525,8 @@ impl<'a> Body<'a> {
         self.write_late();
         for x in std::mem::take(&mut self.exits) {
             x.holes.iter().for_each(|h| self.asm.land(*h));
-            self.store_flags(x.flags);
+            self.now = Now { flags: x.flags, ..Now::new() };
+            self.stored_flags();
             if let Some(last) = x.last {
                 self.store_place(RAX, last);
             }
