@@ -81,10 +81,10 @@ pub trait Sem: Sized {
         let all = self.op2(Op2::Or, Width::W64, all, bits);
         self.set_status(all);
     }
-    /// Whether somebody may look at the flags that the current instruction sets.
+    /// The flags of ROL (`left`) and ROR, by their result: CF, and OF as for a count of one.
     #[inline(always)]
-    fn wants_flags(&mut self) -> bool {
-        true
+    fn turned(&mut self, left: bool, w: Width, r: Self::V) {
+        shift::turned(self, left, w, r);
     }
     /// One status flag, 0 or 1.
     fn flag(&mut self, f: Flag) -> Self::V;

@@ -68,6 +68,19 @@ fn has_counts() -> bool {
     false
 }
 
+fn has_shifts_x() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("bmi2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+fn has_crc32() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("sse4.2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The code that enters native code, in place of [`crate::clif::enter`]: it keeps what the host's convention wants kept, which
 /// this tier uses freely. `(core, code) -> u64`
 pub fn enter() -> Vec<u8> {

@@ -4,9 +4,10 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm};
+use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm, Shift};
+use super::outer;
 use crate::clif::{gpr_at, leave, left_at, rip_at};
-use crate::native::{BIAS, context_at};
+use crate::native::{self, BIAS, context_at};
 use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
 use std::mem::offset_of;
 
@@ -58,12 +59,18 @@ impl V {
 pub enum Flags {
     Stored,
     Known(FlagKind, Width, V, V, V),
+    /// CF and OF are those of a rotation, to the left or right, with this result. The state has the others.
+    Turned(bool, Width, V),
 }
 
 /// The registers of flags.
 fn registers(f: Flags) -> u16 {
-    let Flags::Known(_, _, a, b, r) = f else { return 0 };
-    [a, b, r].iter().filter_map(|v| v.host()).fold(0, |all, h| all | 1 << h)
+    let all = match f {
+        Flags::Stored => return 0,
+        Flags::Known(_, _, a, b, r) => [a, b, r],
+        Flags::Turned(_, _, r) => [r; 3],
+    };
+    all.iter().filter_map(|v| v.host()).fold(0, |all, h| all | 1 << h)
 }
 
 /// Leaving before an instruction.
@@ -155,8 +162,9 @@ pub struct Body<'a> {
     pub asm: Asm,
     pub insns: &'a [Insn],
     pub mode: Mode,
-    /// The host has POPCNT, LZCNT and TZCNT.
+    /// The host has POPCNT, LZCNT and TZCNT; SHLX, SHRX and SARX.
     pub counts: bool,
+    pub shifts_x: bool,
     pub now: Now,
     pub exits: Vec<Exit>,
     pub slow: Vec<super::memory::Slow>,
@@ -179,8 +187,9 @@ pub struct Body<'a> {
     exit: Option<usize>,
     /// It has changed something: it may not leave any more.
     pub changed: bool,
-    /// It cannot be done here: it is called.
+    /// It cannot be done here: it is called. It cannot because of what is in registers.
     pub misfit: bool,
+    crowded: bool,
 }
 
 impl<'a> Body<'a> {
@@ -191,6 +200,7 @@ impl<'a> Body<'a> {
             insns,
             mode,
             counts: super::has_counts(),
+            shifts_x: super::has_shifts_x(),
             now,
             exits: Vec::new(),
             slow: Vec::new(),
@@ -207,6 +217,7 @@ impl<'a> Body<'a> {
             exit: None,
             changed: false,
             misfit: false,
+            crowded: false,
         }
     }
 
@@ -217,10 +228,22 @@ impl<'a> Body<'a> {
     }
     /// Emits an instruction; `false`, and nothing emitted, if it does not fit.
     pub fn one(&mut self, meaning: super::sem::Meaning) -> bool {
+        if self.fits(meaning) {
+            return true;
+        }
+        // Without registers that others hold it may.
+        let again = self.crowded;
+        if again {
+            self.stored_flags();
+            (self.now.cache, self.now.windows) = ([None; 16], [None; WINDOWS]);
+        }
+        again && self.fits(meaning)
+    }
+    fn fits(&mut self, meaning: super::sem::Meaning) -> bool {
         let saved = self.now.clone();
         let lens = (self.asm.code.len(), self.exits.len(), self.slow.len(), self.late.len());
         (self.before, self.exit) = (self.now.flags, None);
-        (self.changed, self.misfit) = (false, false);
+        (self.changed, self.misfit, self.crowded) = (false, false, false);
         self.pinned = self.flag_registers();
         self.now.made = None;
         let Ok(()) = meaning(self, &self.insns[self.index]);
@@ -256,7 +279,7 @@ impl<'a> Body<'a> {
         };
         let found = after(!taken & !cached, self.now.turn).or_else(|| after(!taken, self.now.turn));
         let Some(h) = found else {
-            self.misfit = true;
+            (self.misfit, self.crowded) = (true, true);
             return 0;
         };
         self.now.turn = (h + 1) & 15;
@@ -286,13 +309,8 @@ impl<'a> Body<'a> {
         self.now.windows = [None; WINDOWS];
         self.now.vector.forget();
     }
-    /// Takes a certain register for the current instruction, which nobody may need; `false`: somebody does.
-    pub fn take(&mut self, h: u8) -> bool {
-        let free = self.take_if_free(h);
-        self.misfit |= !free;
-        free
-    }
-    /// The same, but it is no misfit if somebody needs it. It is not given out afterwards in any case.
+    /// Takes a certain register for the current instruction; `false`: somebody needs what is in it. It is not given out afterwards
+    /// in any case.
     pub fn take_if_free(&mut self, h: u8) -> bool {
         let free = (self.pinned | self.flag_registers()) & 1 << h == 0;
         if free {
@@ -398,9 +416,34 @@ impl<'a> Body<'a> {
     }
     /// Stores what is known of the flags; touches no register that is in use, nor the host's flags if they are these.
     pub fn store_flags(&mut self, f: Flags) {
-        let Flags::Known(kind, w, a, b, r) = f else { return };
         let pinned = self.pinned;
         self.pinned |= registers(f);
+        match f {
+            Flags::Stored => {}
+            Flags::Known(kind, w, a, b, r) => self.store_known(kind, w, a, b, r),
+            Flags::Turned(left, w, r) => {
+                let (h, t) = (self.low(w, r), self.fresh());
+                self.state_flags();
+                self.asm.mov(t, h);
+                // One back and forth.
+                let ways = if left { [Shift::Ror, Shift::Rol] } else { [Shift::Rol, Shift::Ror] };
+                ways.into_iter().for_each(|s| self.asm.shift(s, w, Rm::R(t), 1));
+                self.asm.push_flags();
+                self.asm.pop(t);
+                self.clobber();
+                self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
+                let t = V::R(t, flags::STATUS);
+                self.store_known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), t);
+            }
+        }
+        self.pinned = pinned;
+    }
+    /// Has the flags of the state in the host's.
+    pub fn state_flags(&mut self) {
+        self.asm.call(Rm::M(CX, native::MISS + 8 * outer::STATUS as i32));
+        self.now.vector.forget();
+    }
+    fn store_known(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) {
         let place = |field: usize| {
             let lazy = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
             core(lazy as i32)
@@ -438,7 +481,6 @@ impl<'a> Body<'a> {
         }
         let how = flags::how(kind, w) as i32;
         self.asm.store_constant(Width::W32, place(offset_of!(flags::Lazy, how)), how);
-        self.pinned = pinned;
     }
     /// The part of the flags that follows from the others. If the host's flags are these, they still are.
     pub fn derived(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) -> V {

@@ -1,9 +1,7 @@
 //! The words of [`Sem`], answered with host code.
 
 use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, One, Rm};
-use super::body::{Body, CX, Flags, Term, V};
-use super::outer;
-use crate::native;
+use super::body::{Body, Flags, Term, V};
 use cpu::sem::{Big, cond_of_flags, operand};
 use cpu::{
     Cond, Exception, Flag, FlagKind, Insn, NO_REG, Op1, Op2, Opnd, RIP, Res, SegReg, Sem, Var, Width, flags,
@@ -33,6 +31,15 @@ pub fn table() -> Vec<Option<Meaning>> {
     }
     for (m, f) in super::vector::table() {
         all[cpu::rows::number(m) as usize] = Some(f);
+    }
+    if super::has_crc32() {
+        all[cpu::rows::number(iced_x86::Mnemonic::Crc32) as usize] = Some(|s, i| {
+            let v = operand::read(s, i, 1)?;
+            let old = operand::read(s, i, 0)?;
+            let (h, t) = (s.low(i.ow[1], v), s.copy(old));
+            s.asm.crc32(i.ow[1], t, h);
+            operand::write(s, i, 0, V::R(t, u32::MAX.into()))
+        });
     }
     // The string instruction shares its mnemonic with one of vector registers.
     all[cpu::rows::number(iced_x86::Mnemonic::Movsd) as usize] = Some(|s, i| {
@@ -169,6 +176,10 @@ impl Body<'_> {
             self.misfit = true;
             return None;
         }
+        if let Flags::Turned(..) = self.now.flags {
+            self.stored_flags();
+            self.now.live = false;
+        }
         if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
             match kind {
                 FlagKind::Sub => {
@@ -190,8 +201,7 @@ impl Body<'_> {
             }
             self.now.live = matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic);
         } else if !self.now.live {
-            self.asm.call(Rm::M(CX, native::MISS + 8 * outer::STATUS as i32));
-            self.now.vector.forget();
+            self.state_flags();
             self.now.live = true;
         }
         Some(c)
@@ -211,7 +221,7 @@ impl Body<'_> {
         match self.now.flags {
             Flags::Known(FlagKind::Sub | FlagKind::Add | FlagKind::Logic, ..) => true,
             Flags::Known(FlagKind::Raw, ..) => false,
-            Flags::Stored => true,
+            Flags::Stored | Flags::Turned(..) => true,
             // By the result alone.
             Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),
         }
@@ -455,11 +465,21 @@ impl Sem for Body<'_> {
             self.set_status(all);
         }
     }
-    fn wants_flags(&mut self) -> bool {
-        !self.unseen()
+    fn turned(&mut self, left: bool, w: Width, r: V) {
+        if self.unseen() {
+            return;
+        }
+        if !matches!(self.now.flags, Flags::Turned(..)) {
+            self.stored_flags();
+        }
+        let r = V::L(self.low(w, r), w);
+        self.set_flags(Flags::Turned(left, w, r), false);
     }
     fn flag(&mut self, f: Flag) -> V {
         let pinned = self.pinned;
+        if let Flags::Turned(..) = self.now.flags {
+            self.stored_flags();
+        }
         let v = match self.now.flags {
             Flags::Known(_, _, _, _, V::Gone) | Flags::Stored if f != Flag::Af => {
                 let c = match f {
@@ -475,7 +495,7 @@ impl Sem for Body<'_> {
                 let r = if r == V::Gone { self.derived(kind, w, a, b, r) } else { r };
                 flags::value(self, f, kind, w, a, b, r)
             }
-            Flags::Stored => {
+            _ => {
                 let v = self.ask(crate::native::FLAG, f as u64);
                 self.op2(Op2::And, Width::W64, v, V::K(1))
             }
@@ -495,7 +515,13 @@ impl Sem for Body<'_> {
             Flags::Known(FlagKind::Raw, _, _, _, r) => r,
             _ => {
                 self.stored_flags();
-                self.ask(crate::native::STATUS, 0)
+                self.state_flags();
+                let t = self.fresh();
+                self.asm.push_flags();
+                self.asm.pop(t);
+                self.clobber();
+                self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
+                V::R(t, flags::STATUS)
             }
         }
     }
