@@ -134,6 +134,11 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
     a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
     a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
     a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
+    let aside = a.jcc(NOT_EQUAL);
+    a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
+    a.land(aside);
+    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RCX), 1 << native::JUMP_BITS);
+    a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
     let unknown = a.jcc(NOT_EQUAL);
     a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
     a.land(other);

@@ -125,6 +125,10 @@ struct Jump {
     key: u64,
     code: *const u8,
 }
+/// Two that are looked at one after the other: their addresses differ in one bit.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct Pair([Jump; 2]);
 pub const JUMP_KEY: i32 = offset_of!(Jump, key) as i32;
 pub const JUMP_CODE: i32 = offset_of!(Jump, code) as i32;
 /// Code is at no host address of zero.
@@ -145,7 +149,7 @@ type Enterer = unsafe extern "C" fn(*mut Core, *const u8) -> u64;
 /// The way into native code, with what it needs besides the core.
 pub struct Gate {
     cx: Box<Cx>,
-    jumps: Box<[Jump]>,
+    jumps: Box<[Pair]>,
     heat: Box<[u32]>,
     /// Slots of the table that code has been in.
     known: Map<u64, Vec<u32>>,
@@ -157,7 +161,7 @@ unsafe impl Send for Gate {}
 
 impl Gate {
     pub fn new() -> Gate {
-        let mut jumps = vec![NO_JUMP; JUMP_SLOTS].into_boxed_slice();
+        let mut jumps = vec![Pair([NO_JUMP; 2]); JUMP_SLOTS / 2].into_boxed_slice();
         let mut heat = vec![0; HEATS].into_boxed_slice();
         let cx = Box::new(Cx {
             load,
@@ -180,7 +184,7 @@ impl Gate {
             bad: 0,
             floats: 0,
             x87: Unit::new(),
-            jumps: jumps.as_mut_ptr(),
+            jumps: jumps.as_mut_ptr().cast(),
             bus: MaybeUninit::uninit(),
         });
         Gate { cx, jumps, heat, known: Map::default(), enter: None }
@@ -239,32 +243,45 @@ impl Gate {
     fn slot(host: u64) -> usize {
         (host ^ host >> 12) as usize % JUMP_SLOTS
     }
-    /// Notes that `code` is what runs for the guest's code at `host` in this mode.
+    /// Notes that `code` is what runs for the guest's code at `host` in this mode. What was there moves aside.
     pub fn know(&mut self, mode: Mode, host: u64, code: *const u8) {
         let n = Self::slot(host);
-        let slot = &self.jumps[n];
-        if !std::ptr::eq(slot.code, code) {
-            let slots = self.known.entry(code as u64).or_default();
+        let key = Jump::key(host, mode);
+        let old = *self.jump(n);
+        if old.key != key && old.key != NO_JUMP.key {
+            self.put(n ^ 1, old);
+        }
+        self.put(n, Jump { key, code });
+    }
+    fn put(&mut self, n: usize, jump: Jump) {
+        if !std::ptr::eq(self.jump(n).code, jump.code) {
+            let slots = self.known.entry(jump.code as u64).or_default();
             slots.push(n as u32);
             // The same code at many addresses, one after the other: most of these slots have something else by now.
             if slots.len() >= MANY && slots.len().is_power_of_two() {
-                slots.retain(|&k| std::ptr::eq(self.jumps[k as usize].code, code));
+                slots.retain(|&k| {
+                    let k = k as usize;
+                    std::ptr::eq(self.jumps[k / 2].0[k % 2].code, jump.code)
+                });
                 slots.push(n as u32);
             }
         }
-        self.jumps[n] = Jump { key: Jump::key(host, mode), code };
+        *self.jump(n) = jump;
+    }
+    fn jump(&mut self, n: usize) -> &mut Jump {
+        &mut self.jumps[n / 2].0[n % 2]
     }
     /// Forgets a region.
     pub fn forget(&mut self, code: *const u8) {
         for n in self.known.remove(&(code as u64)).unwrap_or_default() {
-            let slot = &mut self.jumps[n as usize];
+            let slot = self.jump(n as usize);
             if std::ptr::eq(slot.code, code) {
                 *slot = NO_JUMP;
             }
         }
     }
     pub fn forget_all(&mut self) {
-        self.jumps.fill(NO_JUMP);
+        self.jumps.fill(Pair([NO_JUMP; 2]));
         self.known.clear();
     }
 
