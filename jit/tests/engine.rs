@@ -263,6 +263,30 @@ fn full_of_native_code_it_begins_anew() {
 }
 
 #[test]
+fn exits_are_counted_by_their_causes() {
+    for cranelift in [false, true] {
+        let mut g = Guest::new(&programs::device(), Config { cranelift, ..tiers(50, 0) });
+        (0..100).for_each(|_| g.run(777));
+        let n = g.engine.counters();
+        if cfg!(not(target_arch = "x86_64")) && !cranelift {
+            continue;
+        }
+        let sorted = n.short + n.pages + n.not_ram + n.crossings;
+        // Each of the runs ends one way or the other; Cranelift's code gives up earlier, and may be tried again.
+        let ends = n.short + n.over;
+        assert!(ends == 100 || cranelift && ends > 100, "{n:?}");
+        assert!(n.not_ram > 100 && sorted <= n.side_exits, "{n:?}");
+        assert!(cranelift || n.hot > 0 && n.hot <= n.events && n.baseline_nanos > 0, "{n:?}");
+        assert!(n.memory_used > 0 && n.memory_used <= n.memory, "{n:?}");
+        let report = g.engine.report(memory::TlbCounts::default());
+        let fallen = report.split("left to tier 0").nth(1).unwrap_or_default();
+        let has = |name: &str| fallen.lines().any(|l| l.split_whitespace().next() == Some(name));
+        // The first that uses the device, after which tier 0 does the block's rest; and the one that the interpreter does.
+        assert!(has("mov") && has("rdtsc") && !has("jmp"), "{report}");
+    }
+}
+
+#[test]
 fn the_budget_is_exact_at_every_count() {
     for (name, code) in programs::all() {
         for config in configs() {

@@ -135,7 +135,11 @@ impl Machine {
             }
             "qtree" => o = self.tree(),
             "pci" => o = self.parts.peek(self.board.pci)?.describe(),
-            "jit" => o = self.engine.counters().to_string(),
+            "jit" => {
+                let mut tlb = memory::TlbCounts::default();
+                self.cores.iter().for_each(|c| tlb += c.tlb.counts);
+                o = self.engine.report(tlb);
+            }
             "lapic" => {
                 let id = *self.parts.lapic_ids().get(cpu)?;
                 o = self.parts.get::<Lapic>(id).map(device::Device::describe)?;
