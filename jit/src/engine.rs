@@ -197,7 +197,9 @@ impl Engine {
                 if self.attend(&mut s) || self.caught.is_some() {
                     break;
                 }
-                event::pending(&mut s);
+                if event::pending(&mut s) {
+                    continue;
+                }
                 if s.c.left <= 0 || s.c.activity() != Activity::Running {
                     break;
                 }
