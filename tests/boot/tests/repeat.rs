@@ -72,12 +72,12 @@ fn debian<const CPUS: u32>() -> Result<Machine> {
         .append("console=ttyS0 panic=-1 run=seq,9999|md5sum;poweroff,-f"))
 }
 
-fn counted(machine: Machine) -> Machine {
+pub fn counted(machine: Machine) -> Machine {
     machine.args(COUNTED).args(FIXED_CLOCK).args(["-seed", "7", "-no-shutdown"])
 }
 
 /// Runs to the end (the guest switches itself off, which pauses the machine) and looks.
-fn end_of(mut running: Running) -> Result<(StateHash, String)> {
+pub fn end_of(mut running: Running) -> Result<(StateHash, String)> {
     let mut monitor = running.monitor()?;
     monitor.wait_for_status("paused", seconds(400))?;
     let hash = monitor.state_hash()?;
