@@ -142,6 +142,10 @@ impl Arena {
             flush(self.write, self.run, offset, 4);
         }
     }
+    /// Bytes that have code, and how many there are.
+    pub fn usage(&self) -> (usize, usize) {
+        (self.used + (self.len - self.top), self.len)
+    }
     /// What is in the arena so far stays in it.
     pub fn keep(&mut self) {
         self.kept = self.used;

@@ -1,14 +1,14 @@
 //! The run loop: blocks one after the other, events between them.
 
 use crate::block::{Block, Blocks, Id, NONE};
-use crate::counters::Counters;
+use crate::counters::{Counters, Fallen, Report, Why};
 use crate::cross::Steps;
 use crate::emit::EMITS;
 use crate::perf::Profilers;
 use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
 use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
-use memory::Ram;
+use memory::{Ram, TlbCounts};
 use std::sync::Arc;
 
 /// How the engine is to work.
@@ -88,6 +88,8 @@ pub struct Engine {
     /// How far each core's TLB follows [`Blocks::protected`].
     seen: Vec<usize>,
     count: Counters,
+    /// By rows: instructions that native code left to tier 0.
+    fallen: Box<[Fallen]>,
     /// Exceptions end the run instead of being delivered, and this is the last.
     catch: bool,
     caught: Option<Exception>,
@@ -95,6 +97,8 @@ pub struct Engine {
     sample: bool,
     /// There is no room for more native code.
     full: bool,
+    /// Why native code was left last, if tier 0 has to go on.
+    why: Why,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -132,10 +136,12 @@ impl Engine {
             some_odd: false,
             seen: Vec::new(),
             count: Counters::default(),
+            fallen: vec![Fallen::default(); cpu::rows::ROWS.len()].into_boxed_slice(),
             catch: false,
             caught: None,
             sample: false,
             full: false,
+            why: Why::Insn,
         })
     }
 
@@ -149,20 +155,29 @@ impl Engine {
     }
 
     pub fn counters(&self) -> Counters {
+        let (used, memory) = self.regions.memory();
         Counters {
             blocks: self.blocks.len() as u64,
             ops: self.blocks.ops.len() as u64,
             dropped: self.blocks.dropped,
             baseline: self.regions.base.made,
             baseline_bytes: self.regions.base.bytes,
+            baseline_nanos: self.regions.base_nanos(),
             regions: self.regions.made,
             regions_dropped: self.regions.dropped,
             regions_failed: self.regions.failed,
             region_insns: self.regions.insns,
             code_bytes: self.regions.bytes,
             compile_nanos: self.regions.nanos,
+            memory_used: used as u64,
+            memory: memory as u64,
             ..self.count
         }
+    }
+    /// The text of `info jit`, with what the cores' TLBs have counted.
+    pub fn report(&self, tlb: TlbCounts) -> String {
+        let (fallen, called) = (&*self.fallen, self.regions.called());
+        Report { count: self.counters(), tlb, fallen, called }.to_string()
     }
 
     /// Runs `core` until its budget is used up, something wants the machine's attention, or it stops running.
@@ -182,7 +197,9 @@ impl Engine {
                 if self.attend(&mut s) || self.caught.is_some() {
                     break;
                 }
-                event::pending(&mut s);
+                if event::pending(&mut s) {
+                    continue;
+                }
                 if s.c.left <= 0 || s.c.activity() != Activity::Running {
                     break;
                 }
@@ -205,11 +222,13 @@ impl Engine {
                 continue;
             };
             self.look_at_heat(s.c, id);
-            if !std::mem::take(&mut plain)
-                && let Some(code) = self.code(&s, id)
-            {
-                (check, plain) = self.native(&mut s, code);
-                continue;
+            if !std::mem::take(&mut plain) {
+                if let Some(code) = self.code(&s, id) {
+                    (check, plain) = self.native(&mut s, code);
+                    continue;
+                }
+            } else {
+                self.count_fallen(s.c, id);
             }
             check = self.tier0(&mut s, id);
         }
@@ -285,6 +304,42 @@ impl Engine {
         check
     }
 
+    /// Counts why native code was left to tier 0, which does this block next.
+    fn count_fallen(&mut self, core: &Core, id: Id) {
+        let (b, c) = (&self.blocks.all[id as usize], &mut self.count);
+        let row = self.blocks.ops[b.first as usize].insn.row as usize;
+        let memory = match self.why {
+            Why::Insn | Why::Due => {
+                // Cranelift looks at the budget once for several blocks.
+                let own = core.mode.long64() && !self.config.cranelift;
+                let most = if own { b.count as usize } else { self.config.max_region_insns };
+                if core.left < most as i64 {
+                    c.short += 1;
+                } else {
+                    self.fallen[row].itself += 1;
+                }
+                return;
+            }
+            Why::Page => &mut c.pages,
+            Why::NotRam => &mut c.not_ram,
+            Why::Crossing => &mut c.crossings,
+        };
+        *memory += 1;
+        self.fallen[row].memory += 1;
+    }
+    /// Counts what native code was left to see.
+    fn count_event(&mut self, core: &Core, why: Why) {
+        let c = &mut self.count;
+        c.events += 1;
+        match why {
+            Why::Due if core.left <= 0 => c.over += 1,
+            Why::Due if core.yields || core.activity() != Activity::Running => c.waits += 1,
+            Why::Due if self.ram.code_was_written() => c.overwritten += 1,
+            Why::Due => {}
+            _ => c.hot += 1,
+        }
+    }
+
     /// Executes native code and what it goes on in. Gives whether events are to be looked at, and whether the block at RIP must
     /// be executed by tier 0.
     #[inline]
@@ -294,16 +349,24 @@ impl Engine {
             return (false, true);
         }
         let out = loop {
-            match self.regions.run(code, s) {
+            let after = self.regions.run(code, s);
+            let why = self.regions.take_why();
+            match after {
                 After::Side => {
                     self.count.side_exits += 1;
+                    // Nobody goes on where the budget is over.
+                    self.count.short += u64::from(s.c.left <= 0);
+                    self.why = why;
                     self.sample = s.c.left < SAMPLE;
                     break (false, true);
                 }
                 After::Jump => {
                     self.count.jumps += 1;
                     match self.code_at(s) {
-                        Some(next) => code = next,
+                        Some(next) => {
+                            self.count.known += 1;
+                            code = next;
+                        }
                         None => break (false, false),
                     }
                 }
@@ -313,7 +376,7 @@ impl Engine {
                     break (true, false);
                 }
                 After::Event => {
-                    self.count.events += 1;
+                    self.count_event(s.c, why);
                     self.sample = true;
                     break (true, false);
                 }
