@@ -310,10 +310,8 @@ impl Engine {
         let row = self.blocks.ops[b.first as usize].insn.row as usize;
         let memory = match self.why {
             Why::Insn | Why::Due => {
-                // Cranelift looks at the budget once for several blocks.
-                let own = core.mode.long64() && !self.config.cranelift;
-                let most = if own { b.count as usize } else { self.config.max_region_insns };
-                if core.left < most as i64 {
+                // Regions look at the budget once for several blocks.
+                if core.left < self.config.max_region_insns as i64 {
                     c.short += 1;
                 } else {
                     self.fallen[row].itself += 1;

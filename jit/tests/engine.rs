@@ -278,9 +278,8 @@ fn exits_are_counted_by_their_causes() {
             continue;
         }
         let sorted = n.short + n.pages + n.not_ram + n.crossings;
-        // Each of the runs ends one way or the other; Cranelift's code gives up earlier, and may be tried again.
-        let ends = n.short + n.over;
-        assert!(ends == 100 || cranelift && ends > 100, "{n:?}");
+        // Each of the runs ends one way or the other; regions give up earlier, and may be tried again.
+        assert!(n.short + n.over >= 100, "{n:?}");
         assert!(n.not_ram > 100 && sorted <= n.side_exits, "{n:?}");
         assert!(cranelift || n.hot > 0 && n.hot <= n.events && n.baseline_nanos > 0, "{n:?}");
         assert!(n.memory_used > 0 && n.memory_used <= n.memory, "{n:?}");

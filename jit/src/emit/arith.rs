@@ -23,11 +23,12 @@ impl Body<'_> {
                 return V::K(0);
             }
             let n = n.min(bits - 1) as u8;
-            // The upper bits do not come down: right shifts have zero-extended operands.
-            let t = self.copy(a);
-            if n != 0 {
-                self.asm.shift(kind, w, Rm::R(t), n);
+            if n == 0 {
+                return self.zext(w, a);
             }
+            // The upper bits do not come down: right shifts have zero-extended operands.
+            let t = self.changeable(w, a, V::K(0));
+            self.asm.shift(kind, w, Rm::R(t), n);
             let v = self.result(w, t);
             return if op == Op2::Shr { V::R(t, w.mask() >> n) } else { v };
         }

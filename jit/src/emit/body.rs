@@ -4,11 +4,12 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm, Shift};
+use super::asm::{Alu, Asm, Hole, NOT_EQUAL, One, RAX, RDI, RSI, RSP, Rm, Shift};
 use super::outer;
 use crate::clif::{gpr_at, leave, left_at, rip_at};
 use crate::native::{self, BIAS, context_at};
-use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
+use cpu::{FlagKind, Insn, Mode, Op2, Opnd, State, Width, flags};
+use iced_x86::Mnemonic;
 use std::mem::offset_of;
 
 /// The core and the context, in registers that helpers keep. Regions have the first one there, too.
@@ -171,6 +172,8 @@ pub struct Body<'a> {
     pub late: Vec<super::x87::Late>,
     /// In use by the current instruction.
     pub pinned: u16,
+    /// Where the loop around wants guest registers.
+    pub home: [Option<u8>; 16],
     /// Values that have numbers so far.
     values: u32,
     /// Where the current block's instructions end, up to where they are counted, and where what it has in registers is no longer
@@ -190,6 +193,8 @@ pub struct Body<'a> {
     /// It cannot be done here: it is called. It cannot because of what is in registers.
     pub misfit: bool,
     crowded: bool,
+    /// The operand's register that its result is in.
+    pub owned: Option<u8>,
 }
 
 impl<'a> Body<'a> {
@@ -206,6 +211,7 @@ impl<'a> Body<'a> {
             slow: Vec::new(),
             late: Vec::new(),
             pinned: 0,
+            home: [None; 16],
             values: 0,
             end: insns.len(),
             until: insns.len(),
@@ -218,6 +224,7 @@ impl<'a> Body<'a> {
             changed: false,
             misfit: false,
             crowded: false,
+            owned: None,
         }
     }
 
@@ -245,7 +252,7 @@ impl<'a> Body<'a> {
         (self.before, self.exit) = (self.now.flags, None);
         (self.changed, self.misfit, self.crowded) = (false, false, false);
         self.pinned = self.flag_registers();
-        self.now.made = None;
+        (self.now.made, self.owned) = (None, None);
         let Ok(()) = meaning(self, &self.insns[self.index]);
         if self.misfit {
             self.now = saved;
@@ -277,12 +284,19 @@ impl<'a> Body<'a> {
             let turned = mask.rotate_right(turn.into());
             (turned != 0).then(|| (turned.trailing_zeros() as u8 + turn) & 15)
         };
-        let found = after(!taken & !cached, self.now.turn).or_else(|| after(!taken, self.now.turn));
+        let homes = self.home.iter().flatten().fold(0, |all, h| all | 1 << h);
+        let found = after(!taken & !cached & !homes, self.now.turn)
+            .or_else(|| after(!taken & !cached, self.now.turn))
+            .or_else(|| after(!taken & !homes, self.now.turn))
+            .or_else(|| after(!taken, self.now.turn));
         let Some(h) = found else {
             (self.misfit, self.crowded) = (true, true);
             return 0;
         };
         self.now.turn = (h + 1) & 15;
+        self.taken(h)
+    }
+    fn taken(&mut self, h: u8) -> u8 {
         self.forget(h);
         self.pinned |= 1 << h;
         self.values += 1;
@@ -353,6 +367,46 @@ impl<'a> Body<'a> {
             V::L(h, known) if w <= known => h,
             _ => self.reg(v),
         }
+    }
+    /// The register for an instruction's result: where a loop wants it, if that is free.
+    pub fn result_register(&mut self) -> u8 {
+        if let Opnd::Gpr(n) = self.insns[self.index].op[0]
+            && let Some(h) = self.home[n as usize & 15]
+        {
+            let taken = self.pinned | self.flag_registers();
+            let others = |(k, c): (usize, &Option<u8>)| k != n as usize & 15 && *c == Some(h);
+            let window = |w: &Window| w.addend == h || w.offset == h;
+            if taken & 1 << h == 0
+                && !self.now.cache.iter().enumerate().any(others)
+                && !self.now.windows.iter().flatten().any(window)
+            {
+                return self.taken(h);
+            }
+        }
+        self.fresh()
+    }
+    /// The register of a value that the current instruction overwrites in its guest register, if nobody else needs it: it may be
+    /// changed.
+    pub fn own(&mut self, w: Width, a: V, b: V) -> Option<u8> {
+        use Mnemonic::*;
+        let (V::R(h, _) | V::L(h, Width::W32)) = a else { return None };
+        let i = &self.insns[self.index];
+        let Opnd::Gpr(n) = i.op[0] else { return None };
+        let fits = match i.iced().mnemonic() {
+            Add | Sub | And | Or | Xor | Inc | Dec | Not | Bswap | Rol | Ror | Lea => true,
+            Shl | Shr | Sar => i.op[1] == Opnd::Imm && self.unseen(),
+            _ => false,
+        };
+        let mut copies = (0..16).filter(|&k| self.now.cache[k] == Some(h));
+        let alone = copies.next() == Some(n as usize & 15) && copies.next().is_none();
+        let free = fits && alone && w >= Width::W32 && i.ow[0] == w && b.host() != Some(h);
+        if !free || self.flag_registers() & 1 << h != 0 || self.changed {
+            return None;
+        }
+        self.values += 1;
+        self.now.origin[h as usize] = (self.values, 0);
+        self.owned = Some(h);
+        Some(h)
     }
     /// A copy of a value that may be changed.
     pub fn copy(&mut self, v: V) -> u8 {
@@ -495,11 +549,41 @@ impl<'a> Body<'a> {
                 self.apply(Alu::And, w, t, b);
                 self.result(w, t)
             }
+            FlagKind::Inc => self.beside(w, r, V::K(1), true),
+            FlagKind::Dec => self.beside(w, r, V::K(1), false),
+            FlagKind::Add => self.beside(w, r, b, true),
+            FlagKind::Sub => self.beside(w, r, b, false),
             _ => {
                 self.misfit = true;
                 V::K(0)
             }
         }
+    }
+    /// A sum or difference without touching the host's flags.
+    fn beside(&mut self, w: Width, r: V, b: V, less: bool) -> V {
+        let (h, t) = (self.low(w, r), self.fresh());
+        match b {
+            V::K(k) => {
+                let k = if less { k.wrapping_neg() } else { k };
+                match i32::try_from(k as i64) {
+                    Ok(k) => self.asm.lea(w, t, Rm::M(h, k)),
+                    Err(_) => {
+                        self.asm.constant(t, k);
+                        self.asm.lea(w, t, Rm::X(h, t, 0, 0));
+                    }
+                }
+            }
+            _ => {
+                let b = self.low(w, b);
+                if less {
+                    self.asm.mov(t, b);
+                    self.asm.one(One::Not, Width::W64, Rm::R(t));
+                }
+                let b = if less { t } else { b };
+                self.asm.lea(w, t, Rm::X(h, b, 0, i32::from(less)));
+            }
+        }
+        V::R(t, w.mask())
     }
     /// Stores a constant without a register: in two halves if it is long.
     fn store_number(&mut self, low: Rm, high: Rm, k: u64) {

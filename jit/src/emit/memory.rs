@@ -387,7 +387,16 @@ impl Body<'_> {
     pub fn load_linear(&mut self, la: u8, w: Width) -> V {
         let mut p = self.page(la, w.bytes(), false);
         self.found(la, &mut p, false);
-        let out = p.free.unwrap_or_else(|| self.fresh());
+        use Mnemonic::{Mov, Movsx, Movsxd, Movzx, Pop};
+        let moves = matches!(
+            self.insns[self.index].iced().mnemonic(),
+            Mov | Movzx | Movsx | Movsxd | Pop
+        );
+        let out = match p.free {
+            _ if moves => self.result_register(),
+            Some(free) => free,
+            None => self.fresh(),
+        };
         self.asm.load(w, out, Rm::X(p.addend, la, 0, 0));
         self.later(p.miss, Way::Load(w, out), la, p.window);
         V::R(out, w.mask())

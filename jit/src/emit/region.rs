@@ -52,6 +52,8 @@ struct Writer<'a> {
     ahead: Vec<Edge>,
     /// Jumps that have something to do on their way.
     stubs: Vec<Edge>,
+    /// Loops around the current block: their last blocks, and where they keep guest registers.
+    loops: Vec<(usize, [Option<u8>; 16])>,
     /// For each block, where the chain ends that it is part of: the count at its head is for all of it.
     until: Vec<usize>,
 }
@@ -99,6 +101,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
         fall: None,
         ahead: Vec::new(),
         stubs: Vec::new(),
+        loops: Vec::new(),
         until: chains(plan),
     };
     for n in 0..plan.blocks.len() {
@@ -141,8 +144,11 @@ impl<'a> Writer<'a> {
         let one = g.only.is_some();
         let first = fall.as_ref().map(|f| &f.1).or(ahead.first().map(|e| &e.now));
         let mut state = first.cloned().unwrap_or_else(Now::new);
+        self.loops.retain(|l| l.0 >= n);
         if !one {
-            state = self.agreed(n, &state);
+            let end;
+            (state, end) = self.agreed(n, &state);
+            self.loops.extend(end.map(|end| (end, state.cache)));
             self.body.number(&mut state);
         } else if g.only.is_some_and(|p| self.guest(p).page != g.page) {
             // The look at the page uses registers.
@@ -153,6 +159,7 @@ impl<'a> Writer<'a> {
             self.body.now = now;
             self.reach(n, from, &state);
         }
+        self.body.home = self.loops.last().map_or([None; 16], |l| l.1);
         self.labels.push((self.body.asm.here(), state.clone()));
         for e in ahead {
             if self.straight(e.from, n) {
@@ -192,8 +199,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What all ways into a block bring: what the first one has of what is wanted there, and in loops all that is.
-    fn agreed(&self, n: usize, first: &Now) -> Now {
+    /// What all ways into a block bring: what the first one has of what is wanted there, and in loops all that is. With the last
+    /// block of the loop that begins here.
+    fn agreed(&self, n: usize, first: &Now) -> (Now, Option<usize>) {
         let preds_behind =
             (n..self.plan.blocks.len()).filter(|&m| self.plan.succs(m).any(|t| t == n));
         let end = preds_behind.max();
@@ -227,7 +235,7 @@ impl<'a> Writer<'a> {
             }
             state.vector = first.vector.registers();
         }
-        state
+        (state, end)
     }
 
     /// The end of a block.
@@ -282,6 +290,17 @@ impl<'a> Writer<'a> {
     }
     /// A jump under a condition.
     fn jump(&mut self, cond: u8, from: usize, to: To) {
+        if let To::Block(t) = to
+            && t < self.labels.len()
+        {
+            // Round a loop.
+            let past = self.body.asm.jcc(cond ^ 1);
+            let (now, pinned) = (self.body.now.clone(), self.body.pinned);
+            self.way(from, to);
+            (self.body.now, self.body.pinned) = (now, pinned);
+            self.body.asm.land(past);
+            return;
+        }
         let hole = self.body.asm.jcc(cond);
         self.lead(hole, from, to);
     }

@@ -4,7 +4,8 @@ use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, One, Rm};
 use super::body::{Body, Flags, Term, V};
 use cpu::sem::{Big, cond_of_flags, operand};
 use cpu::{
-    Cond, Exception, Flag, FlagKind, Insn, NO_REG, Op1, Op2, Opnd, RIP, Res, SegReg, Sem, Var, Width, flags,
+    Cond, Exception, Flag, FlagKind, Insn, NO_REG, Op1, Op2, Opnd, RIP, Res, SegReg, Sem, Var,
+    Width, flags,
 };
 use std::convert::Infallible;
 
@@ -94,7 +95,7 @@ impl Body<'_> {
         matches!(self.insns[self.index].iced().mnemonic(), Add | Adc | Xadd | Inc | Adcx | Adox)
     }
     /// Nobody sees the flags that the current instruction leaves: others follow before the block may be left.
-    fn unseen(&mut self) -> bool {
+    pub fn unseen(&self) -> bool {
         let mut next = self.insns[self.index + 1..self.end].iter().map(status_of);
         matches!(next.find(|s| !matches!(s, Status::Keeps)), Some(Status::Writes))
     }
@@ -120,6 +121,16 @@ impl Body<'_> {
                 self.asm.alu(op, w, t, Rm::R(b));
             }
         }
+    }
+    /// A register with a value that may be changed: its own, if nobody needs it any more.
+    pub fn changeable(&mut self, w: Width, a: V, b: V) -> u8 {
+        if let Some(h) = self.own(w, a, b) {
+            return h;
+        }
+        let V::R(h, _) = a else { return self.copy(a) };
+        let t = self.result_register();
+        self.asm.mov(t, h);
+        t
     }
     fn compare(&mut self, cond: u8, w: Width, a: V, b: V) -> V {
         let a = self.low(w, a);
@@ -181,6 +192,8 @@ impl Body<'_> {
             self.now.live = false;
         }
         if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
+            let whole = matches!(kind, FlagKind::Sub | FlagKind::Add) && a == V::Gone;
+            let a = if whole { self.derived(kind, w, a, b, r) } else { a };
             match kind {
                 FlagKind::Sub => {
                     let a = self.low(w, a);
@@ -265,12 +278,12 @@ impl Sem for Body<'_> {
             }
             Op1::Not | Op1::Neg => {
                 self.clobber();
-                let t = self.copy(a);
+                let t = self.changeable(w, a, V::K(0));
                 self.asm.one(if op == Op1::Not { One::Not } else { One::Neg }, w, Rm::R(t));
                 self.result(w, t)
             }
             Op1::Bswap if matches!(w, Width::W32 | Width::W64) => {
-                let t = self.copy(a);
+                let t = self.changeable(w, a, V::K(0));
                 self.asm.bswap(w, t);
                 V::R(t, w.mask())
             }
@@ -327,12 +340,14 @@ impl Sem for Body<'_> {
             _ => V::R(self.low(w, b), top(b)),
         };
         if op == Op2::Add && matches!(w, Width::W32 | Width::W64) && !self.adds() {
-            let (h, t) = (self.low(w, a), self.fresh());
+            let h = self.low(w, a);
+            let b = if let V::K(_) = b { b } else { V::R(self.reg(b), 0) };
+            let (root, at) = self.now.origin[h as usize];
+            let t = self.own(w, a, b).unwrap_or_else(|| self.result_register());
             match b {
                 V::K(k) => {
                     let k = small(w, k).unwrap_or(0);
                     self.asm.lea(w, t, Rm::M(h, k));
-                    let (root, at) = self.now.origin[h as usize];
                     if let (Some(at), Width::W64) = (at.checked_add(k), w) {
                         self.now.origin[t as usize] = (root, at);
                     }
@@ -344,13 +359,13 @@ impl Sem for Body<'_> {
             }
             return V::R(t, w.mask());
         }
-        let t = self.copy(a);
+        let from = a.host().map(|h| self.now.origin[h as usize]);
+        let t = self.changeable(w, a, b);
         self.clobber();
         self.apply(alu, w, t, b);
-        if let (V::K(k), V::R(h, _), Width::W64, Op2::Add | Op2::Sub) = (b, a, w, op) {
+        if let (V::K(k), Some((root, at)), Width::W64, Op2::Add | Op2::Sub) = (b, from, w, op) {
             let k = small(w, k).unwrap_or(0);
             let k = if op == Op2::Add { Some(k) } else { k.checked_neg() };
-            let (root, at) = self.now.origin[h as usize];
             if let Some(at) = k.and_then(|k| at.checked_add(k)) {
                 self.now.origin[t as usize] = (root, at);
             }
@@ -406,7 +421,9 @@ impl Sem for Body<'_> {
             (NO_REG | RIP, _) | (_, NO_REG) => return operand::sum(self, i),
             (b, x) => (self.get_gpr(b), self.get_gpr(x)),
         };
-        let (b, x, t) = (self.reg(base), self.reg(index), self.fresh());
+        let (b, x) = (self.reg(base), self.reg(index));
+        let leads = i.iced().mnemonic() == iced_x86::Mnemonic::Lea;
+        let t = if leads { self.result_register() } else { self.fresh() };
         self.asm.lea(w, t, Rm::X(b, x, i.scale, i.disp));
         V::R(t, w.mask())
     }
@@ -440,6 +457,8 @@ impl Sem for Body<'_> {
         // Numbers that are kept are no conditions.
         let keep = |s: &mut Self, v: V| if let V::C(..) = v { V::R(s.reg(v), 1) } else { v };
         let (a, b, r) = (keep(self, a), keep(self, b), keep(self, r));
+        // The operation took its operand's register.
+        let a = if self.owned.is_some() && a.host() == self.owned { V::Gone } else { a };
         let live = match self.now.made {
             Some((op, ow, v)) if v.host() == r.host() && ow == w => match kind {
                 FlagKind::Add => op == Op2::Add,
@@ -492,7 +511,15 @@ impl Sem for Body<'_> {
                 V::R(self.reg(V::C(c as u8, self.now.age)), 1)
             }
             Flags::Known(kind, w, a, b, r) => {
-                let r = if r == V::Gone { self.derived(kind, w, a, b, r) } else { r };
+                let part = |s: &mut Self, v: V| {
+                    if v == V::Gone { s.derived(kind, w, a, b, r) } else { v }
+                };
+                let a = if matches!(f, Flag::Cf | Flag::Of | Flag::Af) && kind != FlagKind::Logic {
+                    part(self, a)
+                } else {
+                    a
+                };
+                let r = part(self, r);
                 flags::value(self, f, kind, w, a, b, r)
             }
             _ => {
