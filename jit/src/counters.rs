@@ -6,7 +6,7 @@ pub struct Counters {
     /// Blocks alive, and decoded so far.
     pub blocks: u64,
     pub decoded: u64,
-    /// Decoded instructions in the arena.
+    /// Instructions of blocks alive.
     pub ops: u64,
     /// Instructions executed block by block, and one at a time.
     pub tier0: u64,
@@ -34,6 +34,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Writes to pages with code.
     pub code_writes: u64,
+    /// Times the oldest part of native code was dropped to have room.
+    pub evictions: u64,
     /// Times everything was forgotten.
     pub flushes: u64,
 }
@@ -63,6 +65,7 @@ impl std::fmt::Display for Counters {
             ("exits with exceptions", self.faults),
             ("exits to see what is due", self.events),
             ("writes to code pages", self.code_writes),
+            ("times the oldest code was dropped", self.evictions),
             ("times everything was forgotten", self.flushes),
         ];
         rows.iter().try_for_each(|(name, n)| writeln!(f, "{name:34} {n:>14}"))

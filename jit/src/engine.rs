@@ -93,8 +93,6 @@ pub struct Engine {
     caught: Option<Exception>,
     /// Native code was left because its time was over: where it was is likely to be hot.
     sample: bool,
-    /// There is no room for more native code.
-    full: bool,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -121,12 +119,13 @@ impl Engine {
     pub fn new(ram: Arc<Ram>, config: Config) -> Result<Engine, JitError> {
         let baseline = if EMITS { config.baseline } else { u32::MAX };
         let config = Config { baseline, cranelift: config.cranelift || !EMITS, ..config };
+        let regions = Regions::new(&config, &ram)?;
         Ok(Engine {
             ram,
             config,
             blocks: Blocks::new(),
             steps: Steps::new(),
-            regions: Regions::new(&config)?,
+            regions,
             jumps: vec![NO_JUMP; JUMPS].into_boxed_slice(),
             odd: Box::new([NOT_ODD; ODD]),
             some_odd: false,
@@ -135,7 +134,6 @@ impl Engine {
             catch: false,
             caught: None,
             sample: false,
-            full: false,
         })
     }
 
@@ -151,8 +149,9 @@ impl Engine {
     pub fn counters(&self) -> Counters {
         Counters {
             blocks: self.blocks.len() as u64,
-            ops: self.blocks.ops.len() as u64,
+            ops: self.blocks.insns,
             dropped: self.blocks.dropped,
+            evictions: self.regions.evicted,
             baseline: self.regions.base.made,
             baseline_bytes: self.regions.base.bytes,
             regions: self.regions.made,
@@ -174,9 +173,6 @@ impl Engine {
         while s.c.left > 0 {
             if self.regions.ready() {
                 self.publish();
-            }
-            if std::mem::take(&mut self.full) {
-                self.flush();
             }
             if check {
                 if self.attend(&mut s) || self.caught.is_some() {
@@ -250,16 +246,19 @@ impl Engine {
     /// Executes a block, or as much of it as the budget allows. Gives whether events are to be looked at.
     #[inline]
     fn tier0(&mut self, s: &mut Interp<'_>, id: Id) -> bool {
+        if self.blocks.ops(id).is_none() {
+            decode::again(&mut self.blocks, id, s.c);
+        }
         let b = &mut self.blocks.all[id as usize];
-        b.heat += 1;
+        (b.heat, b.idle) = (b.heat + 1, false);
         let n = (b.count as i64).min(s.c.left);
-        let end = b.end;
-        let ops = &self.blocks.ops[b.first as usize..][..n as usize];
+        let (end, whole) = (b.end, n == b.count as i64);
+        let ops = &self.blocks.ops(id).unwrap_or_default()[..n as usize];
         let mut fault = false;
         let wrap = if s.c.mode.long64() { !0 } else { 0xffff_ffff };
         let before = s.c.left;
         let mut rip = s.c.state.rip;
-        let mut check = end && n == b.count as i64;
+        let mut check = end && whole;
         for op in ops {
             let next = rip.wrapping_add(op.insn.len as u64) & wrap;
             s.c.state.rip = next;
@@ -346,7 +345,10 @@ impl Engine {
             return None;
         }
         let code = self.regions.base_code(&mut self.blocks, id, s.c);
-        self.full = code.is_none();
+        if code.is_none() {
+            // Not again soon.
+            self.blocks.all[id as usize].heat = 0;
+        }
         code
     }
 
@@ -384,11 +386,10 @@ impl Engine {
             native,
         };
         let state = match plan::plan(&self.blocks, core, &wish) {
-            Some(p) if native => {
-                let ram = core.tlb.ram().base() as u64;
-                self.full = !self.regions.emit(p, ram, &mut self.blocks);
-                return;
-            }
+            Some(p) if native => match self.regions.emit(p, &mut self.blocks) {
+                true => return,
+                false => region::NEVER,
+            },
             Some(p) => {
                 let parts: Vec<Id> = p.from.iter().map(|f| f.0).collect();
                 if self.regions.submit(p).is_ok() {
@@ -408,9 +409,7 @@ impl Engine {
     #[cold]
     fn publish(&mut self) {
         while let Some(done) = self.regions.take() {
-            if !self.regions.install(done, &mut self.blocks) {
-                self.flush();
-            }
+            self.regions.install(done, &mut self.blocks);
         }
     }
 
@@ -470,7 +469,7 @@ impl Engine {
                     return None;
                 }
                 if self.blocks.full() {
-                    self.flush();
+                    self.blocks.sweep(&self.ram, s.c.retired());
                 }
                 let mut id = decode::block(&mut self.blocks, s.c, at);
                 if id.is_none() {

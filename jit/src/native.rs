@@ -6,7 +6,6 @@ use crate::clif::leave;
 use crate::emit::THUNKS;
 use crate::emit::outer::MISSES;
 use crate::event;
-use crate::hash::Map;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
@@ -111,8 +110,6 @@ pub const STATUS: usize = offset_of!(Cx, status);
 pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
 pub const JUMP_SLOTS: usize = 1 << 17;
-/// So many slots of one code are looked through for those that still have it.
-const MANY: usize = 64;
 /// Log2 of the size of an entry.
 pub const JUMP_BITS: i64 = 4;
 const _: () = assert!(size_of::<Jump>() == 1 << JUMP_BITS);
@@ -147,8 +144,6 @@ pub struct Gate {
     cx: Box<Cx>,
     jumps: Box<[Jump]>,
     heat: Box<[u32]>,
-    /// Slots of the table that code has been in.
-    known: Map<u64, Vec<u32>>,
     enter: Option<Enterer>,
 }
 
@@ -183,7 +178,7 @@ impl Gate {
             jumps: jumps.as_mut_ptr(),
             bus: MaybeUninit::uninit(),
         });
-        Gate { cx, jumps, heat, known: Map::default(), enter: None }
+        Gate { cx, jumps, heat, enter: None }
     }
 
     /// Takes the code that enters regions.
@@ -241,31 +236,17 @@ impl Gate {
     }
     /// Notes that `code` is what runs for the guest's code at `host` in this mode.
     pub fn know(&mut self, mode: Mode, host: u64, code: *const u8) {
-        let n = Self::slot(host);
-        let slot = &self.jumps[n];
-        if !std::ptr::eq(slot.code, code) {
-            let slots = self.known.entry(code as u64).or_default();
-            slots.push(n as u32);
-            // The same code at many addresses, one after the other: most of these slots have something else by now.
-            if slots.len() >= MANY && slots.len().is_power_of_two() {
-                slots.retain(|&k| std::ptr::eq(self.jumps[k as usize].code, code));
-                slots.push(n as u32);
-            }
-        }
-        self.jumps[n] = Jump { key: Jump::key(host, mode), code };
+        self.jumps[Self::slot(host)] = Jump { key: Jump::key(host, mode), code };
     }
-    /// Forgets a region.
-    pub fn forget(&mut self, code: *const u8) {
-        for n in self.known.remove(&(code as u64)).unwrap_or_default() {
-            let slot = &mut self.jumps[n as usize];
-            if std::ptr::eq(slot.code, code) {
-                *slot = NO_JUMP;
-            }
+    /// Forgets the code that is known for a place.
+    pub fn forget(&mut self, host: u64, code: *const u8) {
+        let slot = &mut self.jumps[Self::slot(host)];
+        if std::ptr::eq(slot.code, code) {
+            *slot = NO_JUMP;
         }
     }
     pub fn forget_all(&mut self) {
         self.jumps.fill(NO_JUMP);
-        self.known.clear();
     }
 
     /// Runs a region and those it goes on in. Gives what it was left for.

@@ -242,27 +242,6 @@ fn interrupts_come_between_the_same_instructions_in_every_tier() {
 }
 
 #[test]
-fn full_of_native_code_it_begins_anew() {
-    let code = asm(|a| {
-        let mut top = a.create_label();
-        a.set_label(&mut top)?;
-        for _ in 0..20_000 {
-            let mut next = a.create_label();
-            a.inc(rax)?;
-            a.jmp(next)?;
-            a.set_label(&mut next)?;
-        }
-        a.jmp(top)
-    });
-    let want = oracle(&code, 200_000);
-    let mut g = Guest::new(&code, Config { code_bytes: 0, ..tiers(NEVER, 0) });
-    g.run(200_000);
-    assert_eq!(g.state(), want);
-    let n = g.engine.counters();
-    assert!(n.flushes > 0 && n.native > 100_000 || cfg!(not(target_arch = "x86_64")), "{n:?}");
-}
-
-#[test]
 fn the_budget_is_exact_at_every_count() {
     for (name, code) in programs::all() {
         for config in configs() {
