@@ -22,7 +22,7 @@ pub struct Config {
     pub cranelift: bool,
     /// Compile on a thread of its own, else at once.
     pub background: bool,
-    /// Room for native code.
+    /// Room for native code. When there is none, the oldest is evicted.
     pub code_bytes: usize,
     /// Guest instructions in a region at most.
     pub max_region_insns: usize,
@@ -37,7 +37,8 @@ impl Default for Config {
             baseline: 2,
             cranelift: false,
             background: true,
-            code_bytes: 512 << 20,
+            // Debian's boot needs 100 MiB. A compiler at work, a new process for each file, needs 200, but hardly more time with 64.
+            code_bytes: 128 << 20,
             max_region_insns: 120,
             profilers: Profilers::default(),
         }
@@ -67,6 +68,9 @@ struct Jump {
 
 /// Native code that is left with fewer instructions to go than this has used up its time.
 const SAMPLE: i64 = 64;
+/// A core is so far behind that its TLB is to be flushed: for a core that has not run for long, nothing is kept.
+const BEHIND: usize = usize::MAX;
+const MOST_PROTECTED: usize = 1024;
 const JUMPS: usize = 65536;
 const ODD: usize = 1024;
 const NOT_ODD: (u64, Mode) = (!0, Mode(0));
@@ -85,7 +89,7 @@ pub struct Engine {
     odd: Box<[(u64, Mode); ODD]>,
     /// There are some.
     some_odd: bool,
-    /// How far each core's TLB follows [`Blocks::protected`].
+    /// How far each core's TLB follows [`Blocks::protected`], or [`BEHIND`].
     seen: Vec<usize>,
     count: Counters,
     /// Exceptions end the run instead of being delivered, and this is the last.
@@ -527,11 +531,9 @@ impl Engine {
         if self.seen.len() <= n {
             self.seen.resize(n + 1, 0);
         }
-        let new = &self.blocks.protected[self.seen[n].min(self.blocks.protected.len())..];
-        if new.len() > 64 {
-            core.tlb.flush();
-        } else {
-            new.iter().for_each(|&page| core.tlb.protect(page));
+        match self.blocks.protected.get(self.seen[n]..) {
+            Some(new) if new.len() <= 64 => new.iter().for_each(|&page| core.tlb.protect(page)),
+            _ => core.tlb.flush(),
         }
         self.seen[n] = self.blocks.protected.len();
     }
@@ -540,9 +542,9 @@ impl Engine {
     fn note_protected(&mut self, core: &mut Core) {
         let all = self.blocks.protected.len();
         self.seen[core.id as usize] = all;
-        if self.seen.iter().all(|&n| n == all) {
+        if all > MOST_PROTECTED || self.seen.iter().all(|&n| n == all) {
             self.blocks.protected.clear();
-            self.seen.fill(0);
+            self.seen.iter_mut().for_each(|n| *n = if *n == all { 0 } else { BEHIND });
         }
     }
 }
