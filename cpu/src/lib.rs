@@ -32,7 +32,7 @@ pub use bus::Bus;
 pub use core::{Activity, Core};
 pub use exception::{Exception, Raised};
 pub use features::Features;
-pub use insn::{Insn, NO_REG, Opnd, Scale};
+pub use insn::{Insn, NO_REG, Opnd, RIP, Scale};
 pub use interp::Interp;
 pub use memory::Width;
 pub use mmu::{Access, far_from_hole};

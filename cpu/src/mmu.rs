@@ -326,6 +326,7 @@ impl Interp<'_> {
             self.c.tlb.insert(set, la, i);
             return Ok(i);
         }
+        self.c.tlb.counts.walks += 1;
         let mut info = self.walk(set, la, a)?;
         info.edge = !far_from_hole(la);
         if !self.watched(la) {

@@ -54,6 +54,16 @@ pub trait Sem: Sized {
 
     fn get(&mut self, r: Var) -> Self::V;
     fn set(&mut self, r: Var, v: Self::V);
+    /// The sum of the parts of an effective address, not yet cut to the address width.
+    #[inline(always)]
+    fn sum(&mut self, i: &Insn) -> Self::V {
+        operand::sum(self, i)
+    }
+    /// `old` with `v` in the `w` bits from `at` on. `v` has no more.
+    #[inline(always)]
+    fn merge(&mut self, old: Self::V, at: u64, w: Width, v: Self::V) -> Self::V {
+        operand::merge(self, old, at, w, v)
+    }
 
     /// Notes how the status flags arose; they are worked out only if somebody reads them.
     fn flags(&mut self, kind: FlagKind, w: Width, a: Self::V, b: Self::V, r: Self::V);
@@ -71,10 +81,10 @@ pub trait Sem: Sized {
         let all = self.op2(Op2::Or, Width::W64, all, bits);
         self.set_status(all);
     }
-    /// Whether somebody may look at the flags that the current instruction sets.
+    /// The flags of ROL (`left`) and ROR, by their result: CF, and OF as for a count of one.
     #[inline(always)]
-    fn wants_flags(&mut self) -> bool {
-        true
+    fn turned(&mut self, left: bool, w: Width, r: Self::V) {
+        shift::turned(self, left, w, r);
     }
     /// One status flag, 0 or 1.
     fn flag(&mut self, f: Flag) -> Self::V;

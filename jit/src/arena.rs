@@ -148,6 +148,12 @@ impl Arena {
             flush(self.write, self.run, offset, 4);
         }
     }
+    /// Bytes that have code, as far as parts that are full have, and how many there are.
+    pub fn usage(&self) -> (usize, usize) {
+        let others = if self.round { PARTS - 1 } else { self.part };
+        let here = self.size() - (self.top - self.used);
+        (self.kept + others * self.size() + here, self.kept + self.room)
+    }
     /// What is in the arena so far stays in it; the rest becomes parts.
     pub fn keep(&mut self) {
         const LINE: usize = 64;

@@ -68,6 +68,19 @@ fn has_counts() -> bool {
     false
 }
 
+fn has_shifts_x() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("bmi2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+fn has_crc32() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("sse4.2");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The code that enters native code, in place of [`crate::clif::enter`]: it keeps what the host's convention wants kept, which
 /// this tier uses freely. `(core, code) -> u64`
 pub fn enter() -> Vec<u8> {
@@ -120,6 +133,11 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
     a.load(Width::W32, RSI, core(native::MODE));
     a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
     a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
+    a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
+    let aside = a.jcc(NOT_EQUAL);
+    a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
+    a.land(aside);
+    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RCX), 1 << native::JUMP_BITS);
     a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
     let unknown = a.jcc(NOT_EQUAL);
     a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
@@ -219,7 +237,7 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.clobber();
     b.forget_all();
     b.call_beside_unit(i);
-    let undone = (b.end - b.index) as i32;
+    let undone = (b.until - b.index) as i32;
     b.put_place(b.next, undone);
     b.asm.constant(RDX, &raw const *i as u64);
     b.asm.constant(RCX, i.len.into());
@@ -279,11 +297,14 @@ impl Writer<'_> {
     fn end(&mut self) {
         let b = &mut self.body;
         let (flags, next) = (b.now.flags, i64::from(b.next));
-        b.pinned = 0;
         let term = match b.now.term {
             Term::Branch(V::K(k), d) => Term::Jump(if k != 0 { d } else { next }),
             Term::Fall => Term::Jump(next),
             other => other,
+        };
+        b.pinned = match term {
+            Term::Branch(v, _) | Term::Indirect(v) => v.host().map_or(0, |h| 1 << h),
+            _ => 0,
         };
         b.store_flags(flags);
         match term {

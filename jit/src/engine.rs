@@ -1,14 +1,14 @@
 //! The run loop: blocks one after the other, events between them.
 
 use crate::block::{Block, Blocks, Id, NONE};
-use crate::counters::Counters;
+use crate::counters::{Counters, Fallen, Report, Why};
 use crate::cross::Steps;
 use crate::emit::EMITS;
 use crate::perf::Profilers;
 use crate::region::{self, After, Native, Regions};
 use crate::{decode, event, plan};
 use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
-use memory::Ram;
+use memory::{Ram, TlbCounts};
 use std::sync::Arc;
 
 /// How the engine is to work.
@@ -67,7 +67,7 @@ struct Jump {
 }
 
 /// Native code that is left with fewer instructions to go than this has used up its time.
-const SAMPLE: i64 = 64;
+const SAMPLE: i64 = 128;
 /// A core is so far behind that its TLB is to be flushed: for a core that has not run for long, nothing is kept.
 const BEHIND: usize = usize::MAX;
 const MOST_PROTECTED: usize = 1024;
@@ -92,11 +92,15 @@ pub struct Engine {
     /// How far each core's TLB follows [`Blocks::protected`], or [`BEHIND`].
     seen: Vec<usize>,
     count: Counters,
+    /// By rows: instructions that native code left to tier 0.
+    fallen: Box<[Fallen]>,
     /// Exceptions end the run instead of being delivered, and this is the last.
     catch: bool,
     caught: Option<Exception>,
     /// Native code was left because its time was over: where it was is likely to be hot.
     sample: bool,
+    /// Why native code was left last, if tier 0 has to go on.
+    why: Why,
 }
 
 /// Whether the code segment reaches to the end of a block of this length at RIP.
@@ -135,9 +139,11 @@ impl Engine {
             some_odd: false,
             seen: Vec::new(),
             count: Counters::default(),
+            fallen: vec![Fallen::default(); cpu::rows::ROWS.len()].into_boxed_slice(),
             catch: false,
             caught: None,
             sample: false,
+            why: Why::Insn,
         })
     }
 
@@ -151,6 +157,7 @@ impl Engine {
     }
 
     pub fn counters(&self) -> Counters {
+        let (used, memory) = self.regions.memory();
         Counters {
             blocks: self.blocks.len() as u64,
             ops: self.blocks.insns,
@@ -158,14 +165,22 @@ impl Engine {
             evictions: self.regions.evicted,
             baseline: self.regions.base.made,
             baseline_bytes: self.regions.base.bytes,
+            baseline_nanos: self.regions.base_nanos(),
             regions: self.regions.made,
             regions_dropped: self.regions.dropped,
             regions_failed: self.regions.failed,
             region_insns: self.regions.insns,
             code_bytes: self.regions.bytes,
             compile_nanos: self.regions.nanos,
+            memory_used: used as u64,
+            memory: memory as u64,
             ..self.count
         }
+    }
+    /// The text of `info jit`, with what the cores' TLBs have counted.
+    pub fn report(&self, tlb: TlbCounts) -> String {
+        let (fallen, called) = (&*self.fallen, self.regions.called());
+        Report { count: self.counters(), tlb, fallen, called }.to_string()
     }
 
     /// Runs `core` until its budget is used up, something wants the machine's attention, or it stops running.
@@ -182,7 +197,9 @@ impl Engine {
                 if self.attend(&mut s) || self.caught.is_some() {
                     break;
                 }
-                event::pending(&mut s);
+                if event::pending(&mut s) {
+                    continue;
+                }
                 if s.c.left <= 0 || s.c.activity() != Activity::Running {
                     break;
                 }
@@ -205,11 +222,13 @@ impl Engine {
                 continue;
             };
             self.look_at_heat(s.c, id);
-            if !std::mem::take(&mut plain)
-                && let Some(code) = self.code(&s, id)
-            {
-                (check, plain) = self.native(&mut s, code);
-                continue;
+            if !std::mem::take(&mut plain) {
+                if let Some(code) = self.code(&s, id) {
+                    (check, plain) = self.native(&mut s, code);
+                    continue;
+                }
+            } else {
+                self.count_fallen(s.c, id);
             }
             check = self.tier0(&mut s, id);
         }
@@ -288,6 +307,43 @@ impl Engine {
         check
     }
 
+    /// Counts why native code was left to tier 0, which does this block next.
+    fn count_fallen(&mut self, core: &Core, id: Id) {
+        let first = decode::insns(&self.blocks, id, core).next();
+        let Some(row) = first.map(|i| usize::from(i.row)) else { return };
+        let (b, c) = (&self.blocks.all[id as usize], &mut self.count);
+        let memory = match self.why {
+            Why::Insn | Why::Due => {
+                // Cranelift looks at the budget once for several blocks.
+                let own = core.mode.long64() && !self.config.cranelift;
+                let most = if own { b.count as usize } else { self.config.max_region_insns };
+                if core.left < most as i64 {
+                    c.short += 1;
+                } else {
+                    self.fallen[row].itself += 1;
+                }
+                return;
+            }
+            Why::Page => &mut c.pages,
+            Why::NotRam => &mut c.not_ram,
+            Why::Crossing => &mut c.crossings,
+        };
+        *memory += 1;
+        self.fallen[row].memory += 1;
+    }
+    /// Counts what native code was left to see.
+    fn count_event(&mut self, core: &Core, why: Why) {
+        let c = &mut self.count;
+        c.events += 1;
+        match why {
+            Why::Due if core.left <= 0 => c.over += 1,
+            Why::Due if core.yields || core.activity() != Activity::Running => c.waits += 1,
+            Why::Due if self.ram.code_was_written() => c.overwritten += 1,
+            Why::Due => {}
+            _ => c.hot += 1,
+        }
+    }
+
     /// Executes native code and what it goes on in. Gives whether events are to be looked at, and whether the block at RIP must
     /// be executed by tier 0.
     #[inline]
@@ -297,16 +353,24 @@ impl Engine {
             return (false, true);
         }
         let out = loop {
-            match self.regions.run(code, s) {
+            let after = self.regions.run(code, s);
+            let why = self.regions.take_why();
+            match after {
                 After::Side => {
                     self.count.side_exits += 1;
+                    // Nobody goes on where the budget is over.
+                    self.count.short += u64::from(s.c.left <= 0);
+                    self.why = why;
                     self.sample = s.c.left < SAMPLE;
                     break (false, true);
                 }
                 After::Jump => {
                     self.count.jumps += 1;
                     match self.code_at(s) {
-                        Some(next) => code = next,
+                        Some(next) => {
+                            self.count.known += 1;
+                            code = next;
+                        }
                         None => break (false, false),
                     }
                 }
@@ -316,7 +380,7 @@ impl Engine {
                     break (true, false);
                 }
                 After::Event => {
-                    self.count.events += 1;
+                    self.count_event(s.c, why);
                     self.sample = true;
                     break (true, false);
                 }

@@ -3,15 +3,17 @@
 use crate::plan;
 use cpu::{Activity, Interp, Mode, flags};
 
-/// Takes what is due before the next instruction, as far as the budget goes.
-pub fn pending(s: &mut Interp<'_>) {
+/// Takes what is due before the next instruction, as far as the budget goes. Gives whether somebody wants to see to what came of
+/// it: at once, or the end of the run would depend on when the engine looks next.
+pub fn pending(s: &mut Interp<'_>) -> bool {
     let mut taken = false;
-    while s.c.left > 0 && cpu::event::pending(s).is_some() {
+    while s.c.left > 0 && !s.bus.attention() && cpu::event::pending(s).is_some() {
         taken = true;
     }
     if taken {
         s.c.refresh();
     }
+    taken && s.bus.attention()
 }
 
 /// Whether native code may go on as it is after an instruction that ends its block. What STI holds off is not there then, so

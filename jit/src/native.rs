@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::clif::leave;
+use crate::counters::Why;
 use crate::emit::THUNKS;
 use crate::emit::outer::MISSES;
 use crate::event;
@@ -86,6 +87,10 @@ pub struct Cx {
     after: [*const u8; 2],
     /// How often blocks of the baseline tier were entered, by their numbers.
     heat: *mut u32,
+    /// Why a helper sent native code away.
+    why: Why,
+    /// How often the interpreter did an instruction for native code, by rows.
+    called: Box<[u64]>,
     /// Set while native code runs.
     bus: MaybeUninit<*mut dyn Bus>,
 }
@@ -122,6 +127,10 @@ struct Jump {
     key: u64,
     code: *const u8,
 }
+/// Two that are looked at one after the other: their addresses differ in one bit.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct Pair([Jump; 2]);
 pub const JUMP_KEY: i32 = offset_of!(Jump, key) as i32;
 pub const JUMP_CODE: i32 = offset_of!(Jump, code) as i32;
 /// Code is at no host address of zero.
@@ -142,7 +151,7 @@ type Enterer = unsafe extern "C" fn(*mut Core, *const u8) -> u64;
 /// The way into native code, with what it needs besides the core.
 pub struct Gate {
     cx: Box<Cx>,
-    jumps: Box<[Jump]>,
+    jumps: Box<[Pair]>,
     heat: Box<[u32]>,
     enter: Option<Enterer>,
 }
@@ -152,7 +161,7 @@ unsafe impl Send for Gate {}
 
 impl Gate {
     pub fn new() -> Gate {
-        let mut jumps = vec![NO_JUMP; JUMP_SLOTS].into_boxed_slice();
+        let mut jumps = vec![Pair([NO_JUMP; 2]); JUMP_SLOTS / 2].into_boxed_slice();
         let mut heat = vec![0; HEATS].into_boxed_slice();
         let cx = Box::new(Cx {
             load,
@@ -174,8 +183,10 @@ impl Gate {
             misses: [std::ptr::null(); MISSES],
             bad: 0,
             floats: 0,
+            why: Why::Insn,
+            called: vec![0; ROWS.len()].into_boxed_slice(),
             x87: Unit::new(),
-            jumps: jumps.as_mut_ptr(),
+            jumps: jumps.as_mut_ptr().cast(),
             bus: MaybeUninit::uninit(),
         });
         Gate { cx, jumps, heat, enter: None }
@@ -231,22 +242,41 @@ impl Gate {
     pub fn set_heat(&mut self, id: u32, heat: u32) {
         self.heat[id as usize % HEATS] = heat;
     }
+    /// Why native code was left, if a helper had a say in it; asked once.
+    #[inline]
+    pub fn take_why(&mut self) -> Why {
+        std::mem::replace(&mut self.cx.why, Why::Insn)
+    }
+    /// How often the interpreter did an instruction for native code, by rows.
+    pub fn called(&self) -> &[u64] {
+        &self.cx.called
+    }
     fn slot(host: u64) -> usize {
         (host ^ host >> 12) as usize % JUMP_SLOTS
     }
-    /// Notes that `code` is what runs for the guest's code at `host` in this mode.
+    /// Notes that `code` is what runs for the guest's code at `host` in this mode. What was there moves aside.
     pub fn know(&mut self, mode: Mode, host: u64, code: *const u8) {
-        self.jumps[Self::slot(host)] = Jump { key: Jump::key(host, mode), code };
+        let n = Self::slot(host);
+        let key = Jump::key(host, mode);
+        let old = *self.jump(n);
+        if old.key != key && old.key != NO_JUMP.key {
+            *self.jump(n ^ 1) = old;
+        }
+        *self.jump(n) = Jump { key, code };
+    }
+    fn jump(&mut self, n: usize) -> &mut Jump {
+        &mut self.jumps[n / 2].0[n % 2]
     }
     /// Forgets the code that is known for a place.
     pub fn forget(&mut self, host: u64, code: *const u8) {
-        let slot = &mut self.jumps[Self::slot(host)];
-        if std::ptr::eq(slot.code, code) {
-            *slot = NO_JUMP;
+        for slot in &mut self.jumps[Self::slot(host) / 2].0 {
+            if std::ptr::eq(slot.code, code) {
+                *slot = NO_JUMP;
+            }
         }
     }
     pub fn forget_all(&mut self) {
-        self.jumps.fill(NO_JUMP);
+        self.jumps.fill(Pair([NO_JUMP; 2]));
     }
 
     /// Runs a region and those it goes on in. Gives what it was left for.
@@ -312,13 +342,32 @@ fn width(bits: u64) -> Width {
     Width::of_bytes(bits / 8).unwrap_or(Width::W64)
 }
 
-/// Whether the bytes go on in the next page; `None` if that is nothing for a helper.
-fn crosses(s: &Interp<'_>, la: u64, w: Width) -> Option<bool> {
+/// Whether the bytes go on in the next page.
+fn crosses(s: &Interp<'_>, la: u64, w: Width) -> Result<bool, Why> {
     let end = la.wrapping_add(w.bytes() - 1);
     if !s.c.mode.long64() && end > 0xffff_ffff {
-        return None;
+        return Err(Why::Crossing);
     }
-    Some((la ^ end) & !(PAGE - 1) != 0)
+    Ok((la ^ end) & !(PAGE - 1) != 0)
+}
+
+/// What native code gets: 0, or 1 with the reason noted.
+///
+/// # Safety
+/// `cx` must be what a helper was called with.
+unsafe fn answer(cx: *mut Cx, done: Result<(), Why>) -> u64 {
+    match done {
+        Ok(()) => 0,
+        Err(why) => {
+            // SAFETY: the caller vouches for it.
+            unsafe { (*cx).why = why };
+            1
+        }
+    }
+}
+/// Makes the TLB entry of a page.
+fn page(s: &mut Interp<'_>, set: usize, la: u64, a: Access) -> Result<(), Why> {
+    s.page(set, la, a).map(drop).map_err(|_| Why::Page)
 }
 
 /// A load whose TLB entry was not there. 1: tier 0 has to do it.
@@ -329,85 +378,88 @@ extern "C" fn load(core: *mut Core, cx: *mut Cx, la: u64, bits: u64) -> u64 {
     for part in 0..parts {
         match load_part(&mut s, la.wrapping_add(8 * part), width(bits.min(64))) {
             // SAFETY: as above.
-            Some(v) => unsafe { (*cx).value[part as usize] = v },
-            None => return 1,
+            Ok(v) => unsafe { (*cx).value[part as usize] = v },
+            // SAFETY: as above.
+            Err(why) => return unsafe { answer(cx, Err(why)) },
         }
     }
     0
 }
 
-fn load_part(s: &mut Interp<'_>, la: u64, w: Width) -> Option<u64> {
+fn load_part(s: &mut Interp<'_>, la: u64, w: Width) -> Result<u64, Why> {
     let set = s.c.mode.data_set();
-    match crosses(s, la, w) {
-        None => None,
-        Some(false) => match s.page(set, la, Access::Read) {
-            Ok(_) => s.c.tlb.read(set, la, w),
-            Err(_) => None,
-        },
-        Some(true) => {
-            let mut v = Some(0);
-            for n in 0..w.bytes() {
-                let at = la.wrapping_add(n);
-                let byte = match s.page(set, at, Access::Read) {
-                    Ok(_) => s.c.tlb.read(set, at, Width::W8),
-                    Err(_) => None,
-                };
-                v = v.zip(byte).map(|(v, b)| v | b << (8 * n));
-            }
-            v
-        }
+    if !crosses(s, la, w)? {
+        page(s, set, la, Access::Read)?;
+        return s.c.tlb.read(set, la, w).ok_or(Why::NotRam);
     }
+    let mut v = Ok(0);
+    for n in 0..w.bytes() {
+        let at = la.wrapping_add(n);
+        let byte = page(s, set, at, Access::Read)
+            .and_then(|()| s.c.tlb.read(set, at, Width::W8).ok_or(Why::NotRam));
+        v = v.and_then(|v| Ok(v | byte? << (8 * n)));
+    }
+    v
 }
 
 /// A store whose TLB entry was not there. 1: tier 0 has to do it, nothing is done.
 extern "C" fn store(core: *mut Core, cx: *mut Cx, la: u64, bits: u64, v: u64) -> u64 {
     // SAFETY: called by native code only.
     let mut s = unsafe { interp(core, cx) };
-    let (w, set) = (width(bits), s.c.mode.data_set());
+    let done = store_whole(&mut s, la, width(bits), v);
+    // SAFETY: as above.
+    unsafe { answer(cx, done) }
+}
+
+fn store_whole(s: &mut Interp<'_>, la: u64, w: Width, v: u64) -> Result<(), Why> {
+    let set = s.c.mode.data_set();
     let plain = |s: &mut Interp<'_>, at: u64| {
-        s.page(set, at, Access::Write).is_ok() && s.c.tlb.ram_at(set, at, true).is_some()
+        page(s, set, at, Access::Write)?;
+        s.c.tlb.ram_at(set, at, true).map(drop).ok_or(Why::NotRam)
     };
-    match crosses(&s, la, w) {
-        None => 1,
-        Some(false) => (!(plain(&mut s, la) && s.c.tlb.write(set, la, w, v))) as u64,
-        Some(true) => {
-            let last = la.wrapping_add(w.bytes() - 1);
-            if !plain(&mut s, la) || !plain(&mut s, last) || !plain(&mut s, la) {
-                return 1;
-            }
-            let done = (0..w.bytes())
-                .all(|n| s.c.tlb.write(set, la.wrapping_add(n), Width::W8, v >> (8 * n) & 0xff));
-            !done as u64
-        }
-    }
+    let done = if !crosses(s, la, w)? {
+        plain(s, la)?;
+        s.c.tlb.write(set, la, w, v)
+    } else {
+        let last = la.wrapping_add(w.bytes() - 1);
+        plain(s, la)?;
+        plain(s, last)?;
+        plain(s, la)?;
+        (0..w.bytes())
+            .all(|n| s.c.tlb.write(set, la.wrapping_add(n), Width::W8, v >> (8 * n) & 0xff))
+    };
+    if done { Ok(()) } else { Err(Why::NotRam) }
 }
 
 /// Makes the TLB entry for a place that is to be read and written, and gives its addend. 1: tier 0 has to do it.
 extern "C" fn refill(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
     // SAFETY: called by native code only.
     let mut s = unsafe { interp(core, cx) };
-    if !reach(&mut s, la, bytes, true) {
-        return 1;
+    let done = reach(&mut s, la, bytes, true);
+    if done.is_ok() {
+        let at = s.c.tlb.ram_at(s.c.mode.data_set(), la, true).unwrap_or(0);
+        let host = (s.c.tlb.ram().base() as u64).wrapping_add(at);
+        // SAFETY: as above.
+        unsafe { (*cx).value[0] = host.wrapping_sub(la) };
     }
-    let at = s.c.tlb.ram_at(s.c.mode.data_set(), la, true).unwrap_or(0);
-    let host = (s.c.tlb.ram().base() as u64).wrapping_add(at);
     // SAFETY: as above.
-    unsafe { (*cx).value[0] = host.wrapping_sub(la) };
-    0
+    unsafe { answer(cx, done) }
 }
 /// The same for a place that is only to be read.
 pub extern "C" fn refill_read(core: *mut Core, cx: *mut Cx, la: u64, bytes: u64) -> u64 {
     // SAFETY: called by native code only.
-    !reach(&mut unsafe { interp(core, cx) }, la, bytes, false) as u64
+    unsafe { answer(cx, reach(&mut interp(core, cx), la, bytes, false)) }
 }
-/// Whether the TLB lets native code at these bytes, once it has their entry.
-fn reach(s: &mut Interp<'_>, la: u64, bytes: u64, write: bool) -> bool {
+/// Lets native code at these bytes, once the TLB has their entry.
+fn reach(s: &mut Interp<'_>, la: u64, bytes: u64, write: bool) -> Result<(), Why> {
     let set = s.c.mode.data_set();
     let last = la.wrapping_add(bytes - 1);
     let access = if write { Access::Write } else { Access::Read };
-    (la ^ last) & !(PAGE - 1) == 0
-        && s.page(set, la, access).is_ok()
-        && s.c.tlb.ram_at(set, la, write).is_some()
+    if (la ^ last) & !(PAGE - 1) != 0 {
+        return Err(Why::Crossing);
+    }
+    page(s, set, la, access)?;
+    s.c.tlb.ram_at(set, la, write).map(drop).ok_or(Why::NotRam)
 }
 
 /// Makes the TLB entry for code at `la`. 1: the engine has to see to it.
@@ -417,7 +469,9 @@ extern "C" fn find(core: *mut Core, cx: *mut Cx, la: u64) -> u64 {
     let set = s.c.mode.code_set();
     let within = s.c.mode.long64() || la >> 32 == 0;
     let there = within && cpu::far_from_hole(la) && s.page(set, la, Access::Exec).is_ok();
-    !(there && s.c.tlb.exec(set, la).is_some()) as u64
+    let there = there && s.c.tlb.exec(set, la).is_some();
+    // SAFETY: as above.
+    unsafe { answer(cx, if there { Ok(()) } else { Err(Why::Page) }) }
 }
 
 /// Does an instruction of a region with the interpreter. The state is whole, and RIP is the next instruction's.
@@ -429,7 +483,9 @@ unsafe fn do_insn(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) -> 
     let (mut s, insn, floats) = unsafe { (interp(core, cx), &*insn, (*cx).floats != 0) };
     let next = s.c.state.rip;
     // SAFETY: as above.
-    unsafe { &mut (*cx).x87 }.before(insn, &mut s.c.state.fpu);
+    let (x87, called) = unsafe { (&mut (*cx).x87, &mut (*cx).called) };
+    called[insn.row as usize] += 1;
+    x87.before(insn, &mut s.c.state.fpu);
     if floats {
         s.c.state.mxcsr = mxcsr::store();
         mxcsr::load(mxcsr::PLAIN);
@@ -457,6 +513,8 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u6
     let s = unsafe { interp(core, cx) };
     if s.c.stop {
         s.c.left -= 1;
+        // SAFETY: as above.
+        unsafe { (*cx).why = Why::Due };
         return leave::EVENT;
     }
     if s.c.state.rip != next {
@@ -476,6 +534,7 @@ extern "C" fn finish(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) 
         let mut s = interp(core, cx);
         s.c.left -= 1;
         if !event::nothing_due(&mut s) {
+            (*cx).why = Why::Due;
             return leave::EVENT;
         }
         let set = s.c.mode.code_set() & 1;

@@ -48,6 +48,8 @@ pub struct Guest {
     pub end: bool,
     /// Instructions of the longest way from its start to a place where the count is looked at.
     pub path: i64,
+    /// How often it was executed, up to where that did not count any more.
+    pub heat: u32,
 }
 
 /// A region to be compiled.
@@ -189,6 +191,7 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
             only: None,
             loop_: None,
             path: 0,
+            heat: choice.heat(id),
         });
         p.from.push((id, b.serial));
     }

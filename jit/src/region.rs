@@ -7,6 +7,7 @@ use crate::baseline::{self, Baseline};
 use crate::block::{Block, Blocks, NONE};
 use crate::clif::leave;
 use crate::compile::{Done, Worker};
+use crate::counters::Why;
 use crate::decode;
 use crate::emit::{self, Source};
 use crate::engine::{Config, JitError};
@@ -31,6 +32,9 @@ pub const NEVER: u32 = u32::MAX - 2;
 
 /// Heat of blocks that became part of a region: enough for the baseline tier.
 const BEGUN: u32 = 2;
+
+/// The time that it takes is measured of each so many-th block that gets code: the host's clock costs time, too.
+const SAMPLED: u64 = 8;
 
 /// Why a region was left.
 pub enum After {
@@ -81,6 +85,9 @@ pub struct Regions {
     pub insns: u64,
     pub bytes: u64,
     pub nanos: u64,
+    /// The time that the code of some blocks took, and of how many: see [`SAMPLED`].
+    base_nanos: u64,
+    base_sampled: u64,
 }
 
 impl Regions {
@@ -122,6 +129,8 @@ impl Regions {
             insns: 0,
             bytes: 0,
             nanos: 0,
+            base_nanos: 0,
+            base_sampled: 0,
         })
     }
 
@@ -339,6 +348,8 @@ impl Regions {
         let hot = if mode.long64() { self.hot } else { None };
         let source = Source { insns, mode, at, second, end, id, hot };
         let heat = b.heat;
+        #[allow(clippy::disallowed_methods)] // how long it takes; no guest sees it
+        let begun = (self.base.made % SAMPLED == 0).then(std::time::Instant::now);
         let made = self.base.emit(source);
         let (hot, cold) = made.lengths();
         if !self.room_for(hot, cold, blocks) {
@@ -355,7 +366,29 @@ impl Regions {
         self.base.awaited(&mut self.arena, number);
         let code = self.base.entry(number);
         self.exits.lead(at, mode, code as u64);
+        if let Some(begun) = begun {
+            self.base_nanos += begun.elapsed().as_nanos() as u64;
+            self.base_sampled += 1;
+        }
         Some(Native(code))
+    }
+    /// The time that the baseline tier's code took, as far as a part of it tells.
+    pub fn base_nanos(&self) -> u64 {
+        let all = u128::from(self.base_nanos) * u128::from(self.base.made);
+        (all / u128::from(self.base_sampled.max(1))) as u64
+    }
+    /// Bytes of memory that have native code, and how many there are.
+    pub fn memory(&self) -> (usize, usize) {
+        self.arena.usage()
+    }
+    /// Why native code was left, if a helper had a say in it; asked once.
+    #[inline]
+    pub fn take_why(&mut self) -> Why {
+        self.gate.take_why()
+    }
+    /// How often the interpreter did an instruction for native code, by rows.
+    pub fn called(&self) -> &[u64] {
+        self.gate.called()
     }
     fn take_base(&mut self, b: &mut Block) {
         let base = std::mem::replace(&mut b.base, baseline::NONE);

@@ -145,11 +145,13 @@ fn an_instruction_goes_on_where_its_second_page_is_now() {
     }
 }
 
+/// Where the handler of interrupts is.
+const HANDLER: u64 = CODE + 0x800;
+
 /// A guest that holds interrupts off and lets them in, in many ways. Its handler adds up where it interrupted.
 fn interrupted(config: Config) -> Guest {
     const IDT: u64 = DATA + 0x8000;
     const GDT: u64 = DATA + 0x9000;
-    const HANDLER: u64 = CODE + 0x800;
     let code = asm(|a| {
         let mut top = a.create_label();
         a.set_label(&mut top)?;
@@ -234,6 +236,10 @@ fn interrupts_come_between_the_same_instructions_in_every_tier() {
             g.core.set_budget(97);
             while g.core.left > 0 {
                 g.engine.run(&mut g.core, &mut g.bus);
+                // An interrupt that was taken wants attention (see the bus) before the handler begins.
+                let rip = g.core.state.rip;
+                let late = g.core.left > 0 && (HANDLER + 1..HANDLER + 0x100).contains(&rip);
+                assert!(!late, "{rip:x} {config:?}");
                 see_to(&mut g);
             }
         }
@@ -276,6 +282,30 @@ fn a_core_that_did_not_run_for_long_knows_what_became_code_meanwhile() {
         write(&mut g, 0xc8);
         g.run(2 * PAGES);
         assert_eq!(g.core.state.gpr[0], PAGES * 4 - 2, "{config:?}");
+    }
+}
+
+#[test]
+fn exits_are_counted_by_their_causes() {
+    for cranelift in [false, true] {
+        let mut g = Guest::new(&programs::device(), Config { cranelift, ..tiers(50, 0) });
+        (0..100).for_each(|_| g.run(777));
+        let n = g.engine.counters();
+        if cfg!(not(target_arch = "x86_64")) && !cranelift {
+            continue;
+        }
+        let sorted = n.short + n.pages + n.not_ram + n.crossings;
+        // Each of the runs ends one way or the other; Cranelift's code gives up earlier, and may be tried again.
+        let ends = n.short + n.over;
+        assert!(ends == 100 || cranelift && ends > 100, "{n:?}");
+        assert!(n.not_ram > 100 && sorted <= n.side_exits, "{n:?}");
+        assert!(cranelift || n.hot > 0 && n.hot <= n.events && n.baseline_nanos > 0, "{n:?}");
+        assert!(n.memory_used > 0 && n.memory_used <= n.memory, "{n:?}");
+        let report = g.engine.report(memory::TlbCounts::default());
+        let fallen = report.split("left to tier 0").nth(1).unwrap_or_default();
+        let has = |name: &str| fallen.lines().any(|l| l.split_whitespace().next() == Some(name));
+        // The first that uses the device, after which tier 0 does the block's rest; and the one that the interpreter does.
+        assert!(has("mov") && has("rdtsc") && !has("jmp"), "{report}");
     }
 }
 

@@ -181,6 +181,7 @@ pub(crate) fn build(mut config: Config) -> Result<Machine, MachineError> {
         a20: true,
         until: u64::MAX,
         plain: false,
+        profile: None,
         unplugged: Vec::new(),
         config,
     };

@@ -7,6 +7,7 @@ use crate::config::{Backend, Config, DriveId, RtcClock};
 use crate::drives::{Disk, DriveEvent};
 use crate::fabric::World;
 use crate::parts::{DeviceId, Parts};
+use crate::profile::Profile;
 use cpu::{Activity, Core, Interp};
 use device::{CpuSignal, Input, Request, Tick};
 use hw::chipset::lapic::Lapic;
@@ -71,6 +72,8 @@ pub struct Machine {
     pub until: u64,
     /// Cores are run by the plain interpreter, the oracle of the engine: for tests that compare the two.
     pub plain: bool,
+    /// Samples of where the guest is.
+    pub profile: Option<Box<Profile>>,
     /// Devices that were taken out since the front end last asked.
     pub(crate) unplugged: Vec<crate::config::DeviceSpec>,
 }
@@ -184,7 +187,7 @@ impl Machine {
         self.working = n;
         let core = &mut self.cores[n];
         let before = core.retired();
-        core.set_budget(budget);
+        let end = before + budget;
         core.stop = false;
         self.world.attention = false;
         let lapic = self.parts.lapic_ids().get(n).copied();
@@ -199,10 +202,26 @@ impl Machine {
             lapic_at: window,
             smm: core.state.smm,
         };
-        if self.plain {
-            interpret(&mut Interp { c: core, bus: &mut bus });
-        } else {
-            self.engine.run(core, &mut bus);
+        loop {
+            let (from, mut part) = (core.retired(), end - core.retired());
+            if let Some(p) = &self.profile {
+                part = part.min(p.until_next(bus.base.wrapping_add(from)));
+            }
+            core.set_budget(part);
+            if self.plain {
+                interpret(&mut Interp { c: core, bus: &mut bus });
+            } else {
+                self.engine.run(core, &mut bus);
+            }
+            let Some(p) = &mut self.profile else { break };
+            let now = core.retired();
+            if p.is_due(bus.base.wrapping_add(from), bus.base.wrapping_add(now)) {
+                p.sample(core);
+            }
+            // Where only a part is over, nobody but us has to do with it.
+            if core.left > 0 || now >= end {
+                break;
+            }
         }
         let done = core.retired() - before;
         self.count += done;

@@ -13,6 +13,9 @@ const GPR: [&str; 16] = [
 ];
 const SEG: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 
+/// So many rows of a profile are shown.
+const TOP: usize = 20;
+
 fn segment(out: &mut String, name: &str, s: &Segment) {
     let _ = writeln!(out, "{name:3}={:04x} {:016x} {:08x} {:08x}", s.sel, s.base, s.limit, s.attr);
 }
@@ -135,7 +138,15 @@ impl Machine {
             }
             "qtree" => o = self.tree(),
             "pci" => o = self.parts.peek(self.board.pci)?.describe(),
-            "jit" => o = self.engine.counters().to_string(),
+            "jit" => {
+                let mut tlb = memory::TlbCounts::default();
+                self.cores.iter().for_each(|c| tlb += c.tlb.counts);
+                o = self.engine.report(tlb);
+            }
+            "profile" => {
+                let none = || "no profile: -profile file=FILE makes one\n".to_string();
+                o = self.profile.as_ref().map_or_else(none, |p| p.report(TOP));
+            }
             "lapic" => {
                 let id = *self.parts.lapic_ids().get(cpu)?;
                 o = self.parts.get::<Lapic>(id).map(device::Device::describe)?;

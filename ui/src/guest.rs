@@ -4,7 +4,7 @@
 
 use device::{Input, Request};
 use machine::config::{Backend, DeviceSpec, DriveId};
-use machine::{COUNTED, Counts, Disk, DriveEvent};
+use machine::{COUNTED, Counts, Disk, DriveEvent, Profile};
 use std::io;
 use std::time::Duration;
 
@@ -92,9 +92,17 @@ pub trait Guest {
     /// Reads an I/O port, with all that follows from it. `size` is 1, 2 or 4.
     fn read_port(&mut self, port: u16, size: u8) -> u32;
     fn write_port(&mut self, port: u16, size: u8, value: u32);
-    /// The text of `info what` for what only the machine knows (`mtree`, `pic`, `lapic`, `qtree`, `tlb`, `jit`, `irq`);
+    /// The text of `info what` for what only the machine knows (`mtree`, `pic`, `lapic`, `qtree`, `tlb`, `jit`, `irq`,
+    /// `profile`);
     /// `cpu` is the monitor's current one.
     fn describe(&mut self, cpu: u32, what: &str) -> Option<String>;
+
+    /// Takes samples of where the guest is from now on.
+    fn start_profile(&mut self, _profile: Profile) {}
+    /// All of them, for people.
+    fn profile(&self) -> Option<String> {
+        None
+    }
 
     /// What wakes the front end when a disk has answered: called from another thread. Only the first one counts.
     fn set_waker(&mut self, _waker: Box<dyn Fn() + Send + Sync>) {}

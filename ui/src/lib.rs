@@ -9,6 +9,7 @@ pub mod monitor;
 pub mod mux;
 pub mod options;
 pub mod picture;
+mod profile;
 pub mod program;
 pub mod session;
 mod signals;

@@ -11,6 +11,7 @@ mod machine;
 mod number;
 mod outside;
 mod place;
+mod profile;
 mod table;
 #[cfg(test)]
 mod test;
@@ -45,12 +46,24 @@ pub struct Options {
     pub log_items: Vec<Item>,
     pub log_file: Option<PathBuf>,
     pub pidfile: Option<PathBuf>,
+    pub profile: Option<Profile>,
     /// `-loadvm`: a file written by `savevm`.
     pub load: Option<PathBuf>,
     /// `-echr`: the byte that begins a command to a multiplexer.
     pub escape: u8,
     /// Things worth a warning.
     pub warnings: Vec<String>,
+}
+
+/// `-profile`: samples of where the guest is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Where they go in the end.
+    pub file: PathBuf,
+    /// Instructions from one to the next.
+    pub every: u64,
+    /// Files with names of code.
+    pub symbols: Vec<PathBuf>,
 }
 
 /// What is in a drive.

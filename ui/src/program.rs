@@ -5,6 +5,7 @@ use crate::chardev::{Chardev, Event, Outbox, terminal};
 use crate::guest::Guest;
 use crate::log::Target;
 use crate::options::{self, Catalog, Fault, Options, Stop};
+use crate::profile::Report;
 use crate::session::{Session, open_chardevs};
 use crate::signals::Signals;
 use crate::vm::Vm;
@@ -130,6 +131,7 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     let outboxes: Vec<_> = chardevs.iter().filter_map(Chardev::outbox).collect();
     signals.running(outboxes.clone());
     let _last_words = LastWords(outboxes);
+    let profile = options.profile.as_ref().map(|p| Report::start(p, &mut *guest)).transpose()?;
     let mut vm = Vm::new(guest, options, target);
     vm.blocks = blocks;
     let mut session = Session::new(vm, options, chardevs, events);
@@ -140,5 +142,7 @@ fn start(options: &mut Options, build: Build) -> Result<i32, Fault> {
     if !options.paused {
         session.vm.cont().map_err(|text| Fault::new("-S", text))?;
     }
-    Ok(session.run())
+    let status = session.run();
+    let written = profile.is_none_or(|p| p.write(&*session.vm.guest));
+    Ok(if written { status } else { status.max(1) })
 }

@@ -120,6 +120,12 @@ impl Guest for Whole {
     fn describe(&mut self, cpu: u32, what: &str) -> Option<String> {
         self.0.describe(cpu as usize, what)
     }
+    fn start_profile(&mut self, profile: machine::Profile) {
+        self.0.profile = Some(Box::new(profile));
+    }
+    fn profile(&self) -> Option<String> {
+        Some(self.0.profile.as_ref()?.report(usize::MAX))
+    }
     fn set_waker(&mut self, waker: Box<dyn Fn() + Send + Sync>) {
         self.0.set_waker(waker)
     }

@@ -9,6 +9,12 @@ pub fn address<S: Sem>(s: &mut S, i: &Insn) -> S::V {
     if i.bits & Insn::MOFFS != 0 {
         return s.imm(i.imm as u64);
     }
+    let sum = s.sum(i);
+    if i.aw == Width::W64 { sum } else { s.op1(Op1::Zext, i.aw, sum) }
+}
+/// See [`Sem::sum`].
+#[inline(always)]
+pub fn sum<S: Sem>(s: &mut S, i: &Insn) -> S::V {
     let mut sum = None;
     if i.base == RIP {
         sum = Some(s.get(Var::Rip));
@@ -26,15 +32,15 @@ pub fn address<S: Sem>(s: &mut S, i: &Insn) -> S::V {
             None => x,
         });
     }
-    let sum = match sum {
-        None => return s.imm(i.disp as i64 as u64 & i.aw.mask()),
-        Some(v) if i.disp == 0 => v,
+    let disp = i.disp as i64 as u64;
+    match sum {
+        None => s.imm(disp & i.aw.mask()),
+        Some(v) if disp == 0 => v,
         Some(v) => {
-            let d = s.imm(i.disp as i64 as u64);
+            let d = s.imm(disp);
             s.op2(Op2::Add, Width::W64, v, d)
         }
-    };
-    if i.aw == Width::W64 { sum } else { s.op1(Op1::Zext, i.aw, sum) }
+    }
 }
 
 /// The value of general register `r` in width `w`.
@@ -49,15 +55,17 @@ pub fn gpr<S: Sem>(s: &mut S, r: u8, w: Width) -> S::V {
 pub fn set_gpr<S: Sem>(s: &mut S, r: u8, w: Width, v: S::V) {
     let v = match w {
         Width::W64 | Width::W32 => v,
-        Width::W16 | Width::W8 => merge(s, r, 0, w, v),
+        Width::W16 | Width::W8 => {
+            let old = s.get(Var::Gpr(r));
+            s.merge(old, 0, w, v)
+        }
     };
     s.set(Var::Gpr(r), v);
 }
 
-/// Register `r` with `v` in the `w` bits from `at` on.
+/// See [`Sem::merge`].
 #[inline(always)]
-fn merge<S: Sem>(s: &mut S, r: u8, at: u64, w: Width, v: S::V) -> S::V {
-    let old = s.get(Var::Gpr(r));
+pub fn merge<S: Sem>(s: &mut S, old: S::V, at: u64, w: Width, v: S::V) -> S::V {
     let keep = s.imm(!(w.mask() << at));
     let old = s.op2(Op2::And, Width::W64, old, keep);
     let v = if at == 0 {
@@ -101,7 +109,8 @@ pub fn write<S: Sem>(s: &mut S, i: &Insn, n: usize, v: S::V) -> Res<S> {
             s.store(i.seg, w, at, v)?
         }
         Opnd::High(r) => {
-            let v = merge(s, r, 8, Width::W8, v);
+            let old = s.get(Var::Gpr(r));
+            let v = s.merge(old, 8, Width::W8, v);
             s.set(Var::Gpr(r), v)
         }
         _ => {}

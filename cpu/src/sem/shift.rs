@@ -83,19 +83,21 @@ fn rotate<S: Sem>(s: &mut S, i: &Insn, left: bool) -> Res<S> {
             (r, r)
         },
         |s, r, _| {
-            if !s.wants_flags() {
-                return Ok(());
-            }
-            let top = bit(s, w, r, w.bits() as u64 - 1);
-            let (cf, other) = match left {
-                true => (bit(s, w, r, 0), top),
-                false => (top, bit(s, w, r, w.bits() as u64 - 2)),
-            };
-            let of = s.op2(Op2::Xor, Width::W64, cf, other);
-            set_cf_of(s, cf, of);
+            s.turned(left, w, r);
             Ok(())
         },
     )
+}
+/// See [`Sem::turned`].
+#[inline(always)]
+pub fn turned<S: Sem>(s: &mut S, left: bool, w: Width, r: S::V) {
+    let top = bit(s, w, r, w.bits() as u64 - 1);
+    let (cf, other) = match left {
+        true => (bit(s, w, r, 0), top),
+        false => (top, bit(s, w, r, w.bits() as u64 - 2)),
+    };
+    let of = s.op2(Op2::Xor, Width::W64, cf, other);
+    set_cf_of(s, cf, of);
 }
 #[inline(always)]
 pub fn rol<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {

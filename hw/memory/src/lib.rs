@@ -12,5 +12,5 @@ mod width;
 pub use buffer::{ALIGNED, Buffer};
 pub use map::{Entry, Map, Target, Window};
 pub use ram::{CODE, DISPLAY, MIGRATION, PAGE, Ram, RamError};
-pub use tlb::{INVALID, OTHER, SLOW, TLB_SIZE, Tlb, TlbEntries, TlbInfo};
+pub use tlb::{INVALID, OTHER, SLOW, TLB_SIZE, Tlb, TlbCounts, TlbEntries, TlbInfo};
 pub use width::Width;

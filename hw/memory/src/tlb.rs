@@ -11,6 +11,9 @@ use crate::{PAGE, Ram, Width};
 use second::Second;
 use std::sync::Arc;
 
+pub use counts::TlbCounts;
+
+mod counts;
 mod second;
 
 /// Entries in each set; a power of two.
@@ -108,6 +111,7 @@ pub struct Tlb<const SETS: usize> {
     used: [[Used; 2]; SETS],
     second: Second,
     ram: Arc<Ram>,
+    pub counts: TlbCounts,
 }
 
 /// Slots that may hold an entry of a kind, each once: one list of those that an address space has for itself, one of global
@@ -157,6 +161,7 @@ impl<const SETS: usize> Tlb<SETS> {
             used: std::array::from_fn(|_| [Used::new(), Used::new()]),
             second: Second::new(),
             ram,
+            counts: TlbCounts::default(),
         }
     }
     pub fn ram(&self) -> &Arc<Ram> {
@@ -253,10 +258,15 @@ impl<const SETS: usize> Tlb<SETS> {
     /// What is known of `linear` without an entry in its slot: another page drove it out, or the second level has it. It is no
     /// entry until it is inserted again.
     #[inline]
-    pub fn recall(&self, set: usize, linear: u64) -> Option<TlbInfo> {
+    pub fn recall(&mut self, set: usize, linear: u64) -> Option<TlbInfo> {
         let i = index(linear) ^ OTHER;
-        let aside = self.has(set, i, linear).then(|| self.info[set][i]);
-        aside.or_else(|| self.second.get(set, linear))
+        if self.has(set, i, linear) {
+            self.counts.aside += 1;
+            return Some(self.info[set][i]);
+        }
+        let found = self.second.get(set, linear);
+        self.counts.second += u64::from(found.is_some());
+        found
     }
     fn has(&self, set: usize, slot: usize, linear: u64) -> bool {
         let (e, page) = (self.entries[set].get(slot), linear & !(PAGE - 1));
@@ -305,6 +315,7 @@ impl<const SETS: usize> Tlb<SETS> {
     }
 
     pub fn flush(&mut self) {
+        self.counts.flushes += 1;
         self.second.flush();
         for (used, entries) in self.used.iter_mut().zip(&mut self.entries) {
             used.iter_mut().flat_map(Used::drain).for_each(|i| entries.set(i, EMPTY));
@@ -312,11 +323,13 @@ impl<const SETS: usize> Tlb<SETS> {
     }
     /// Drops all but global entries.
     pub fn flush_non_global(&mut self) {
+        self.counts.own_flushes += 1;
         self.second.flush_own();
         self.drop_non_global();
     }
     /// Makes the address space with this PCID the current one; `keep`: with what is known of it.
     pub fn switch(&mut self, pcid: usize, keep: bool) {
+        self.counts.switches += 1;
         self.second.switch(pcid, keep);
         self.drop_non_global();
     }
@@ -329,6 +342,7 @@ impl<const SETS: usize> Tlb<SETS> {
     }
     /// Drops the page of `linear` in all sets.
     pub fn flush_page(&mut self, linear: u64) {
+        self.counts.pages += 1;
         for set in 0..SETS {
             self.second.flush_page(set, linear);
             for slot in [index(linear), index(linear) ^ OTHER] {
@@ -442,8 +456,11 @@ mod test {
         t.flush_page(0x1fff);
         assert_eq!(t.list(), []);
         t.insert(0, 0x2000, page(0));
+        assert!(t.recall(0, 0x2000).is_some() && t.recall(0, 0x3000).is_none());
         t.flush();
         assert_eq!(t.read(0, 0x2000, Width::W8), None);
+        let TlbCounts { second, flushes, own_flushes, pages, .. } = t.counts;
+        assert_eq!((second, flushes, own_flushes, pages), (1, 1, 1, 1));
         // One slot, entries of both kinds in turn.
         let global = |on| TlbInfo { global: on, ..page(0) };
         let there = |t: &Tlb<2>| t.read(0, 0x2000, Width::W8).is_some();

@@ -33,14 +33,23 @@ impl Body<'_> {
         }
         // The host takes the count modulo 32 or 64.
         let most = if w == Width::W64 { 64 } else { 32 };
-        if !rotate && top(n) >= most || !self.take(RCX) {
+        if !rotate && top(n) >= most {
             self.misfit = true;
             return V::K(0);
         }
         let n = self.low(Width::W8, n);
-        self.asm.mov(RCX, n);
         // Counts from the width on: at 32 bits the operand is long enough to show what happens.
         let wide = if rotate { w } else { w.max32() };
+        if self.shifts_x && !rotate {
+            let (h, t) = (self.reg(a), self.fresh());
+            let signed = op == Op2::Sar && wide != w;
+            if signed {
+                self.asm.load_signed(w, wide, t, Rm::R(h));
+            }
+            self.asm.shift_x(kind, wide, t, if signed { t } else { h }, n);
+            return self.result(w, t);
+        }
+        let held = !self.take_if_free(RCX);
         let t = match op {
             Op2::Sar if wide != w => {
                 let (h, t) = (self.reg(a), self.fresh());
@@ -49,7 +58,15 @@ impl Body<'_> {
             }
             _ => self.copy(a),
         };
+        let keep = held.then(|| self.fresh());
+        if let Some(k) = keep {
+            self.asm.mov(k, RCX);
+        }
+        self.asm.mov(RCX, n);
         self.asm.shift_cl(kind, wide, Rm::R(t));
+        if let Some(k) = keep {
+            self.asm.mov(RCX, k);
+        }
         self.result(w, t)
     }
     pub fn multiply(&mut self, op: Op2, w: Width, a: V, b: V) -> V {

@@ -349,6 +349,14 @@ impl Asm {
         self.sized(w, 0x84, b, a, true);
     }
     /// Tests the low byte.
+    pub fn test_constant(&mut self, w: Width, rm: Rm, k: i32) {
+        self.sized(w, 0xF6, 0, rm, false);
+        match w {
+            Width::W8 => self.code.push(k as u8),
+            Width::W16 => self.code.extend((k as u16).to_le_bytes()),
+            _ => self.put4(k),
+        }
+    }
     pub fn test_byte(&mut self, r: u8, k: u8) {
         self.sized(Width::W8, 0xF6, 0, R(r), false);
         self.code.push(k);
@@ -367,6 +375,31 @@ impl Asm {
     /// By CL.
     pub fn shift_cl(&mut self, op: Shift, w: Width, rm: Rm) {
         self.sized(w, 0xD2, op as u8, rm, false);
+    }
+    /// `to = a shift n` by a count in any register; the host's flags stay. For hosts with BMI2.
+    pub fn shift_x(&mut self, op: Shift, w: Width, to: u8, a: u8, n: u8) {
+        let pp = match op {
+            Shift::Shl => 1,
+            Shift::Sar => 2,
+            _ => 3,
+        };
+        let wide = u8::from(w == Width::W64) << 7;
+        self.code.extend([0xC4, !(to >> 3) << 7 | 0x40 | (!(a >> 3) & 1) << 5 | 2]);
+        self.code.extend([wide | (!n & 15) << 3 | pp, 0xF7, 0xC0 | (to & 7) << 3 | a & 7]);
+    }
+    /// One step of CRC-32C. For hosts with SSE4.2.
+    pub fn crc32(&mut self, w: Width, to: u8, from: u8) {
+        let f = Form {
+            prefix: 0xF2,
+            wide: w == Width::W64,
+            byte_reg: false,
+            byte_rm: w == Width::W8,
+            opcode: &[0x0F, 0x38, 0xF0 | u8::from(w != Width::W8)],
+        };
+        if w == Width::W16 {
+            self.code.push(0x66);
+        }
+        self.form(f, to, R(from));
     }
     pub fn count(&mut self, op: Count, w: Width, to: u8, from: Rm) {
         self.two(w, 0xF3, op as u8, to, from, false);

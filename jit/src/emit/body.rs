@@ -4,9 +4,10 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm};
+use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm, Shift};
+use super::outer;
 use crate::clif::{gpr_at, leave, left_at, rip_at};
-use crate::native::{BIAS, context_at};
+use crate::native::{self, BIAS, context_at};
 use cpu::{FlagKind, Insn, Mode, Op2, State, Width, flags};
 use std::mem::offset_of;
 
@@ -34,15 +35,23 @@ pub fn pass_on(a: &mut Asm) {
     a.mov(RSI, CX);
 }
 
-/// A value: a constant, a host register with a bound or its lower half, or a condition of the guest's flags as they were when
-/// there had been so many of them in this block.
+/// A value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum V {
     K(u64),
+    /// A host register, with the most that is in it.
     R(u8, u64),
-    /// The lower half of a host register.
-    L(u8),
+    /// The low bits of a host register.
+    L(u8, Width),
+    /// A condition of the guest's flags as they were when there had been so many of them in this block.
     C(u8, u32),
+    /// Part of the flags that follows from the others.
+    Gone,
+}
+impl V {
+    pub fn host(self) -> Option<u8> {
+        if let V::R(h, _) | V::L(h, _) = self { Some(h) } else { None }
+    }
 }
 
 /// What is known of the status flags.
@@ -50,6 +59,18 @@ pub enum V {
 pub enum Flags {
     Stored,
     Known(FlagKind, Width, V, V, V),
+    /// CF and OF are those of a rotation, to the left or right, with this result. The state has the others.
+    Turned(bool, Width, V),
+}
+
+/// The registers of flags.
+fn registers(f: Flags) -> u16 {
+    let all = match f {
+        Flags::Stored => return 0,
+        Flags::Known(_, _, a, b, r) => [a, b, r],
+        Flags::Turned(_, _, r) => [r; 3],
+    };
+    all.iter().filter_map(|v| v.host()).fold(0, |all, h| all | 1 << h)
 }
 
 /// Leaving before an instruction.
@@ -60,7 +81,7 @@ pub struct Exit {
     pub last: Option<(i32, u8)>,
     /// The instruction's distance from the block's start.
     pub delta: i32,
-    /// Instructions of its block from this one on.
+    /// Instructions from this one on that are counted already.
     undone: i32,
 }
 
@@ -86,8 +107,8 @@ pub struct Now {
     pub term: Term,
     pub x87: super::x87::Now,
     pub vector: super::vector::Now,
-    /// The operation whose flags the host has, with its result's register.
-    pub made: Option<(Op2, Width, u8)>,
+    /// The operation whose flags the host has, with its result.
+    pub made: Option<(Op2, Width, V)>,
     /// Guest registers whose copies are below 2^32.
     pub short: u16,
     /// What each host register is: so far from a value that has a number.
@@ -141,8 +162,9 @@ pub struct Body<'a> {
     pub asm: Asm,
     pub insns: &'a [Insn],
     pub mode: Mode,
-    /// The host has POPCNT, LZCNT and TZCNT.
+    /// The host has POPCNT, LZCNT and TZCNT; SHLX, SHRX and SARX.
     pub counts: bool,
+    pub shifts_x: bool,
     pub now: Now,
     pub exits: Vec<Exit>,
     pub slow: Vec<super::memory::Slow>,
@@ -151,8 +173,10 @@ pub struct Body<'a> {
     pub pinned: u16,
     /// Values that have numbers so far.
     values: u32,
-    /// Where the current block's instructions end, and where what it has in registers is no longer known for certain.
+    /// Where the current block's instructions end, up to where they are counted, and where what it has in registers is no longer
+    /// known for certain.
     pub end: usize,
+    pub until: usize,
     pub horizon: usize,
     // Of the current instruction.
     pub index: usize,
@@ -163,8 +187,9 @@ pub struct Body<'a> {
     exit: Option<usize>,
     /// It has changed something: it may not leave any more.
     pub changed: bool,
-    /// It cannot be done here: it is called.
+    /// It cannot be done here: it is called. It cannot because of what is in registers.
     pub misfit: bool,
+    crowded: bool,
 }
 
 impl<'a> Body<'a> {
@@ -175,6 +200,7 @@ impl<'a> Body<'a> {
             insns,
             mode,
             counts: super::has_counts(),
+            shifts_x: super::has_shifts_x(),
             now,
             exits: Vec::new(),
             slow: Vec::new(),
@@ -182,6 +208,7 @@ impl<'a> Body<'a> {
             pinned: 0,
             values: 0,
             end: insns.len(),
+            until: insns.len(),
             horizon: insns.len(),
             index: 0,
             delta: 0,
@@ -190,6 +217,7 @@ impl<'a> Body<'a> {
             exit: None,
             changed: false,
             misfit: false,
+            crowded: false,
         }
     }
 
@@ -200,10 +228,22 @@ impl<'a> Body<'a> {
     }
     /// Emits an instruction; `false`, and nothing emitted, if it does not fit.
     pub fn one(&mut self, meaning: super::sem::Meaning) -> bool {
+        if self.fits(meaning) {
+            return true;
+        }
+        // Without registers that others hold it may.
+        let again = self.crowded;
+        if again {
+            self.stored_flags();
+            (self.now.cache, self.now.windows) = ([None; 16], [None; WINDOWS]);
+        }
+        again && self.fits(meaning)
+    }
+    fn fits(&mut self, meaning: super::sem::Meaning) -> bool {
         let saved = self.now.clone();
         let lens = (self.asm.code.len(), self.exits.len(), self.slow.len(), self.late.len());
         (self.before, self.exit) = (self.now.flags, None);
-        (self.changed, self.misfit) = (false, false);
+        (self.changed, self.misfit, self.crowded) = (false, false, false);
         self.pinned = self.flag_registers();
         self.now.made = None;
         let Ok(()) = meaning(self, &self.insns[self.index]);
@@ -221,10 +261,7 @@ impl<'a> Body<'a> {
     // Registers.
 
     fn flag_registers(&self) -> u16 {
-        let Flags::Known(_, _, a, b, r) = self.now.flags else { return 0 };
-        [a, b, r]
-            .iter()
-            .fold(0, |all, v| if let V::R(h, _) | V::L(h) = v { all | 1 << h } else { all })
+        registers(self.now.flags)
     }
     /// Registers with copies of guest registers.
     pub fn cached(&self) -> u16 {
@@ -242,7 +279,7 @@ impl<'a> Body<'a> {
         };
         let found = after(!taken & !cached, self.now.turn).or_else(|| after(!taken, self.now.turn));
         let Some(h) = found else {
-            self.misfit = true;
+            (self.misfit, self.crowded) = (true, true);
             return 0;
         };
         self.now.turn = (h + 1) & 15;
@@ -272,13 +309,8 @@ impl<'a> Body<'a> {
         self.now.windows = [None; WINDOWS];
         self.now.vector.forget();
     }
-    /// Takes a certain register for the current instruction, which nobody may need; `false`: somebody does.
-    pub fn take(&mut self, h: u8) -> bool {
-        let free = self.take_if_free(h);
-        self.misfit |= !free;
-        free
-    }
-    /// The same, but it is no misfit if somebody needs it. It is not given out afterwards in any case.
+    /// Takes a certain register for the current instruction; `false`: somebody needs what is in it. It is not given out afterwards
+    /// in any case.
     pub fn take_if_free(&mut self, h: u8) -> bool {
         let free = (self.pinned | self.flag_registers()) & 1 << h == 0;
         if free {
@@ -291,10 +323,14 @@ impl<'a> Body<'a> {
     pub fn reg(&mut self, v: V) -> u8 {
         match v {
             V::R(h, _) => h,
-            V::L(h) => {
+            V::L(h, w) => {
                 let t = self.fresh();
-                self.asm.load(Width::W32, t, Rm::R(h));
+                self.asm.load(w, t, Rm::R(h));
                 t
+            }
+            V::Gone => {
+                self.misfit = true;
+                0
             }
             V::K(k) => {
                 let h = self.fresh();
@@ -314,7 +350,7 @@ impl<'a> Body<'a> {
     /// A register for operations of a width, which do not look at what is above it.
     pub fn low(&mut self, w: Width, v: V) -> u8 {
         match v {
-            V::L(h) if w != Width::W64 => h,
+            V::L(h, known) if w <= known => h,
             _ => self.reg(v),
         }
     }
@@ -378,9 +414,36 @@ impl<'a> Body<'a> {
         self.store_flags(self.now.flags);
         self.now.flags = Flags::Stored;
     }
-    /// Stores what is known of the flags; touches no register and not the host's flags.
+    /// Stores what is known of the flags; touches no register that is in use, nor the host's flags if they are these.
     pub fn store_flags(&mut self, f: Flags) {
-        let Flags::Known(kind, w, a, b, r) = f else { return };
+        let pinned = self.pinned;
+        self.pinned |= registers(f);
+        match f {
+            Flags::Stored => {}
+            Flags::Known(kind, w, a, b, r) => self.store_known(kind, w, a, b, r),
+            Flags::Turned(left, w, r) => {
+                let (h, t) = (self.low(w, r), self.fresh());
+                self.state_flags();
+                self.asm.mov(t, h);
+                // One back and forth.
+                let ways = if left { [Shift::Ror, Shift::Rol] } else { [Shift::Rol, Shift::Ror] };
+                ways.into_iter().for_each(|s| self.asm.shift(s, w, Rm::R(t), 1));
+                self.asm.push_flags();
+                self.asm.pop(t);
+                self.clobber();
+                self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
+                let t = V::R(t, flags::STATUS);
+                self.store_known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), t);
+            }
+        }
+        self.pinned = pinned;
+    }
+    /// Has the flags of the state in the host's.
+    pub fn state_flags(&mut self) {
+        self.asm.call(Rm::M(CX, native::MISS + 8 * outer::STATUS as i32));
+        self.now.vector.forget();
+    }
+    fn store_known(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) {
         let place = |field: usize| {
             let lazy = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
             core(lazy as i32)
@@ -397,20 +460,46 @@ impl<'a> Body<'a> {
             (true, r, offset_of!(flags::Lazy, r)),
         ];
         for (wanted, v, field) in fields {
+            if !wanted {
+                continue;
+            }
+            let v = if v == V::Gone { self.derived(kind, w, a, b, r) } else { v };
             match v {
-                _ if !wanted => {}
                 V::R(h, _) => self.asm.store(Width::W64, place(field), h),
-                V::L(h) => {
+                V::L(h, Width::W32) => {
                     self.asm.store(Width::W32, place(field), h);
                     self.asm.store_constant(Width::W32, place(field + 4), 0);
                 }
+                V::L(..) => {
+                    let h = self.reg(v);
+                    self.asm.store(Width::W64, place(field), h);
+                }
                 V::K(k) => self.store_number(place(field), place(field + 4), k),
                 // Values of flags are never conditions.
-                V::C(..) => self.misfit = true,
+                V::C(..) | V::Gone => self.misfit = true,
             }
         }
         let how = flags::how(kind, w) as i32;
         self.asm.store_constant(Width::W32, place(offset_of!(flags::Lazy, how)), how);
+    }
+    /// The part of the flags that follows from the others. If the host's flags are these, they still are.
+    pub fn derived(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) -> V {
+        match kind {
+            FlagKind::Sub if r == V::Gone => {
+                let t = self.copy(a);
+                self.apply(Alu::Sub, w, t, b);
+                self.result(w, t)
+            }
+            FlagKind::Logic if r == V::Gone => {
+                let t = self.copy(a);
+                self.apply(Alu::And, w, t, b);
+                self.result(w, t)
+            }
+            _ => {
+                self.misfit = true;
+                V::K(0)
+            }
+        }
     }
     /// Stores a constant without a register: in two halves if it is long.
     fn store_number(&mut self, low: Rm, high: Rm, k: u64) {
@@ -434,7 +523,7 @@ impl<'a> Body<'a> {
             Some(n) => n,
             None => {
                 let (flags, delta) = (self.before, self.delta);
-                let (last, undone) = (self.now.x87.last, (self.end - self.index) as i32);
+                let (last, undone) = (self.now.x87.last, (self.until - self.index) as i32);
                 self.exits.push(Exit { holes: Vec::new(), flags, last, delta, undone });
                 *self.exit.insert(self.exits.len() - 1)
             }
@@ -464,7 +553,7 @@ impl<'a> Body<'a> {
                     self.exit(Some(c));
                 }
             }
-            V::R(..) | V::L(_) => {
+            V::R(..) | V::L(..) | V::Gone => {
                 let h = self.reg(c);
                 self.clobber();
                 self.asm.test(Width::W64, Rm::R(h), h);
@@ -478,7 +567,8 @@ impl<'a> Body<'a> {
         self.write_late();
         for x in std::mem::take(&mut self.exits) {
             x.holes.iter().for_each(|h| self.asm.land(*h));
-            self.store_flags(x.flags);
+            self.now = Now { flags: x.flags, ..Now::new() };
+            self.stored_flags();
             if let Some(last) = x.last {
                 self.store_place(RAX, last);
             }
@@ -490,7 +580,7 @@ impl<'a> Body<'a> {
     pub fn put_place(&mut self, delta: i32, undone: i32) {
         // A 32-bit RIP wraps; its upper half is zero.
         let w = if self.mode.long64() { Width::W64 } else { Width::W32 };
-        self.add(Width::W64, core(left_at()), undone);
+        self.count(undone);
         self.add(w, core(rip_at()), delta);
     }
     /// Adds to RIP, however much.
@@ -502,6 +592,10 @@ impl<'a> Body<'a> {
                 self.asm.alu_to(Alu::Add, Width::W64, core(rip_at()), RAX);
             }
         }
+    }
+    /// Adds to the count of what may be executed.
+    pub fn count(&mut self, n: i32) {
+        self.add(Width::W64, core(left_at()), n);
     }
     fn add(&mut self, w: Width, place: Rm, n: i32) {
         if n != 0 {

@@ -9,7 +9,7 @@ use crate::clif::rip_at;
 use crate::native::{self, Cx};
 
 use ::memory::PAGE;
-use cpu::{Insn, NO_REG, Opnd, SegReg, Width};
+use cpu::{Insn, NO_REG, Opnd, RIP, SegReg, Width};
 use iced_x86::Mnemonic;
 use std::mem::offset_of;
 
@@ -54,6 +54,8 @@ struct Page {
     /// It is, from now on.
     window: Option<u8>,
 }
+/// The number of RIP's value.
+const RIP_VALUE: u32 = u32::MAX;
 /// A window's offset that is on no page.
 const NOWHERE: u64 = 1 << 30;
 
@@ -246,6 +248,22 @@ impl Body<'_> {
         self.asm.lea(Width::W32, t, Rm::M(t, delta));
         V::R(t, 0xffff_ffff)
     }
+    /// The address so far from the next instruction, in 64-bit mode. RIP stays what it is all through a region.
+    pub fn beside_rip(&mut self, disp: i32) -> V {
+        let t = self.fresh();
+        self.asm.load(Width::W64, t, core(rip_at()));
+        match self.next.checked_add(disp) {
+            Some(d) => {
+                self.asm.lea(Width::W64, t, Rm::M(t, d));
+                self.now.origin[t as usize] = (RIP_VALUE, d);
+            }
+            None => {
+                self.asm.lea(Width::W64, t, Rm::M(t, self.next));
+                self.asm.lea(Width::W64, t, Rm::M(t, disp));
+            }
+        }
+        V::R(t, u64::MAX)
+    }
     /// The linear address of a segment offset, in a register.
     pub fn linear(&mut self, seg: SegReg, at: V) -> u8 {
         let based = matches!(seg, SegReg::Fs | SegReg::Gs);
@@ -292,7 +310,7 @@ impl Body<'_> {
                 && i.index == NO_REG
                 && i.iced().mnemonic() != Mnemonic::Lea;
             let stack = || i.iced().op_code().is_stack_instruction().then_some(4);
-            if plain { Some(i.base).filter(|b| *b < 16) } else { stack() }
+            if plain { Some(i.base).filter(|b| *b < 16 || *b == RIP) } else { stack() }
         };
         let Some(b) = base(i) else { return false };
         for i in self.insns[self.index + 1..self.horizon].iter().take(16) {

@@ -7,7 +7,7 @@
 use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, RAX, RCX, Rm};
 use super::body::{Body, Flags, Now, Term, V, WINDOWS, come_in, core};
 use super::{Meaning, call_out, vector, write_tails};
-use crate::clif::{gpr_at, left_at, rip_at};
+use crate::clif::{gpr_at, rip_at};
 use crate::plan::{Guest, Plan, Succ};
 use cpu::{Insn, Opnd, Width};
 use memory::PAGE;
@@ -55,6 +55,8 @@ struct Writer<'a> {
     ahead: Vec<Edge>,
     /// Jumps that have something to do on their way.
     stubs: Vec<Edge>,
+    /// For each block, where the chain ends that it is part of: the count at its head is for all of it.
+    until: Vec<usize>,
 }
 
 /// Registers for what loops keep: those first that nothing else asks for by name.
@@ -72,6 +74,21 @@ fn reads(i: &Insn) -> u16 {
     if i.iced().op_code().is_stack_instruction() { all | 1 << 4 } else { all }
 }
 
+/// Where each block's chain ends, as an index of instructions: blocks of a chain have no other way in than from the one before
+/// them, which mostly goes on there.
+fn chains(plan: &Plan) -> Vec<usize> {
+    let blocks = &plan.blocks;
+    let mut until: Vec<usize> = blocks.iter().map(|g| g.insns.end).collect();
+    for n in (1..blocks.len()).rev() {
+        let (p, g) = (&blocks[n - 1], &blocks[n]);
+        let on = g.only == Some(n - 1) && g.page == p.page && p.returns.is_empty();
+        if on && g.heat >= p.heat / 2 {
+            until[n - 1] = until[n];
+        }
+    }
+    until
+}
+
 /// Emits a region. `ram`: where the host has RAM.
 pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
@@ -86,6 +103,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
         fall: None,
         ahead: Vec::new(),
         stubs: Vec::new(),
+        until: chains(plan),
     };
     for n in 0..plan.blocks.len() {
         w.block(n, table);
@@ -105,10 +123,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     while let Some(e) = w.stubs.pop() {
         w.body.asm.land(e.hole);
         w.body.now = e.now;
-        match e.to {
-            To::Block(n) => w.settle(n, Some(e.from)),
-            To::Out(d) => w.go(e.from, d),
-        }
+        w.way(e.from, e.to);
     }
     w.body.write_exits();
     let set = plan.mode.code_set();
@@ -144,7 +159,7 @@ impl<'a> Writer<'a> {
         }
         self.labels.push((self.body.asm.here(), state.clone()));
         for e in ahead {
-            if one && self.guest(e.from).page == g.page {
+            if self.straight(e.from, n) {
                 self.body.asm.land(e.hole);
             } else {
                 self.stubs.push(e);
@@ -156,9 +171,14 @@ impl<'a> Writer<'a> {
         let on = |&m: &usize| blocks[m].only == Some(m - 1) && blocks[m].page == blocks[m - 1].page;
         let chain = (n + 1..blocks.len()).take_while(on).count();
         self.body.horizon = blocks[n + chain].insns.end;
-        let count = g.insns.len() as i32;
-        self.body.asm.alu_constant(Alu::Sub, Width::W64, core(left_at()), count);
-        self.body.exit(Some(NEGATIVE));
+        self.body.until = self.until[n];
+        // Who alone leads here has counted what is left of its own chain.
+        let before = g.only.filter(|&p| self.straight(p, n)).map_or(0, |p| self.owed(p));
+        let count = (self.until[n] - g.insns.start) as i32 - before;
+        self.body.count(-count);
+        if count > 0 {
+            self.body.exit(Some(NEGATIVE));
+        }
         let mut over = false;
         for at in g.insns.clone() {
             let i = &plan.insns[at];
@@ -281,16 +301,38 @@ impl<'a> Writer<'a> {
     /// Goes there in any case.
     fn pass(&mut self, from: usize, to: To) {
         match to {
-            To::Block(t) if t < self.labels.len() => self.settle(t, Some(from)),
             To::Block(t) if t == self.labels.len() => {
+                if !self.straight(from, t) {
+                    self.body.count(self.owed(from));
+                }
                 self.fall = Some((from, self.body.now.clone()))
             }
-            To::Block(_) => {
+            To::Block(t) if t > self.labels.len() => {
                 let hole = self.body.asm.jmp();
                 self.lead(hole, from, to);
             }
-            To::Out(d) => self.go(from, d),
+            _ => self.way(from, to),
         }
+    }
+    /// Goes to a block that is there, or out.
+    fn way(&mut self, from: usize, to: To) {
+        let owed = if from == usize::MAX { 0 } else { self.owed(from) };
+        match to {
+            To::Block(n) => {
+                self.body.count(owed);
+                self.settle(n, Some(from));
+            }
+            To::Out(d) => self.go(from, d, owed),
+        }
+    }
+    /// Instructions behind a block that were counted at the head of its chain.
+    fn owed(&self, n: usize) -> i32 {
+        (self.until[n] - self.guest(n).insns.end) as i32
+    }
+    /// Whether a block is led to from one place only, and without anything to be done on the way.
+    fn straight(&self, from: usize, to: usize) -> bool {
+        let g = self.guest(to);
+        g.only.is_some() && self.guest(from).page == g.page
     }
     /// Makes what is known what a block that is there wants to be known, and goes there.
     fn settle(&mut self, n: usize, from: Option<usize>) {
@@ -360,11 +402,12 @@ impl<'a> Writer<'a> {
     }
 
     /// Leaves the region for a place so far from its head.
-    fn go(&mut self, from: usize, delta: i64) {
+    fn go(&mut self, from: usize, delta: i64, owed: i32) {
         self.body.stored_flags();
         let near = (from != usize::MAX).then(|| self.plan.near(from, delta)).flatten();
         let far = || self.plan.far.iter().find(|f| f.0 == delta && from != usize::MAX).map(|f| f.1);
         let b = &mut self.body;
+        b.count(owed);
         match (i32::try_from(delta), far()) {
             (Ok(d), Some(at)) if near.is_none() => return self.go_far(d, at),
             _ => b.put_far(delta),

@@ -1,12 +1,11 @@
 //! The words of [`Sem`], answered with host code.
 
 use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, One, Rm};
-use super::body::{Body, CX, Flags, Term, V};
-use super::outer;
-use crate::native;
-use cpu::sem::{Big, cond_of_flags};
+use super::body::{Body, Flags, Term, V};
+use cpu::sem::{Big, cond_of_flags, operand};
 use cpu::{
-    Cond, Exception, Flag, FlagKind, Insn, Op1, Op2, Opnd, Res, SegReg, Sem, Var, Width, flags,
+    Cond, Exception, Flag, FlagKind, Insn, NO_REG, Op1, Op2, Opnd, RIP, Res, SegReg, Sem, Var,
+    Width, flags,
 };
 use std::convert::Infallible;
 
@@ -34,6 +33,15 @@ pub fn table() -> Vec<Option<Meaning>> {
     for (m, f) in super::vector::table() {
         all[cpu::rows::number(m) as usize] = Some(f);
     }
+    if super::has_crc32() {
+        all[cpu::rows::number(iced_x86::Mnemonic::Crc32) as usize] = Some(|s, i| {
+            let v = operand::read(s, i, 1)?;
+            let old = operand::read(s, i, 0)?;
+            let (h, t) = (s.low(i.ow[1], v), s.copy(old));
+            s.asm.crc32(i.ow[1], t, h);
+            operand::write(s, i, 0, V::R(t, u32::MAX.into()))
+        });
+    }
     // The string instruction shares its mnemonic with one of vector registers.
     all[cpu::rows::number(iced_x86::Mnemonic::Movsd) as usize] = Some(|s, i| {
         if i.op.iter().any(|o| matches!(o, cpu::Opnd::Xmm(_))) {
@@ -49,7 +57,8 @@ pub fn top(v: V) -> u64 {
     match v {
         V::K(k) => k,
         V::R(_, max) => max,
-        V::L(_) => u32::MAX.into(),
+        V::L(_, w) => w.mask(),
+        V::Gone => u64::MAX,
         V::C(..) => 1,
     }
 }
@@ -95,20 +104,13 @@ impl Body<'_> {
         match v {
             V::K(k) => V::K(k & w.mask()),
             _ if top(v) <= w.mask() => v,
-            V::R(h, _) if w == Width::W32 => V::L(h),
-            _ => {
-                let (h, t) = (self.low(w, v), self.fresh());
-                self.asm.load(w, t, Rm::R(h));
-                V::R(t, w.mask())
-            }
+            V::R(h, _) | V::L(h, _) => V::L(h, w),
+            V::C(..) | V::Gone => V::R(self.reg(v), 1),
         }
     }
-    /// Keeps a result's low bits: operations on bytes and words leave the others.
+    /// An operation's result: those on bytes and words leave the other bits.
     pub fn result(&mut self, w: Width, t: u8) -> V {
-        if matches!(w, Width::W8 | Width::W16) {
-            self.asm.load(w, t, Rm::R(t));
-        }
-        V::R(t, w.mask())
+        if matches!(w, Width::W8 | Width::W16) { V::L(t, w) } else { V::R(t, w.mask()) }
     }
     /// `t op= b`; afterwards the host's flags are the operation's.
     pub fn apply(&mut self, op: Alu, w: Width, t: u8, b: V) {
@@ -131,6 +133,40 @@ impl Body<'_> {
         self.asm.load(Width::W8, t, Rm::R(t));
         V::R(t, 1)
     }
+    /// The result of a comparison, which only its flags need: they are set, and it is not there, or is an operand.
+    fn compared(&mut self, op: Op2, w: Width, a: V, b: V) -> Option<V> {
+        let m = self.insns[self.index].iced().mnemonic();
+        let compares = op == Op2::Sub && m == iced_x86::Mnemonic::Cmp;
+        if !compares && (op != Op2::And || m != iced_x86::Mnemonic::Test) {
+            return None;
+        }
+        if self.unseen() {
+            return Some(V::K(0));
+        }
+        let h = self.low(w, a);
+        self.clobber();
+        let r = if compares {
+            self.apply(Alu::Cmp, w, h, b);
+            V::Gone
+        } else if b.host() == Some(h) {
+            self.asm.test(w, Rm::R(h), h);
+            a
+        } else {
+            self.test(w, h, b);
+            V::Gone
+        };
+        self.now.made = Some((op, w, r));
+        Some(r)
+    }
+    fn test(&mut self, w: Width, h: u8, b: V) {
+        match b {
+            V::K(k) if let Some(k) = small(w, k) => self.asm.test_constant(w, Rm::R(h), k),
+            _ => {
+                let b = self.low(w, b);
+                self.asm.test(w, Rm::R(h), b);
+            }
+        }
+    }
     /// Makes the host's flags those of a condition of the guest's; gives the host's condition.
     pub fn host_condition(&mut self, v: V) -> Option<u8> {
         let V::C(c, age) = v else {
@@ -140,6 +176,10 @@ impl Body<'_> {
         if age != self.now.age {
             self.misfit = true;
             return None;
+        }
+        if let Flags::Turned(..) = self.now.flags {
+            self.stored_flags();
+            self.now.live = false;
         }
         if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
             match kind {
@@ -151,6 +191,10 @@ impl Body<'_> {
                     let t = self.copy(a);
                     self.apply(Alu::Add, w, t, b);
                 }
+                FlagKind::Logic if r == V::Gone => {
+                    let a = self.low(w, a);
+                    self.test(w, a, b);
+                }
                 _ => {
                     let r = self.low(w, r);
                     self.asm.test(w, Rm::R(r), r);
@@ -158,15 +202,14 @@ impl Body<'_> {
             }
             self.now.live = matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic);
         } else if !self.now.live {
-            self.asm.call(Rm::M(CX, native::MISS + 8 * outer::STATUS as i32));
-            self.now.vector.forget();
+            self.state_flags();
             self.now.live = true;
         }
         Some(c)
     }
     /// The host's condition for a branch.
     pub fn branch_on(&mut self, c: V) -> u8 {
-        if let V::R(..) | V::L(_) = c {
+        if let V::R(..) | V::L(..) = c {
             let h = self.reg(c);
             self.asm.test(Width::W64, Rm::R(h), h);
             return NOT_EQUAL;
@@ -179,7 +222,7 @@ impl Body<'_> {
         match self.now.flags {
             Flags::Known(FlagKind::Sub | FlagKind::Add | FlagKind::Logic, ..) => true,
             Flags::Known(FlagKind::Raw, ..) => false,
-            Flags::Stored => true,
+            Flags::Stored | Flags::Turned(..) => true,
             // By the result alone.
             Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),
         }
@@ -256,6 +299,9 @@ impl Sem for Body<'_> {
         if let (V::K(x), V::K(y)) = (a, b) {
             return V::K(op.eval(w, x, y));
         }
+        if let Some(v) = self.compared(op, w, a, b) {
+            return v;
+        }
         let alu = match op {
             Op2::Add => Alu::Add,
             Op2::Sub => Alu::Sub,
@@ -314,9 +360,12 @@ impl Sem for Body<'_> {
             Op2::And => top(a).min(top(b)),
             _ => u64::MAX,
         };
-        let V::R(t, bound) = self.result(w, t) else { return V::K(0) };
-        self.now.made = Some((op, w, t));
-        V::R(t, max.min(bound))
+        let v = match self.result(w, t) {
+            V::R(t, bound) => V::R(t, max.min(bound)),
+            v => v,
+        };
+        self.now.made = Some((op, w, v));
+        v
     }
     fn pick(&mut self, c: V, yes: V, no: V) -> V {
         let max = top(yes).max(top(no));
@@ -348,6 +397,29 @@ impl Sem for Body<'_> {
             Var::SegBase(s) => self.load_state(crate::native::base_at(s as usize)),
         }
     }
+    fn sum(&mut self, i: &Insn) -> V {
+        if i.aw == Width::W16 || self.mode.bits() == 16 {
+            return operand::sum(self, i);
+        }
+        let w = i.aw;
+        let (base, index) = match (i.base, i.index) {
+            (RIP, NO_REG) if w == Width::W64 => return self.beside_rip(i.disp),
+            (NO_REG | RIP, _) | (_, NO_REG) => return operand::sum(self, i),
+            (b, x) => (self.get_gpr(b), self.get_gpr(x)),
+        };
+        let (b, x, t) = (self.reg(base), self.reg(index), self.fresh());
+        self.asm.lea(w, t, Rm::X(b, x, i.scale, i.disp));
+        V::R(t, w.mask())
+    }
+    fn merge(&mut self, old: V, at: u64, w: Width, v: V) -> V {
+        if at != 0 || v.host().is_none() {
+            return operand::merge(self, old, at, w, v);
+        }
+        let h = self.low(w, v);
+        let t = self.copy(old);
+        self.asm.store(w, Rm::R(t), h);
+        V::R(t, u64::MAX)
+    }
     fn set(&mut self, r: Var, v: V) {
         match r {
             Var::Gpr(n) => self.set_gpr(n, v),
@@ -369,8 +441,8 @@ impl Sem for Body<'_> {
         // Numbers that are kept are no conditions.
         let keep = |s: &mut Self, v: V| if let V::C(..) = v { V::R(s.reg(v), 1) } else { v };
         let (a, b, r) = (keep(self, a), keep(self, b), keep(self, r));
-        let live = match (self.now.made, r) {
-            (Some((op, ow, t)), V::R(h, _)) if t == h && ow == w => match kind {
+        let live = match self.now.made {
+            Some((op, ow, v)) if v.host() == r.host() && ow == w => match kind {
                 FlagKind::Add => op == Op2::Add,
                 FlagKind::Sub => op == Op2::Sub,
                 FlagKind::Logic => matches!(op, Op2::And | Op2::Or | Op2::Xor),
@@ -394,14 +466,23 @@ impl Sem for Body<'_> {
             self.set_status(all);
         }
     }
-    fn wants_flags(&mut self) -> bool {
-        !self.unseen()
+    fn turned(&mut self, left: bool, w: Width, r: V) {
+        if self.unseen() {
+            return;
+        }
+        if !matches!(self.now.flags, Flags::Turned(..)) {
+            self.stored_flags();
+        }
+        let r = V::L(self.low(w, r), w);
+        self.set_flags(Flags::Turned(left, w, r), false);
     }
     fn flag(&mut self, f: Flag) -> V {
         let pinned = self.pinned;
+        if let Flags::Turned(..) = self.now.flags {
+            self.stored_flags();
+        }
         let v = match self.now.flags {
-            Flags::Known(kind, w, a, b, r) => flags::value(self, f, kind, w, a, b, r),
-            Flags::Stored if f != Flag::Af => {
+            Flags::Known(_, _, _, _, V::Gone) | Flags::Stored if f != Flag::Af => {
                 let c = match f {
                     Flag::Cf => Cond::B,
                     Flag::Zf => Cond::E,
@@ -411,7 +492,11 @@ impl Sem for Body<'_> {
                 };
                 V::R(self.reg(V::C(c as u8, self.now.age)), 1)
             }
-            Flags::Stored => {
+            Flags::Known(kind, w, a, b, r) => {
+                let r = if r == V::Gone { self.derived(kind, w, a, b, r) } else { r };
+                flags::value(self, f, kind, w, a, b, r)
+            }
+            _ => {
                 let v = self.ask(crate::native::FLAG, f as u64);
                 self.op2(Op2::And, Width::W64, v, V::K(1))
             }
@@ -431,7 +516,13 @@ impl Sem for Body<'_> {
             Flags::Known(FlagKind::Raw, _, _, _, r) => r,
             _ => {
                 self.stored_flags();
-                self.ask(crate::native::STATUS, 0)
+                self.state_flags();
+                let t = self.fresh();
+                self.asm.push_flags();
+                self.asm.pop(t);
+                self.clobber();
+                self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
+                V::R(t, flags::STATUS)
             }
         }
     }

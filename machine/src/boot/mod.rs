@@ -25,7 +25,7 @@ pub mod pvh;
 pub mod ram;
 pub mod space;
 
-mod read;
+pub(crate) mod read;
 
 #[cfg(test)]
 mod test;

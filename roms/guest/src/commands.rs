@@ -90,6 +90,8 @@ fn hash(long: bool) {
     println!("{name}: all {all:016x}");
 }
 
+/// By a name of its own, for profiles.
+#[inline(never)]
 fn spin(millions: &str) {
     let n = millions.parse::<u64>().unwrap_or(1) * 1_000_000;
     let left = (0..n).fold(0u64, |x, k| core::hint::black_box(x ^ k));

@@ -9,6 +9,7 @@ mod guest;
 mod linux;
 mod order;
 mod plug;
+mod profile;
 mod repeat;
 
 #[path = "../../../roms/guest/src/work.rs"]
@@ -35,6 +36,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("linux", linux::tests),
     ("order", order::tests),
     ("plug", plug::tests),
+    ("profile", profile::tests),
     ("repeat", repeat::tests),
 ];
 

@@ -118,7 +118,7 @@ impl Row {
         let counters = monitor.say("info jit")?;
         let native =
             counters.lines().find_map(|l| l.trim().strip_prefix("instructions in native code"));
-        let native = native.and_then(|n| n.trim().parse().ok());
+        let native = native.and_then(|n| n.split_whitespace().next()?.parse().ok());
         let native = native.with_context(|| format!("info jit: no native code in {counters}"))?;
         monitor.last("quit")?;
         running.expect_exit(0, LIMIT)?;

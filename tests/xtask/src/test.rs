@@ -42,6 +42,7 @@ const PARTS: &[Part] = &[
     Part { name: "plug",      counts: true,  words: "test --release -p boot-tests --test boot -- --family plug" },
     Part { name: "linux",     counts: true,  words: "test --release -p boot-tests --test boot -- --family linux" },
     Part { name: "repeat",    counts: true,  words: "test --release -p boot-tests --test boot -- --family repeat" },
+    Part { name: "profile",   counts: true,  words: "test --release -p boot-tests --test boot -- --family profile" },
     Part { name: "demo",      counts: false, words: "xtask demo --batch" },
 ];
 

@@ -23,6 +23,7 @@ pub const TOPICS: &[(&str, &str, Option<Answer>)] = &[
     ("name",      "show the current VM name", Some(|_, vm, _| Ok(vm.config.name.clone().map_or(String::new(), |n| n + "\n")))),
     ("pci",       "show PCI info", None),
     ("pic",       "show PIC state", None),
+    ("profile",   "show where the guest spends its instructions (-profile)", None),
     ("qtree",     "show device tree", None),
     ("registers", "show the cpu registers (-a: all: show register info for all cpus)", Some(registers)),
     ("status",    "show the current VM status (running|paused)", Some(status)),

@@ -4,7 +4,7 @@ use super::device;
 use super::disk::WantedDrive;
 use super::place::Drives;
 use super::words::Words;
-use super::{Actions, Chardev, ChardevKind, Fault, Mode, Monitor, Options};
+use super::{Actions, Chardev, ChardevKind, Fault, Mode, Monitor, Options, Profile};
 use ::machine::config::{Backend, Chipset, Config, DeviceSpec, Item, PciAddr};
 use ::machine::devices::{self, Props};
 use serde_json::{Map, Value};
@@ -38,6 +38,7 @@ pub struct Gathered {
     pub log_items: Vec<Item>,
     pub log_file: Option<PathBuf>,
     pub pidfile: Option<PathBuf>,
+    pub profile: Option<Profile>,
     pub load: Option<PathBuf>,
     pub escape: Option<u8>,
 }
@@ -145,6 +146,7 @@ pub fn finish(mut g: Gathered) -> Result<Options, Fault> {
         log_items: g.log_items,
         log_file: g.log_file,
         pidfile: g.pidfile,
+        profile: g.profile,
         load: g.load,
         escape: g.escape.unwrap_or(1),
         warnings,

@@ -4,7 +4,9 @@
 
 use super::finish::Gathered;
 use super::words::split;
-use super::{OnPanic, OnReboot, OnShutdown, Said, Stop, clock, device, disk, machine, outside};
+use super::{
+    OnPanic, OnReboot, OnShutdown, Said, Stop, clock, device, disk, machine, outside, profile,
+};
 use ::machine::config::{ITEMS, Item};
 
 type Done = Result<(), Stop>;
@@ -71,6 +73,7 @@ const ROWS: &[Row] = rows! {
     "seed"                  "NUMBER" "where random numbers come from with -icount" clock::seed;
     "perfmap"               ""      "name native code for perf in /tmp/perf-PID.map" |g, _| { g.config.accel.profilers.map = true; Ok(()) };
     "jitdump"               ""      "name native code for perf inject in jit-PID.dump" |g, _| { g.config.accel.profilers.dump = true; Ok(()) };
+    "profile"               "[file=]FILE[,every=N][,symbols=FILE...]" "write where the guest spends its instructions, one sample each N (default: 100000)" profile::profile;
     "S"                     ""      "wait for 'cont' before starting" |g, _| { g.paused = true; Ok(()) };
     "no-reboot"             ""      "leave instead of rebooting" |g, _| { g.actions.reboot = OnReboot::Shutdown; Ok(()) };
     "no-shutdown"           ""      "stop instead of leaving when the guest powers off" |g, _| { g.actions.shutdown = OnShutdown::Pause; Ok(()) };

@@ -98,6 +98,11 @@ fn bad_lines_say_what_where_and_what_was_expected() {
         ("-icount auto,sleep=off", "-icount: shift=auto and sleep=off contradict each other"),
         ("-icount 1,sleep=off,align=on", "-icount: align=on and sleep=off contradict each other"),
         ("-icount 1,rr=record", "-icount: rr: record and replay is not there yet"),
+        ("-profile every=5", "-profile: file= is missing"),
+        ("-profile x,every=0", "-profile: every=0: expected a number from 0x1 to 0x10000000000"),
+        ("-profile x,every=often", "-profile: every=often: expected a number from 0x1 to 0x10000000000"),
+        ("-profile x,symbols", "-profile: symbols needs a value: symbols=..."),
+        ("-profile x,by=line", "-profile: 'by' is not known: expected one of file, every, symbols"),
         ("-seed x", "-seed: 'x' is not a number"),
         ("-action panic=cry", "-action: panic=cry: expected one of shutdown, pause, exit-failure, none"),
         ("-action watchdog=none", "-action: watchdog: no watchdogs yet"),
@@ -227,6 +232,17 @@ fn time_is_understood() {
     assert_eq!(c("-rtc base=2006-06-17T16:01:21").rtc.base, RtcBase::At(1_150_560_081));
     assert_eq!(c("-rtc base=localtime,clock=vm").rtc.clock, RtcClock::Vm);
     assert_eq!(c("-seed 0x10").seed, Some(16));
+}
+
+#[test]
+fn profiles_are_understood() {
+    let p = |line| good(line).profile;
+    assert_eq!(p(""), None);
+    let want = Profile { file: "a".into(), every: 100_000, symbols: Vec::new() };
+    assert_eq!(p("-profile a"), Some(want));
+    let symbols = vec!["b".into(), "c,d".into()];
+    let want = Profile { file: "a".into(), every: 5, symbols };
+    assert_eq!(p("-profile symbols=b,file=a,every=5,symbols=c,,d"), Some(want));
 }
 
 #[test]

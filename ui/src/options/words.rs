@@ -81,6 +81,14 @@ impl Words {
         }
     }
 
+    /// All that `key` was set to, in order.
+    pub fn texts(&mut self, key: &'static str) -> Result<Vec<String>, Fault> {
+        self.known.push(key);
+        let said = self.list.extract_if(.., |(k, _)| k == key).map(|(_, v)| v);
+        let all: Option<Vec<String>> = said.collect();
+        all.ok_or_else(|| self.fault(format!("{key} needs a value: {key}=...")))
+    }
+
     /// As [`Words::text`], but an empty or absent value is refused.
     pub fn needed(&mut self, key: &'static str) -> Result<String, Fault> {
         match self.text(key)? {
