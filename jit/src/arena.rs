@@ -1,4 +1,5 @@
-//! Memory for native code.
+//! Memory for native code: what all code uses, and then equal parts that are filled one after the other, as a ring. When all are
+//! full, the one that was filled longest ago is taken back, so only the oldest code is lost.
 // UNSAFE: executable memory can only be had from the system and written through pointers.
 #![allow(unsafe_code)]
 
@@ -7,17 +8,23 @@ use crate::engine::JitError;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ptr::null_mut;
 
-/// A mapping that code is written to and executed from: hot code from its start, cold code from its end.
+/// A mapping that code is written to and executed from. Each part has hot code from its start, cold code from its end.
 pub struct Arena {
     /// Where it is written.
     write: *mut u8,
     /// Where it is executed: the same place, or a second view where the system wants them apart.
     run: *const u8,
     len: usize,
-    used: usize,
-    /// Where cold code begins.
-    top: usize,
+    /// Room for all parts together.
+    room: usize,
+    /// Where parts begin; what is before them stays.
     kept: usize,
+    /// The part that is being filled, and whether those behind it have code, too.
+    part: usize,
+    round: bool,
+    /// Of that part: where hot code ends, and where cold code begins.
+    used: usize,
+    top: usize,
     /// Where the newest hot and cold code are.
     newest: [(usize, usize); 2],
 }
@@ -29,11 +36,21 @@ pub struct Code<'a> {
 }
 
 /// Hot code starts at multiples of this.
-const ALIGN: usize = 16;
+pub const ALIGN: usize = 16;
+/// Bytes of a jump.
+pub const JMP: usize = 5;
+/// Parts: with more of them less is lost at a time, and more room is left over at their ends.
+pub const PARTS: usize = 16;
+/// Bytes of a part at least: nearly all blocks fit, and what does not fit stays in tier 0.
+const LEAST: usize = 8 << 10;
+/// Room for what stays.
+const COMMON: usize = 128 << 10;
 
 impl Arena {
-    pub fn new(len: usize) -> Result<Arena, JitError> {
-        let len = len.next_multiple_of(2 << 20).max(2 << 20);
+    /// An arena of parts that have so many bytes together.
+    pub fn new(room: usize) -> Result<Arena, JitError> {
+        let room = room.next_multiple_of(PARTS * ALIGN).max(PARTS * LEAST);
+        let len = (room + COMMON).next_multiple_of(2 << 20);
         let rw = ProtFlags::READ | ProtFlags::WRITE;
         let fail = |e: rustix::io::Errno| JitError::Memory { bytes: len, why: e.into() };
         // SAFETY: a new private mapping at a place the system chooses touches no other memory.
@@ -44,15 +61,7 @@ impl Arena {
             // Fewer, larger pages; without them all is the same.
             // SAFETY: advice on the mapping just made.
             let _ = unsafe { rustix::mm::madvise(p, len, rustix::mm::Advice::LinuxHugepage) };
-            return Ok(Arena {
-                write: p.cast(),
-                run: p.cast(),
-                len,
-                used: 0,
-                top: len,
-                kept: 0,
-                newest: [(0, 0); 2],
-            });
+            return Ok(Arena::of(p.cast(), p.cast(), len, room));
         }
         let file =
             rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map_err(fail)?;
@@ -70,15 +79,12 @@ impl Arena {
             };
             (write, run)
         };
-        Ok(Arena {
-            write: write.cast(),
-            run: run.cast(),
-            len,
-            used: 0,
-            top: len,
-            kept: 0,
-            newest: [(0, 0); 2],
-        })
+        Ok(Arena::of(write.cast(), run.cast(), len, room))
+    }
+    /// All of it is one part until [`Arena::keep`].
+    fn of(write: *mut u8, run: *const u8, len: usize, room: usize) -> Arena {
+        let newest = [(0, 0); 2];
+        Arena { write, run, len, room, kept: 0, part: 0, round: false, used: 0, top: len, newest }
     }
 
     /// Puts code in and gives where to call it; `None` if there is no room.
@@ -90,9 +96,9 @@ impl Arena {
     }
     /// Puts code in that goes on at a place in the arena; `None` if there is no room.
     pub fn add_jump(&mut self, code: &[u8], to: *const u8) -> Option<*const u8> {
-        const JMP: u8 = 0xe9;
-        let at = self.add(&[code, &[JMP, 0, 0, 0, 0]].concat())?;
-        let end = at.wrapping_add(code.len() + 5);
+        const INSN: u8 = 0xe9;
+        let at = self.add(&[code, &[INSN, 0, 0, 0, 0]].concat())?;
+        let end = at.wrapping_add(code.len() + JMP);
         let distance = (to as i64).wrapping_sub(end as i64);
         self.patch(end.wrapping_sub(4), i32::try_from(distance).ok()?);
         Some(at)
@@ -136,23 +142,61 @@ impl Arena {
     /// Changes four bytes of code, which is not running.
     pub fn patch(&mut self, at: *const u8, to: i32) {
         let offset = (at as usize).wrapping_sub(self.run as usize);
-        if offset <= self.used - 4 || (self.top..=self.len - 4).contains(&offset) {
+        if offset <= self.len - 4 {
             // SAFETY: the bytes are inside the mapping, as was just seen.
             unsafe { self.write.add(offset).cast::<i32>().write_unaligned(to) };
             flush(self.write, self.run, offset, 4);
         }
     }
-    /// Bytes that have code, and how many there are.
+    /// Bytes that have code, as far as parts that are full have, and how many there are.
     pub fn usage(&self) -> (usize, usize) {
-        (self.used + (self.len - self.top), self.len)
+        let others = if self.round { PARTS - 1 } else { self.part };
+        let here = self.size() - (self.top - self.used);
+        (self.kept + others * self.size() + here, self.kept + self.room)
     }
-    /// What is in the arena so far stays in it.
+    /// What is in the arena so far stays in it; the rest becomes parts.
     pub fn keep(&mut self) {
-        self.kept = self.used;
+        const LINE: usize = 64;
+        self.kept = self.used.next_multiple_of(LINE);
+        self.room = self.room.min(self.len - self.kept);
+        self.clear();
     }
     /// Forgets all code but what is kept. None of it may be running.
     pub fn clear(&mut self) {
-        (self.used, self.top) = (self.kept, self.len);
+        self.round = false;
+        self.begin(0);
+    }
+    fn size(&self) -> usize {
+        self.room / PARTS / ALIGN * ALIGN
+    }
+    fn begin(&mut self, part: usize) {
+        self.part = part;
+        self.used = self.kept + part * self.size();
+        self.top = self.used + self.size();
+    }
+    /// The part that is being filled.
+    pub fn part(&self) -> usize {
+        self.part
+    }
+    /// Whether the part that is being filled has room for hot and cold code.
+    pub fn has(&self, hot: usize, cold: usize) -> bool {
+        let at = self.used.next_multiple_of(ALIGN);
+        at.checked_add(hot).zip(self.top.checked_sub(cold)).is_some_and(|(end, top)| end <= top)
+    }
+    /// Whether an empty part has.
+    pub fn could_have(&self, hot: usize, cold: usize) -> bool {
+        hot.checked_add(cold).is_some_and(|n| n <= self.size() - ALIGN)
+    }
+    /// Begins to fill the next part, whose code is lost: none of it may be running, nor be known to anybody. Gives whether there
+    /// was some.
+    pub fn next(&mut self) -> bool {
+        self.round |= self.part + 1 == PARTS;
+        self.begin(self.following());
+        self.round
+    }
+    /// The part that [`Arena::next`] begins.
+    pub fn following(&self) -> usize {
+        (self.part + 1) % PARTS
     }
 }
 

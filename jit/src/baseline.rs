@@ -1,15 +1,17 @@
 //! The baseline tier's blocks in their places: entered, linked to each other, taken out.
 //!
 //! A link is a jump in one block's code to another block. It is known by where in RAM it leads, so it is set while that
-//! block, in that mode, has code; else it leads back to the engine.
+//! block, in that mode, has code; else it leads back to the engine. All links to a place are a chain, so that one that goes with
+//! its code is taken out of it at once.
 // UNSAFE: writing to code in its place.
 #![allow(unsafe_code)]
 
 use crate::arena::Arena;
-use crate::block::Blocks;
+use crate::block::{Blocks, Id, Key};
 use crate::emit::asm::{Asm, Hole};
 use crate::emit::{self, Emitted, Meaning, Source};
 use crate::hash::Map;
+use crate::parts::Parts;
 use crate::plan::Plan;
 use cpu::{Insn, Mode};
 
@@ -25,31 +27,46 @@ struct Code {
     /// Where in RAM it begins, and the mode it is for.
     at: u64,
     mode: Mode,
-    /// Links that lead here, by their numbers.
-    incoming: Vec<u32>,
+    block: Id,
+    alive: bool,
 }
 /// A jump from one block to another.
 struct Link {
     /// Where its distance is, and what that was when nobody had set it.
     hole: *const u8,
     unset: i32,
-    /// Where in RAM it leads, and in which mode.
-    at: u64,
-    mode: Mode,
+    /// Where it leads.
+    to: Key,
+    /// Its neighbours among those that lead there.
+    before: u32,
+    next: u32,
 }
 // SAFETY: the pointers lead into the arena, which goes where these go.
 unsafe impl Send for Code {}
 // SAFETY: as above.
 unsafe impl Send for Link {}
 
+/// Code that is made, and has no place yet.
+pub struct Made {
+    emitted: Emitted,
+    insns: Box<[Insn]>,
+    at: u64,
+    mode: Mode,
+    block: Id,
+}
+impl Made {
+    /// Bytes of hot and of cold code.
+    pub fn lengths(&self) -> (usize, usize) {
+        self.emitted.asm.lengths()
+    }
+}
+
 /// All code of the tier.
 pub struct Baseline {
-    all: Vec<Code>,
-    links: Vec<Link>,
-    /// So many of them were led somewhere, or wait.
-    led: usize,
-    /// Links that lead to where there is no code yet.
-    waiting: Map<(u64, u32), Vec<u32>>,
+    all: Parts<Code>,
+    links: Parts<Link>,
+    /// The first link of each place that some lead to.
+    chains: Map<Key, u32>,
     table: Vec<Option<Meaning>>,
     // What was done so far, for `Counters`.
     pub made: u64,
@@ -59,10 +76,9 @@ pub struct Baseline {
 impl Baseline {
     pub fn new() -> Baseline {
         Baseline {
-            all: Vec::new(),
-            links: Vec::new(),
-            led: 0,
-            waiting: Map::default(),
+            all: Parts::new(),
+            links: Parts::new(),
+            chains: Map::default(),
             table: emit::table(),
             made: 0,
             bytes: 0,
@@ -71,38 +87,47 @@ impl Baseline {
     pub fn clear(&mut self) {
         self.all.clear();
         self.links.clear();
-        self.led = 0;
-        self.waiting.clear();
+        self.chains = Map::default();
     }
 
-    /// Makes a block's code; `None`: there is no room.
-    pub fn make(&mut self, arena: &mut Arena, source: Source) -> Option<u32> {
-        let Emitted { asm, inner, links, calls } = emit::emit(&source, &self.table);
-        let (mode, at) = (source.mode, source.at);
+    /// Makes a block's code.
+    pub fn emit(&self, source: Source) -> Made {
+        let emitted = emit::emit(&source, &self.table);
+        let Source { insns, at, mode, id: block, .. } = source;
+        Made { emitted, insns, at, mode, block }
+    }
+    /// Puts it in its place; `None`: there is no room.
+    pub fn put(&mut self, arena: &mut Arena, blocks: &Blocks, made: Made) -> Option<u32> {
+        let Made { emitted: Emitted { asm, inner, links, calls }, insns, at, mode, block } = made;
         let bytes = asm.code.len();
-        let outer = self.put(arena, asm, links, mode)?;
+        let outer = self.put_parts(arena, blocks, asm, links, mode)?;
         (self.made, self.bytes) = (self.made + 1, self.bytes + bytes as u64);
-        let number = self.add((outer, outer.wrapping_add(inner as usize)), at, mode);
-        self.all[number as usize]._insns = calls.then_some(source.insns);
+        let starts = (outer, outer.wrapping_add(inner as usize));
+        let number = self.add(arena, starts, (block, at, mode));
+        self.all[number]._insns = calls.then_some(insns);
         Some(number)
     }
-    /// Makes a region's code; `None`: there is no room. Gives for each entry where it is entered from outside, and from this tier.
-    pub fn make_region(
-        &mut self,
-        arena: &mut Arena,
-        plan: &Plan,
-        ram: u64,
-    ) -> Option<Vec<(*const u8, *const u8)>> {
-        let emit::region::Emitted { asm, entries, links } =
-            emit::region::emit(plan, ram, &self.table);
-        let start = self.put(arena, asm, links, plan.mode)?;
-        let place = |at: u32| start.wrapping_add(at as usize);
-        Some(entries.into_iter().map(|(outer, inner)| (place(outer), place(inner))).collect())
+    /// Makes a region's code.
+    pub fn emit_region(&self, plan: &Plan, ram: u64) -> emit::region::Emitted {
+        emit::region::emit(plan, ram, &self.table)
     }
-    /// Puts code in its place, and takes its links, which are not set yet.
-    fn put(
+    /// Puts it in its place; `None`: there is no room. Gives for each entry where it is entered from outside, and from this tier.
+    pub fn put_region(
         &mut self,
         arena: &mut Arena,
+        blocks: &Blocks,
+        made: emit::region::Emitted,
+        mode: Mode,
+    ) -> Option<Vec<(*const u8, *const u8)>> {
+        let start = self.put_parts(arena, blocks, made.asm, made.links, mode)?;
+        let place = |at: u32| start.wrapping_add(at as usize);
+        Some(made.entries.into_iter().map(|(outer, inner)| (place(outer), place(inner))).collect())
+    }
+    /// Puts code in its place, with its links: those that lead to blocks with code are set.
+    fn put_parts(
+        &mut self,
+        arena: &mut Arena,
+        blocks: &Blocks,
         mut asm: Asm,
         links: Vec<(Hole, u64)>,
         mode: Mode,
@@ -114,58 +139,88 @@ impl Baseline {
             let n = hole.0 as usize;
             let unset = asm.code[n..][..4].try_into().map_or(0, i32::from_le_bytes);
             let hole = if n < hot { start.wrapping_add(n) } else { cold.wrapping_add(n - hot) };
-            self.links.push(Link { hole, unset, at, mode });
+            let to = Key::of(at, mode);
+            let next = self.chains.get(&to).copied().unwrap_or(NONE);
+            let link = Link { hole, unset, to, before: NONE, next };
+            let number = self.links.add(arena.part(), link);
+            if let Some(l) = self.links.get_mut(next) {
+                l.before = number;
+            }
+            self.chains.insert(to, number);
+            match blocks.find(at, mode).map(|id| blocks.all[id as usize].base) {
+                Some(code) if code != NONE => self.set(arena, number, self.all[code].inner),
+                _ => {}
+            }
         }
         Some(start)
     }
-    /// Takes a region for a block's code: this tier goes on in it, too.
-    pub fn add(&mut self, (outer, inner): (*const u8, *const u8), at: u64, mode: Mode) -> u32 {
-        let incoming = Vec::new();
-        self.all.push(Code { outer, inner, at, mode, _insns: None, incoming });
-        self.all.len() as u32 - 1
+    /// Code of a block, which lies in the newest code: its own, or a region's, in which this tier goes on, too.
+    pub fn add(
+        &mut self,
+        arena: &Arena,
+        (outer, inner): (*const u8, *const u8),
+        (block, at, mode): (Id, u64, Mode),
+    ) -> u32 {
+        let code = Code { outer, inner, at, mode, block, _insns: None, alive: true };
+        self.all.add(arena.part(), code)
     }
     /// Where code is entered from outside.
     pub fn entry(&self, number: u32) -> *const u8 {
-        self.all[number as usize].outer
+        self.all[number].outer
     }
 
-    /// Sets the new links that lead to blocks with code; the others wait for it.
-    pub fn lead(&mut self, arena: &mut Arena, blocks: &Blocks) {
-        for n in std::mem::replace(&mut self.led, self.links.len())..self.links.len() {
-            let Link { at, mode, .. } = self.links[n];
-            match blocks.find(at, mode).map(|id| blocks.all[id as usize].base) {
-                Some(to) if to != NONE => self.set(arena, n as u32, to),
-                _ => self.waiting.entry((at, mode.0)).or_default().push(n as u32),
-            }
-        }
-    }
-    /// There is code for a place: sets the links that waited for it.
+    /// There is code for a place: sets the links that lead there.
     pub fn awaited(&mut self, arena: &mut Arena, to: u32) {
-        let Code { at, mode, .. } = self.all[to as usize];
-        for n in self.waiting.remove(&(at, mode.0)).unwrap_or_default() {
-            self.set(arena, n, to);
+        let Code { at, mode, inner, .. } = self.all[to];
+        let mut n = self.chains.get(&Key::of(at, mode)).copied().unwrap_or(NONE);
+        while let Some(l) = self.links.get(n) {
+            let next = l.next;
+            self.set(arena, n, inner);
+            n = next;
         }
     }
-    fn set(&mut self, arena: &mut Arena, link: u32, to: u32) {
-        let (hole, code) = (self.links[link as usize].hole, &mut self.all[to as usize]);
+    fn set(&self, arena: &mut Arena, link: u32, to: *const u8) {
+        let hole = self.links[link].hole;
         let from = hole.wrapping_add(4);
-        if let Ok(distance) = i32::try_from((code.inner as i64).wrapping_sub(from as i64)) {
+        if let Ok(distance) = i32::try_from((to as i64).wrapping_sub(from as i64)) {
             arena.patch(hole, distance);
-            code.incoming.push(link);
         }
     }
     /// A block is gone: nobody goes there any more. Gives its code and what that was for.
     pub fn drop(&mut self, arena: &mut Arena, number: u32) -> (*const u8, u64, Mode) {
-        let code = &mut self.all[number as usize];
-        let incoming = std::mem::take(&mut code.incoming);
-        for &n in &incoming {
-            let l = &self.links[n as usize];
+        let code = &mut self.all[number];
+        (code._insns, code.alive) = (None, false);
+        let (outer, at, mode) = (code.outer, code.at, code.mode);
+        let mut n = self.chains.get(&Key::of(at, mode)).copied().unwrap_or(NONE);
+        while let Some(l) = self.links.get(n) {
             arena.patch(l.hole, l.unset);
+            n = l.next;
         }
-        if !incoming.is_empty() {
-            self.waiting.entry((code.at, code.mode.0)).or_default().extend(incoming);
+        (outer, at, mode)
+    }
+
+    /// The code of a part that is alive, and the blocks that it is of.
+    pub fn alive(&self, part: usize) -> Vec<(u32, Id)> {
+        let all = self.all.of(part).map(|n| (n, &self.all[n]));
+        all.filter(|(_, c)| c.alive).map(|(n, c)| (n, c.block)).collect()
+    }
+    /// The links of a part are gone.
+    pub fn forget_links(&mut self, part: usize) {
+        for n in self.links.of(part) {
+            let Link { to, before, next, .. } = self.links[n];
+            if let Some(l) = self.links.get_mut(next) {
+                l.before = before;
+            }
+            match (self.links.get_mut(before), next) {
+                (Some(l), _) => l.next = next,
+                (None, NONE) => _ = self.chains.remove(&to),
+                (None, _) => _ = self.chains.insert(to, next),
+            }
         }
-        code._insns = None;
-        (code.outer, code.at, code.mode)
+        self.links.empty(part);
+    }
+    /// All code of a part is gone, and was dropped before.
+    pub fn empty(&mut self, part: usize) {
+        self.all.empty(part);
     }
 }

@@ -3,8 +3,15 @@
 //! A block is keyed by RAM offset and mode, not by linear address: the same bytes mapped twice are decoded once, and page
 //! tables may change freely. A block lies within one page, or is one instruction that goes on in the next; that is good as
 //! long as the next page is the same. A block whose bytes change is dropped.
+//!
+//! Memory is bounded: decoded instructions are in a ring, and those that are wanted later are decoded again from the block's
+//! bytes; blocks that have no code and are not executed any more are dropped when there are many of them.
 
 use crate::hash::Map;
+use crate::native::KEY_MODE;
+use crate::plan::{Flow, flow};
+use crate::region;
+use crate::ring::Ring;
 use cpu::sem::Big;
 use cpu::{Core, Insn, Mode};
 use memory::{CODE, PAGE, Ram};
@@ -14,6 +21,18 @@ use memory::{CODE, PAGE, Ram};
 pub struct Op {
     pub run: Big,
     pub insn: Insn,
+}
+
+/// A place in RAM, in a mode.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key(u64);
+impl Key {
+    pub fn of(at: u64, mode: Mode) -> Key {
+        debug_assert!(
+            at >> KEY_MODE == 0 && u64::from(mode.0) << KEY_MODE >> KEY_MODE == mode.0.into()
+        );
+        Key(at ^ u64::from(mode.0) << KEY_MODE)
+    }
 }
 
 /// Number of a block.
@@ -30,9 +49,11 @@ pub struct Block {
     /// RAM offset of the page that its only instruction goes on in; [`ONE_PAGE`] if it does not.
     pub second: u64,
     pub mode: Mode,
-    /// Where its ops are in [`Blocks::ops`].
-    pub first: u32,
+    /// Where its ops are, or were; see [`Blocks::ops`].
+    first: u64,
     pub count: u32,
+    /// Where control goes behind it.
+    pub flow: Flow,
     /// Its length in bytes.
     pub bytes: u16,
     /// Its last instruction may change the mode, the address space, or whether an interrupt is due.
@@ -47,6 +68,8 @@ pub struct Block {
     pub base: u32,
     /// It is part of a region that is being compiled: no other is asked for meanwhile.
     pub pending: bool,
+    /// Tier 0 has not executed it since somebody looked.
+    pub idle: bool,
     /// The region it is part of, if any, by the number of one of its entries.
     pub part: u32,
     /// Entries of all regions it is part of.
@@ -68,6 +91,10 @@ impl Block {
         let all = usize::from(self.bytes);
         let first = if self.crosses() { (PAGE - self.at % PAGE) as usize } else { all };
         [(self.at, first), (self.second, all - first)]
+    }
+    /// Whether nobody but tier 0 has use for it.
+    fn is_free(&self) -> bool {
+        self.base == NONE && self.region >= region::MAX && self.users.is_empty() && !self.pending
     }
     /// Whether bytes at `at` are some of its own.
     fn touches(&self, at: u64, len: u64) -> bool {
@@ -106,32 +133,45 @@ const SHUN: u64 = 2_000_000;
 /// All blocks.
 pub struct Blocks {
     pub all: Vec<Block>,
-    pub ops: Vec<Op>,
+    ring: Ring<Op>,
     bytes: Vec<u8>,
-    index: Map<(u64, u32), Id>,
+    /// Bytes of dropped blocks among them.
+    waste: usize,
+    index: Map<Key, Id>,
     pages: Map<u64, Page>,
     free: Vec<Id>,
+    /// So many blocks, and it is looked who can go.
+    limit: usize,
     /// RAM pages that became code, in order: TLBs filled before must learn of it.
     pub protected: Vec<u64>,
-    /// Blocks dropped since power-on.
+    /// Blocks dropped since power-on because their bytes changed.
     pub dropped: u64,
+    /// Instructions of blocks alive.
+    pub insns: u64,
     serial: u64,
 }
 
-/// Ops beyond which everything is forgotten and begun anew.
-const MAX_OPS: usize = 6 << 20;
+/// Decoded instructions in the ring.
+const OPS: usize = 1 << 17;
+/// There are always so many blocks before it is looked who can go, and bytes before those of dropped blocks are taken out.
+const FEW: usize = 1 << 16;
+/// From so many blocks on, those that were executed lately go, too.
+const MANY: usize = 1 << 18;
 
 impl Blocks {
     pub fn new() -> Self {
         Blocks {
             all: Vec::new(),
-            ops: Vec::new(),
+            ring: Ring::new(OPS),
             bytes: Vec::new(),
+            waste: 0,
             index: Map::default(),
             pages: Map::default(),
             free: Vec::new(),
+            limit: FEW,
             protected: Vec::new(),
             dropped: 0,
+            insns: 0,
             serial: 0,
         }
     }
@@ -146,13 +186,69 @@ impl Blocks {
         *self = Blocks { protected, dropped, serial, ..Blocks::new() };
     }
 
-    /// Whether it is time to begin anew.
+    /// Whether there are many: see [`Blocks::sweep`].
     pub fn full(&self) -> bool {
-        self.ops.len() > MAX_OPS
+        self.index.len() >= self.limit
+    }
+    /// Drops blocks that are no part of any code and have not been executed since the last time, or, if there are very many,
+    /// not at all. As long as those that stay have code, whose memory is bounded, their number is; and since it doubles
+    /// before the next time, a block costs the same however many there are.
+    pub fn sweep(&mut self, ram: &Ram, now: u64) {
+        let many = self.index.len() > MANY;
+        for (id, b) in self.all.iter_mut().enumerate().filter(|(_, b)| b.at != u64::MAX) {
+            if !b.is_free() {
+                continue;
+            }
+            if std::mem::replace(&mut b.idle, true) || many {
+                self.index.remove(&Key::of(b.at, b.mode));
+                self.waste += usize::from(b.bytes);
+                self.insns -= u64::from(b.count);
+                (b.at, b.count) = (u64::MAX, 0);
+                self.free.push(id as Id);
+            }
+        }
+        let all = &self.all;
+        self.pages.retain(|&page, p| {
+            p.blocks.retain(|&id| all[id as usize].at != u64::MAX);
+            if p.blocks.is_empty() {
+                ram.clear_flags(page, CODE);
+            }
+            !p.blocks.is_empty() || now < p.shun || now.wrapping_sub(p.since) <= WINDOW
+        });
+        self.limit = FEW.max(2 * self.index.len());
+    }
+    /// Takes the bytes of dropped blocks out.
+    fn pack(&mut self) {
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.waste);
+        for b in self.all.iter_mut().filter(|b| b.at != u64::MAX) {
+            let text = &self.bytes[b.text as usize..][..usize::from(b.bytes)];
+            b.text = bytes.len() as u32;
+            bytes.extend_from_slice(text);
+        }
+        (self.bytes, self.waste) = (bytes, 0);
+    }
+
+    /// The ops of a block, if the ring still has them.
+    #[inline(always)]
+    pub fn ops(&self, id: Id) -> Option<&[Op]> {
+        let b = &self.all[id as usize];
+        self.ring.get(b.first, b.count as usize)
+    }
+    /// A block's bytes, when it was decoded.
+    pub fn text(&self, id: Id) -> &[u8] {
+        let b = &self.all[id as usize];
+        &self.bytes[b.text as usize..][..usize::from(b.bytes)]
+    }
+    /// Has a block's ops in the ring again.
+    pub fn put_again(&mut self, id: Id, ops: &[Op]) {
+        let first = self.ring.put(ops);
+        let b = &mut self.all[id as usize];
+        debug_assert_eq!(b.count as usize, ops.len(), "the same bytes are the same instructions");
+        (b.first, b.count) = (first, ops.len() as u32);
     }
 
     pub fn find(&self, at: u64, mode: Mode) -> Option<Id> {
-        self.index.get(&(at, mode.0)).copied()
+        self.index.get(&Key::of(at, mode)).copied()
     }
     /// Blocks alive.
     pub fn len(&self) -> usize {
@@ -175,12 +271,17 @@ impl Blocks {
         core: &mut Core,
     ) -> Id {
         self.serial += 1;
+        if self.waste > FEW.max(self.bytes.len() / 2) {
+            self.pack();
+        }
+        self.insns += ops.len() as u64;
         let block = Block {
             at,
             second,
             mode,
-            first: self.ops.len() as u32,
+            first: self.ring.put(ops),
             count: ops.len() as u32,
+            flow: ops.last().map_or(Flow::default(), |op| flow(&op.insn)),
             bytes: text.len() as u16,
             end,
             heat: 0,
@@ -189,11 +290,11 @@ impl Blocks {
             region: NONE,
             base: NONE,
             pending: false,
+            idle: false,
             users: Vec::new(),
             serial: self.serial,
             text: self.bytes.len() as u32,
         };
-        self.ops.extend_from_slice(ops);
         self.bytes.extend_from_slice(text);
         let id = match self.free.pop() {
             Some(id) => {
@@ -205,7 +306,7 @@ impl Blocks {
                 self.all.len() as Id - 1
             }
         };
-        self.index.insert((at, mode.0), id);
+        self.index.insert(Key::of(at, mode), id);
         self.watch(at & !(PAGE - 1), id, core);
         if second != ONE_PAGE {
             self.watch(second, id, core);
@@ -249,16 +350,12 @@ impl Blocks {
                 p.blocks.swap_remove(k);
                 p.trouble += LOSS;
                 drop_block(id, b, &mut self.index, &mut gone);
-                self.free.push(id);
-                self.dropped += 1;
             }
             if p.trouble > TROUBLE {
                 p.shun = now + SHUN;
                 p.trouble = 0;
                 for id in p.blocks.drain(..) {
                     drop_block(id, &mut self.all[id as usize], &mut self.index, &mut gone);
-                    self.free.push(id);
-                    self.dropped += 1;
                 }
             }
             if p.blocks.is_empty() {
@@ -271,6 +368,14 @@ impl Blocks {
                 }
             }
         }
+        self.dropped += gone.blocks.len() as u64;
+        for id in gone.blocks {
+            let b = &mut self.all[id as usize];
+            self.waste += usize::from(b.bytes);
+            self.insns -= u64::from(b.count);
+            b.count = 0;
+            self.free.push(id);
+        }
         (gone.regions, gone.bases)
     }
 }
@@ -278,18 +383,20 @@ impl Blocks {
 /// What goes with dropped blocks.
 #[derive(Default)]
 struct Gone {
+    blocks: Vec<Id>,
     regions: Vec<u32>,
     bases: Vec<u32>,
     /// Pages that still list a block.
     halves: Vec<(u64, Id)>,
 }
 
-fn drop_block(id: Id, b: &mut Block, index: &mut Map<(u64, u32), Id>, gone: &mut Gone) {
-    index.remove(&(b.at, b.mode.0));
+fn drop_block(id: Id, b: &mut Block, index: &mut Map<Key, Id>, gone: &mut Gone) {
+    index.remove(&Key::of(b.at, b.mode));
+    gone.blocks.push(id);
     gone.regions.append(&mut b.users);
     gone.bases.extend((b.base != NONE).then_some(b.base));
     if b.crosses() {
         gone.halves.extend([(b.at & !(PAGE - 1), id), (b.second, id)]);
     }
-    (b.at, b.region, b.base, b.count) = (u64::MAX, NONE, NONE, 0);
+    (b.at, b.region, b.base) = (u64::MAX, NONE, NONE);
 }

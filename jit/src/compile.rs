@@ -1,5 +1,6 @@
 //! Cranelift at work: a plan in, native code out. On a thread of its own, or at once.
 
+use crate::arena::{ALIGN, JMP};
 use crate::clif::{self, Misfit};
 use crate::emit::vector;
 use crate::engine::JitError;
@@ -34,6 +35,12 @@ pub struct Code {
     pub prologue: usize,
     /// Where the entries are; empty if there is one, at the start.
     pub entries: Vec<u32>,
+}
+impl Code {
+    /// Bytes that it takes with a way into each of so many entries.
+    pub fn room(&self, entries: usize) -> usize {
+        self.bytes.len() + entries * (self.prologue + JMP + ALIGN)
+    }
 }
 
 /// A region in native code, not yet in its place.

@@ -26,7 +26,7 @@ pub struct Counters {
     /// Blocks alive, and decoded so far.
     pub blocks: u64,
     pub decoded: u64,
-    /// Decoded instructions in the arena.
+    /// Instructions of blocks alive.
     pub ops: u64,
     /// Instructions executed block by block, and one at a time.
     pub tier0: u64,
@@ -70,6 +70,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Writes to pages with code.
     pub code_writes: u64,
+    /// Times the oldest part of native code was dropped to have room.
+    pub evictions: u64,
     /// Times everything was forgotten.
     pub flushes: u64,
 }
@@ -166,6 +168,7 @@ impl Display for Report<'_> {
             ("  changes of the address space", t.switches),
             ("  single pages", t.pages),
             ("writes to code pages", c.code_writes),
+            ("times the oldest code was dropped", c.evictions),
             ("times everything was forgotten", c.flushes),
         ];
         plain(f, &rows)?;

@@ -62,6 +62,27 @@ pub fn across(blocks: &mut Blocks, core: &mut Core, at: u64, second: u64) -> Opt
         .then(|| blocks.add((at, second), mode, &[op(insn, mode)], &bytes[..n], ends(&insn), core))
 }
 
+/// A block's instructions: its bytes are decoded again if need be, which gives the same as before.
+pub fn insns<'a>(blocks: &'a Blocks, id: Id, core: &'a Core) -> impl Iterator<Item = Insn> + 'a {
+    let known = blocks.ops(id);
+    let (mode, mut text) = (blocks.all[id as usize].mode, blocks.text(id));
+    let again = std::iter::from_fn(move || {
+        let insn = decode(text.get(..15).unwrap_or(text), mode, &core.features).ok()?;
+        text = text.get(usize::from(insn.len)..)?;
+        Some(insn)
+    });
+    let from = known.is_none().then_some(again).into_iter().flatten();
+    known.unwrap_or_default().iter().map(|op| op.insn).chain(from)
+}
+
+/// Has a block's ops in the ring again.
+#[cold]
+pub fn again(blocks: &mut Blocks, id: Id, core: &Core) {
+    let mode = blocks.all[id as usize].mode;
+    let ops: Vec<Op> = insns(blocks, id, core).map(|insn| op(insn, mode)).collect();
+    blocks.put_again(id, &ops);
+}
+
 fn op(insn: Insn, mode: Mode) -> Op {
     let fast = if mode.long64() { fast::handler(&insn) } else { None };
     Op { run: fast.unwrap_or(ROWS[insn.row as usize].run), insn }

@@ -22,7 +22,7 @@ pub struct Config {
     pub cranelift: bool,
     /// Compile on a thread of its own, else at once.
     pub background: bool,
-    /// Room for native code.
+    /// Room for native code. When there is none, the oldest is evicted.
     pub code_bytes: usize,
     /// Guest instructions in a region at most.
     pub max_region_insns: usize,
@@ -37,7 +37,8 @@ impl Default for Config {
             baseline: 2,
             cranelift: false,
             background: true,
-            code_bytes: 512 << 20,
+            // Debian's boot needs 100 MiB. A compiler at work, a new process for each file, needs 200, but hardly more time with 64.
+            code_bytes: 128 << 20,
             max_region_insns: 120,
             profilers: Profilers::default(),
         }
@@ -67,6 +68,9 @@ struct Jump {
 
 /// Native code that is left with fewer instructions to go than this has used up its time.
 const SAMPLE: i64 = 128;
+/// A core is so far behind that its TLB is to be flushed: for a core that has not run for long, nothing is kept.
+const BEHIND: usize = usize::MAX;
+const MOST_PROTECTED: usize = 1024;
 const JUMPS: usize = 65536;
 const ODD: usize = 1024;
 const NOT_ODD: (u64, Mode) = (!0, Mode(0));
@@ -85,7 +89,7 @@ pub struct Engine {
     odd: Box<[(u64, Mode); ODD]>,
     /// There are some.
     some_odd: bool,
-    /// How far each core's TLB follows [`Blocks::protected`].
+    /// How far each core's TLB follows [`Blocks::protected`], or [`BEHIND`].
     seen: Vec<usize>,
     count: Counters,
     /// By rows: instructions that native code left to tier 0.
@@ -95,8 +99,6 @@ pub struct Engine {
     caught: Option<Exception>,
     /// Native code was left because its time was over: where it was is likely to be hot.
     sample: bool,
-    /// There is no room for more native code.
-    full: bool,
     /// Why native code was left last, if tier 0 has to go on.
     why: Why,
 }
@@ -125,12 +127,13 @@ impl Engine {
     pub fn new(ram: Arc<Ram>, config: Config) -> Result<Engine, JitError> {
         let baseline = if EMITS { config.baseline } else { u32::MAX };
         let config = Config { baseline, cranelift: config.cranelift || !EMITS, ..config };
+        let regions = Regions::new(&config, &ram)?;
         Ok(Engine {
             ram,
             config,
             blocks: Blocks::new(),
             steps: Steps::new(),
-            regions: Regions::new(&config)?,
+            regions,
             jumps: vec![NO_JUMP; JUMPS].into_boxed_slice(),
             odd: Box::new([NOT_ODD; ODD]),
             some_odd: false,
@@ -140,7 +143,6 @@ impl Engine {
             catch: false,
             caught: None,
             sample: false,
-            full: false,
             why: Why::Insn,
         })
     }
@@ -158,8 +160,9 @@ impl Engine {
         let (used, memory) = self.regions.memory();
         Counters {
             blocks: self.blocks.len() as u64,
-            ops: self.blocks.ops.len() as u64,
+            ops: self.blocks.insns,
             dropped: self.blocks.dropped,
+            evictions: self.regions.evicted,
             baseline: self.regions.base.made,
             baseline_bytes: self.regions.base.bytes,
             baseline_nanos: self.regions.base_nanos(),
@@ -189,9 +192,6 @@ impl Engine {
         while s.c.left > 0 {
             if self.regions.ready() {
                 self.publish();
-            }
-            if std::mem::take(&mut self.full) {
-                self.flush();
             }
             if check {
                 if self.attend(&mut s) || self.caught.is_some() {
@@ -269,16 +269,19 @@ impl Engine {
     /// Executes a block, or as much of it as the budget allows. Gives whether events are to be looked at.
     #[inline]
     fn tier0(&mut self, s: &mut Interp<'_>, id: Id) -> bool {
+        if self.blocks.ops(id).is_none() {
+            decode::again(&mut self.blocks, id, s.c);
+        }
         let b = &mut self.blocks.all[id as usize];
-        b.heat += 1;
+        (b.heat, b.idle) = (b.heat + 1, false);
         let n = (b.count as i64).min(s.c.left);
-        let end = b.end;
-        let ops = &self.blocks.ops[b.first as usize..][..n as usize];
+        let (end, whole) = (b.end, n == b.count as i64);
+        let ops = &self.blocks.ops(id).unwrap_or_default()[..n as usize];
         let mut fault = false;
         let wrap = if s.c.mode.long64() { !0 } else { 0xffff_ffff };
         let before = s.c.left;
         let mut rip = s.c.state.rip;
-        let mut check = end && n == b.count as i64;
+        let mut check = end && whole;
         for op in ops {
             let next = rip.wrapping_add(op.insn.len as u64) & wrap;
             s.c.state.rip = next;
@@ -306,8 +309,9 @@ impl Engine {
 
     /// Counts why native code was left to tier 0, which does this block next.
     fn count_fallen(&mut self, core: &Core, id: Id) {
+        let first = decode::insns(&self.blocks, id, core).next();
+        let Some(row) = first.map(|i| usize::from(i.row)) else { return };
         let (b, c) = (&self.blocks.all[id as usize], &mut self.count);
-        let row = self.blocks.ops[b.first as usize].insn.row as usize;
         let memory = match self.why {
             Why::Insn | Why::Due => {
                 // Regions look at the budget once for several blocks.
@@ -407,7 +411,10 @@ impl Engine {
             return None;
         }
         let code = self.regions.base_code(&mut self.blocks, id, s.c);
-        self.full = code.is_none();
+        if code.is_none() {
+            // Not again soon.
+            self.blocks.all[id as usize].heat = 0;
+        }
         code
     }
 
@@ -445,11 +452,10 @@ impl Engine {
             native,
         };
         let state = match plan::plan(&self.blocks, core, &wish) {
-            Some(p) if native => {
-                let ram = core.tlb.ram().base() as u64;
-                self.full = !self.regions.emit(p, ram, &mut self.blocks);
-                return;
-            }
+            Some(p) if native => match self.regions.emit(p, &mut self.blocks) {
+                true => return,
+                false => region::NEVER,
+            },
             Some(p) => {
                 let parts: Vec<Id> = p.from.iter().map(|f| f.0).collect();
                 if self.regions.submit(p).is_ok() {
@@ -469,9 +475,7 @@ impl Engine {
     #[cold]
     fn publish(&mut self) {
         while let Some(done) = self.regions.take() {
-            if !self.regions.install(done, &mut self.blocks) {
-                self.flush();
-            }
+            self.regions.install(done, &mut self.blocks);
         }
     }
 
@@ -531,7 +535,7 @@ impl Engine {
                     return None;
                 }
                 if self.blocks.full() {
-                    self.flush();
+                    self.blocks.sweep(&self.ram, s.c.retired());
                 }
                 let mut id = decode::block(&mut self.blocks, s.c, at);
                 if id.is_none() {
@@ -589,11 +593,9 @@ impl Engine {
         if self.seen.len() <= n {
             self.seen.resize(n + 1, 0);
         }
-        let new = &self.blocks.protected[self.seen[n].min(self.blocks.protected.len())..];
-        if new.len() > 64 {
-            core.tlb.flush();
-        } else {
-            new.iter().for_each(|&page| core.tlb.protect(page));
+        match self.blocks.protected.get(self.seen[n]..) {
+            Some(new) if new.len() <= 64 => new.iter().for_each(|&page| core.tlb.protect(page)),
+            _ => core.tlb.flush(),
         }
         self.seen[n] = self.blocks.protected.len();
     }
@@ -602,9 +604,9 @@ impl Engine {
     fn note_protected(&mut self, core: &mut Core) {
         let all = self.blocks.protected.len();
         self.seen[core.id as usize] = all;
-        if self.seen.iter().all(|&n| n == all) {
+        if all > MOST_PROTECTED || self.seen.iter().all(|&n| n == all) {
             self.blocks.protected.clear();
-            self.seen.fill(0);
+            self.seen.iter_mut().for_each(|n| *n = if *n == all { 0 } else { BEHIND });
         }
     }
 }

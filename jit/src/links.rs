@@ -1,6 +1,8 @@
 //! Ways from regions into other native code on the same page: words that say where to go on, set as long as there is code.
 
+use crate::block::Key;
 use crate::hash::Map;
+use crate::parts::Parts;
 use cpu::Mode;
 
 /// The words of one region, and where in RAM each leads.
@@ -24,31 +26,49 @@ impl Links {
 }
 
 /// The words of all regions.
-#[derive(Default)]
 pub struct Exits {
-    all: Vec<Links>,
-    /// Which words lead to a place in a mode.
-    to: Map<(u64, u32), Vec<(u32, u32)>>,
+    all: Parts<(Links, Mode)>,
+    /// Which words lead to a place.
+    to: Map<Key, Vec<(u32, u32)>>,
 }
 
 impl Exits {
-    /// Takes over the words of a region in this mode; `code` gives where to go on for a RAM offset.
-    pub fn add(&mut self, mut links: Links, mode: Mode, code: impl Fn(u64) -> u64) {
-        let region = self.all.len() as u32;
-        for (n, &at) in links.to.iter().enumerate() {
-            links.words[n] = code(at);
-            self.to.entry((at, mode.0)).or_default().push((region, n as u32));
+    pub fn new() -> Exits {
+        Exits { all: Parts::new(), to: Map::default() }
+    }
+    /// Takes over the words of a region in this mode, whose code is in this part; `code` gives where to go on for a RAM offset.
+    pub fn add(&mut self, part: usize, mut links: Links, mode: Mode, code: impl Fn(u64) -> u64) {
+        for (word, &at) in links.words.iter_mut().zip(&links.to) {
+            *word = code(at);
         }
-        self.all.push(links);
+        let number = self.all.add(part, (links, mode));
+        for (n, &at) in self.all[number].0.to.iter().enumerate() {
+            self.to.entry(Key::of(at, mode)).or_default().push((number, n as u32));
+        }
     }
     /// All words that lead to this RAM offset lead to `code` from now on.
     pub fn lead(&mut self, at: u64, mode: Mode, code: u64) {
-        for &(region, n) in self.to.get(&(at, mode.0)).map_or(&[][..], Vec::as_slice) {
-            self.all[region as usize].words[n as usize] = code;
+        for &(region, n) in self.to.get(&Key::of(at, mode)).map_or(&[][..], Vec::as_slice) {
+            self.all[region].0.words[n as usize] = code;
         }
     }
+    /// The regions of a part are gone.
+    pub fn empty(&mut self, part: usize) {
+        let gone = self.all.of(part);
+        for number in gone.clone() {
+            let (links, mode) = &self.all[number];
+            for &at in &links.to {
+                let key = Key::of(at, *mode);
+                let Some(words) = self.to.get_mut(&key) else { continue };
+                words.retain(|(region, _)| !gone.contains(region));
+                if words.is_empty() {
+                    self.to.remove(&key);
+                }
+            }
+        }
+        self.all.empty(part);
+    }
     pub fn clear(&mut self) {
-        self.all.clear();
-        self.to.clear();
+        *self = Exits::new();
     }
 }

@@ -7,7 +7,6 @@ use crate::counters::Why;
 use crate::emit::THUNKS;
 use crate::emit::outer::MISSES;
 use crate::event;
-use crate::hash::Map;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
@@ -116,8 +115,6 @@ pub const STATUS: usize = offset_of!(Cx, status);
 pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
 pub const JUMP_SLOTS: usize = 1 << 17;
-/// So many slots of one code are looked through for those that still have it.
-const MANY: usize = 64;
 /// Log2 of the size of an entry.
 pub const JUMP_BITS: i64 = 4;
 const _: () = assert!(size_of::<Jump>() == 1 << JUMP_BITS);
@@ -156,8 +153,6 @@ pub struct Gate {
     cx: Box<Cx>,
     jumps: Box<[Pair]>,
     heat: Box<[u32]>,
-    /// Slots of the table that code has been in.
-    known: Map<u64, Vec<u32>>,
     enter: Option<Enterer>,
 }
 
@@ -194,7 +189,7 @@ impl Gate {
             jumps: jumps.as_mut_ptr().cast(),
             bus: MaybeUninit::uninit(),
         });
-        Gate { cx, jumps, heat, known: Map::default(), enter: None }
+        Gate { cx, jumps, heat, enter: None }
     }
 
     /// Takes the code that enters regions.
@@ -265,32 +260,16 @@ impl Gate {
         let key = Jump::key(host, mode);
         let old = *self.jump(n);
         if old.key != key && old.key != NO_JUMP.key {
-            self.put(n ^ 1, old);
+            *self.jump(n ^ 1) = old;
         }
-        self.put(n, Jump { key, code });
-    }
-    fn put(&mut self, n: usize, jump: Jump) {
-        if !std::ptr::eq(self.jump(n).code, jump.code) {
-            let slots = self.known.entry(jump.code as u64).or_default();
-            slots.push(n as u32);
-            // The same code at many addresses, one after the other: most of these slots have something else by now.
-            if slots.len() >= MANY && slots.len().is_power_of_two() {
-                slots.retain(|&k| {
-                    let k = k as usize;
-                    std::ptr::eq(self.jumps[k / 2].0[k % 2].code, jump.code)
-                });
-                slots.push(n as u32);
-            }
-        }
-        *self.jump(n) = jump;
+        *self.jump(n) = Jump { key, code };
     }
     fn jump(&mut self, n: usize) -> &mut Jump {
         &mut self.jumps[n / 2].0[n % 2]
     }
-    /// Forgets a region.
-    pub fn forget(&mut self, code: *const u8) {
-        for n in self.known.remove(&(code as u64)).unwrap_or_default() {
-            let slot = self.jump(n as usize);
+    /// Forgets the code that is known for a place.
+    pub fn forget(&mut self, host: u64, code: *const u8) {
+        for slot in &mut self.jumps[Self::slot(host) / 2].0 {
             if std::ptr::eq(slot.code, code) {
                 *slot = NO_JUMP;
             }
@@ -298,7 +277,6 @@ impl Gate {
     }
     pub fn forget_all(&mut self) {
         self.jumps.fill(Pair([NO_JUMP; 2]));
-        self.known.clear();
     }
 
     /// Runs a region and those it goes on in. Gives what it was left for.

@@ -1,6 +1,7 @@
 //! Which code to compile together: a region's blocks, how they follow each other, and where its loops are.
 
 use crate::block::{Blocks, Id};
+use crate::decode;
 use crate::emit::{self, EMITS};
 use choice::Choice;
 pub use choice::{Made, Wish};
@@ -70,8 +71,8 @@ pub struct Plan {
     pub entries: Vec<usize>,
     /// Places in other pages that it may go on at: how far they are from the head, and where they are in RAM now.
     pub far: Vec<(i64, u64)>,
-    /// Regions that it is in place of, by their numbers.
-    pub replaces: Vec<u32>,
+    /// Regions that it is in place of, by their numbers and serials.
+    pub replaces: Vec<(u32, u64)>,
     /// How often what it is in place of grew.
     pub grown: u32,
 }
@@ -82,21 +83,30 @@ const ENTRIES: usize = if EMITS { 32 } else { 1 };
 /// Blocks in a loop that keeps its registers in registers all the way round.
 const SMALL: usize = 8;
 
-/// How control leaves an instruction: `(taken distance, falls through)`.
-fn flow(i: &Insn) -> (Option<i64>, bool) {
-    match i.iced().flow_control() {
-        FlowControl::ConditionalBranch => (Some(i.imm), true),
-        FlowControl::UnconditionalBranch | FlowControl::Call if i.op[0] == cpu::Opnd::Near => {
-            (Some(i.imm), false)
-        }
-        FlowControl::Next => (None, true),
-        _ => (None, false),
-    }
+/// Where control goes behind a block.
+#[derive(Clone, Copy, Default)]
+pub struct Flow {
+    /// How far behind it a near branch or call leads.
+    pub taken: Option<i32>,
+    /// It may go on right behind it.
+    pub falls: bool,
+    /// It ends with a near call of a fixed place, or with a near return.
+    pub calls: bool,
+    pub returns: bool,
 }
 
-/// Whether this is a near call of a fixed place, or a near return.
-fn calls(i: &Insn) -> bool {
-    i.iced().flow_control() == FlowControl::Call && i.op[0] == cpu::Opnd::Near
+/// How control leaves an instruction.
+pub fn flow(i: &Insn) -> Flow {
+    let (kind, near) = (i.iced().flow_control(), i.op[0] == cpu::Opnd::Near);
+    let distance = || i32::try_from(i.imm).ok();
+    let (taken, falls) = match kind {
+        FlowControl::ConditionalBranch => (distance(), true),
+        FlowControl::UnconditionalBranch | FlowControl::Call if near => (distance(), false),
+        FlowControl::Next => (None, true),
+        _ => (None, false),
+    };
+    let calls = kind == FlowControl::Call && near;
+    Flow { taken, falls, calls, returns: returns(i) }
 }
 fn returns(i: &Insn) -> bool {
     matches!(i.iced(), Code::Retnq | Code::Retnd | Code::Retnq_imm16 | Code::Retnd_imm16)
@@ -138,27 +148,26 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
     let roots = choice.roots();
     let order = order(blocks, chosen, &behind, &roots);
     let place = |d: i64| order.iter().position(|&k| chosen[k].0 == d);
+    // The code will have pointers to them.
+    p.insns.reserve_exact(
+        order.iter().map(|&k| blocks.all[chosen[k].1 as usize].count as usize).sum(),
+    );
     for &k in &order {
         let (delta, id) = chosen[k];
         let b = &blocks.all[id as usize];
-        let n = b.count as usize;
-        let ops = &blocks.ops[b.first as usize..][..n];
         let start = p.insns.len();
-        let mut end = delta;
-        for op in ops {
-            end += op.insn.len as i64;
-            p.insns.push(op.insn);
-            let row = &ROWS[op.insn.row as usize];
-            p.call.push(row.big);
-        }
+        p.insns.extend(decode::insns(blocks, id, core));
+        let n = p.insns.len() - start;
+        p.call.extend(p.insns[start..].iter().map(|i| ROWS[i.row as usize].big));
+        let end = delta + i64::from(b.bytes);
         let stop = ends(blocks, id);
         if let (true, Some(last)) = (stop, p.call.last_mut()) {
             *last = true;
         }
-        let (taken, falls) = if stop { (None, false) } else { flow(&ops[n - 1].insn) };
+        let Flow { taken, falls, .. } = if stop { Flow::default() } else { b.flow };
         let page = page_of(delta);
         let succ = |d: i64| place(d).map_or(Succ::Out, Succ::Block);
-        let taken = taken.map(|t| (end + t, succ(end + t)));
+        let taken = taken.map(|t| (end + i64::from(t), succ(end + i64::from(t))));
         if let Some((d, Succ::Out)) = taken
             && page_of(d) != page
             && mode.long64()
@@ -202,13 +211,9 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
 /// So many places are compared with where a return goes.
 const RETURNS: usize = 3;
 
-fn last(blocks: &Blocks, id: Id) -> &Insn {
-    let b = &blocks.all[id as usize];
-    &blocks.ops[(b.first + b.count) as usize - 1].insn
-}
 /// The chosen blocks that calls come back to, the hottest first.
 fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32) -> Vec<usize> {
-    let callers = chosen.iter().filter(|c| calls(last(blocks, c.1)));
+    let callers = chosen.iter().filter(|c| blocks.all[c.1 as usize].flow.calls);
     let mut all: Vec<usize> = callers
         .filter_map(|&(delta, id)| {
             let next = delta + i64::from(blocks.all[id as usize].bytes);
@@ -223,12 +228,10 @@ fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32)
 
 /// Whether a block may be part of a region: not if it is on two pages, nor if it has instructions that the baseline tier does by
 /// itself and regions call.
-fn fits(blocks: &Blocks, id: Id, native: bool) -> bool {
-    let b = &blocks.all[id as usize];
-    let ops = &blocks.ops[b.first as usize..][..b.count as usize];
-    let apart =
-        EMITS && ops.iter().any(|op| emit::x87::has(&op.insn) || emit::vector::is_apart(&op.insn));
-    !b.crosses() && (native || !apart)
+fn fits(blocks: &Blocks, id: Id, core: &Core, native: bool) -> bool {
+    let apart = |i: &Insn| emit::x87::has(i) || emit::vector::is_apart(i);
+    let fit = || !decode::insns(blocks, id, core).any(|i| apart(&i));
+    !blocks.all[id as usize].crosses() && (native || !EMITS || fit())
 }
 
 /// Whether the engine looks at what is due after a block.
@@ -245,10 +248,10 @@ fn order(blocks: &Blocks, chosen: &[(i64, Id)], behind: &[usize], roots: &[usize
             if ends(blocks, id) {
                 return Vec::new();
             }
-            let (next, last) = (delta + b.bytes as i64, last(blocks, id));
-            let (taken, falls) = flow(last);
-            let all = taken.map(|t| next + t).into_iter().chain(falls.then_some(next));
-            let back = if returns(last) { behind } else { &[] };
+            let (next, Flow { taken, falls, returns, .. }) = (delta + b.bytes as i64, b.flow);
+            let taken = taken.map(|t| next + i64::from(t));
+            let all = taken.into_iter().chain(falls.then_some(next));
+            let back = if returns { behind } else { &[] };
             let here = all.filter_map(|d| chosen.iter().position(|c| c.0 == d));
             here.chain(back.iter().copied()).collect()
         })

@@ -8,15 +8,20 @@ use crate::block::{Block, Blocks, NONE};
 use crate::clif::leave;
 use crate::compile::{Done, Worker};
 use crate::counters::Why;
+use crate::decode;
 use crate::emit::{self, Source};
 use crate::engine::{Config, JitError};
 use crate::links::Exits;
 use crate::native::Gate;
+use crate::parts::Parts;
 use crate::perf::Perf;
 use crate::plan::{Made, Plan};
-use crate::x87::Thunk;
 use cpu::{Core, Insn, Interp};
+use memory::Ram;
 use std::sync::Arc;
+
+mod evict;
+mod shared;
 
 /// Numbers in [`crate::block::Block::region`] from here on are none.
 pub const MAX: u32 = u32::MAX - 8;
@@ -49,56 +54,25 @@ struct Region {
     /// What the code has pointers to, and what it was made of; with the first of its ways in.
     _insns: Vec<Insn>,
     made: Arc<Made>,
-    /// The block it starts with.
+    /// The block it starts with, and where that is.
     head: (u32, u64),
+    at: u64,
     alive: bool,
 }
 // SAFETY: the pointer leads into the arena, which goes where the regions go.
 unsafe impl Send for Region {}
 
-/// What all code of the baseline tier uses.
-fn add_common(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
-    let mut add = |name: &str, code: &[u8]| {
-        let at = arena.add(code)?;
-        if perf.wanted() {
-            perf.name(name, arena.newest().0);
-        }
-        Some(at)
-    };
-    for set in 0..2 {
-        let (code, inner) = emit::search(set);
-        if let Some(at) = add("search", &code) {
-            // SAFETY: it was made for this; the caller keeps it.
-            unsafe { gate.set_search(set, at, inner) };
-        }
-    }
-    for (n, code) in emit::thunks() {
-        if let Some(at) = add("miss", &code) {
-            // SAFETY: as above.
-            unsafe { gate.set_thunk(n, at) };
-        }
-    }
-    for (n, code) in emit::outer::all() {
-        if let Some(at) = add("region_miss", &code) {
-            // SAFETY: as above.
-            unsafe { gate.set_miss(n, at) };
-        }
-    }
-    for t in Thunk::ALL {
-        if let Some(at) = add("x87", &emit::x87::thunk(t)) {
-            // SAFETY: as above.
-            unsafe { gate.set_x87_thunk(t, at) };
-        }
-    }
-}
-
 /// All regions, and the compiler that makes them.
 pub struct Regions {
-    all: Vec<Region>,
+    all: Parts<Region>,
     arena: Arena,
     gate: Gate,
     worker: Option<Worker>,
-    /// The count of executions at which a block gets a region at once.
+    /// Where the host has RAM.
+    ram: u64,
+    /// Executions that earn a region.
+    threshold: u32,
+    /// The same, where native code is left at once then.
     hot: Option<i32>,
     pub base: Baseline,
     exits: Exits,
@@ -106,6 +80,7 @@ pub struct Regions {
     // What was done so far, for `Counters`.
     pub made: u64,
     pub dropped: u64,
+    pub evicted: u64,
     pub failed: u64,
     pub insns: u64,
     pub bytes: u64,
@@ -116,7 +91,8 @@ pub struct Regions {
 }
 
 impl Regions {
-    pub fn new(config: &Config) -> Result<Regions, JitError> {
+    pub fn new(config: &Config, ram: &Ram) -> Result<Regions, JitError> {
+        let ram = ram.base() as u64;
         let emits = config.baseline != u32::MAX;
         let compiles = config.threshold != u32::MAX;
         let mut arena = Arena::new(if emits || compiles { config.code_bytes } else { 0 })?;
@@ -129,23 +105,26 @@ impl Regions {
         }
         if let Some(at) = enter.and_then(|code| arena.add(&code)) {
             if emit::EMITS {
-                add_common(&mut arena, &mut gate, &mut perf);
+                shared::add(&mut arena, &mut gate, &mut perf);
             }
             arena.keep();
             // SAFETY: it was made for this, and is kept.
             unsafe { gate.open(at) };
         }
         Ok(Regions {
-            all: Vec::new(),
+            all: Parts::new(),
             arena,
             gate,
             worker,
             hot: (!config.cranelift).then(|| i32::try_from(config.threshold).ok()).flatten(),
             base: Baseline::new(),
-            exits: Exits::default(),
+            exits: Exits::new(),
+            ram,
+            threshold: config.threshold,
             perf,
             made: 0,
             dropped: 0,
+            evicted: 0,
             failed: 0,
             insns: 0,
             bytes: 0,
@@ -181,8 +160,8 @@ impl Regions {
         }
     }
 
-    /// Puts a compiled region in its place, unless its code has changed since. `false`: there is no room.
-    pub fn install(&mut self, done: Done, blocks: &mut Blocks) -> bool {
+    /// Puts a compiled region in its place, unless its code has changed since.
+    pub fn install(&mut self, done: Done, blocks: &mut Blocks) {
         let plan = done.plan;
         self.nanos += done.nanos;
         let head = plan.from[plan.entries[0]];
@@ -196,24 +175,24 @@ impl Regions {
             self.begin(blocks, id);
         }
         if !here {
-            return true;
+            return;
         }
         // A region that got there meanwhile stays.
-        let mut none = |state| {
+        let none = |blocks: &mut Blocks, state| {
             let b = &mut blocks.all[head.0 as usize];
             if b.region == ASKED {
                 b.region = state;
             }
-            true
         };
         if !whole {
-            return none(NONE);
+            return none(blocks, NONE);
         }
-        let Some(code) = done.code else {
+        let code = done.code.filter(|c| self.room_for(c.room(plan.entries.len()), 0, blocks));
+        let Some(code) = code else {
             self.failed += u64::from(!done.again);
-            return none(if done.again { NONE } else { NEVER });
+            return none(blocks, if done.again { NONE } else { NEVER });
         };
-        let Some(place) = self.arena.add(&code.bytes) else { return false };
+        let Some(place) = self.arena.add(&code.bytes) else { return };
         if self.perf.wanted() {
             self.perf.note('r', plan.rip, self.arena.newest().0);
         }
@@ -228,19 +207,18 @@ impl Regions {
         };
         let mut starts = Vec::new();
         for n in 0..plan.entries.len() {
-            let Some(at) = start(self, n) else { return false };
+            let Some(at) = start(self, n) else { return };
             starts.push((at, at));
         }
-        self.place(plan, blocks, &starts, bytes);
+        self.place(plan, blocks, &starts, bytes, true);
         let unset = self.gate.search(mode.code_set()) as u64;
-        self.exits.add(done.links, mode, |at| {
+        self.exits.add(self.arena.part(), done.links, mode, |at| {
             let b = blocks.find(at, mode).map(|id| &blocks.all[id as usize]);
             match b {
                 Some(b) if b.base != baseline::NONE => self.base.entry(b.base) as u64,
                 _ => unset,
             }
         });
-        true
     }
     /// Has a region whose entries' code is there, for outside and for the baseline tier.
     fn place(
@@ -249,8 +227,10 @@ impl Regions {
         blocks: &mut Blocks,
         starts: &[(*const u8, *const u8)],
         bytes: usize,
+        calls: bool,
     ) {
-        let replaced = plan.replaces.iter().filter_map(|&n| self.made(n));
+        let made = |&(n, serial): &(u32, u64)| self.made(n).filter(|m| m.serial == serial);
+        let replaced = plan.replaces.iter().filter_map(made);
         let heads: Vec<u32> = replaced.flat_map(Made::heads).collect();
         for id in heads {
             let n = blocks.all[id as usize].region;
@@ -264,36 +244,45 @@ impl Regions {
             from: plan.from,
             entries: plan.entries,
             grown: plan.grown,
+            serial: self.made,
         });
-        let mut insns = plan.insns;
+        let mut insns = if calls { plan.insns } else { Vec::new() };
         for (&entry, &start) in made.entries.iter().zip(starts) {
-            let number = self.all.len() as u32;
+            let head = made.from[entry];
+            let b = &mut blocks.all[head.0 as usize];
+            let (at, mode) = (b.at, b.mode);
+            if b.region < MAX {
+                let old = b.region;
+                self.drop(old, blocks);
+            }
+            let _insns = std::mem::take(&mut insns);
+            let region =
+                Region { code: start.0, _insns, made: made.clone(), head, at, alive: true };
+            let number = self.all.add(self.arena.part(), region);
             for &(id, _) in &made.from {
                 let b = &mut blocks.all[id as usize];
                 b.users.push(number);
                 b.part = number;
             }
-            let head = made.from[entry];
-            let b = &mut blocks.all[head.0 as usize];
-            if b.region < MAX {
-                let old = b.region;
-                self.drop(old, blocks);
-            }
-            let b = &mut blocks.all[head.0 as usize];
             // Whoever has a link to it goes on in the region from now on.
+            let b = &mut blocks.all[head.0 as usize];
             self.take_base(b);
-            (b.region, b.base) = (number, self.base.add(start, b.at, b.mode));
-            self.exits.lead(b.at, b.mode, start.0 as u64);
+            (b.region, b.base) = (number, self.base.add(&self.arena, start, (head.0, at, mode)));
+            self.exits.lead(at, mode, start.0 as u64);
             self.base.awaited(&mut self.arena, b.base);
-            let _insns = std::mem::take(&mut insns);
-            self.all.push(Region { code: start.0, _insns, made: made.clone(), head, alive: true });
         }
     }
-    /// Makes a region by the baseline tier. `false`: there is no room.
-    pub fn emit(&mut self, plan: Plan, ram: u64, blocks: &mut Blocks) -> bool {
+    /// Makes a region by the baseline tier. `false`: there cannot be room for it.
+    pub fn emit(&mut self, plan: Plan, blocks: &mut Blocks) -> bool {
         #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
         let begun = std::time::Instant::now();
-        let Some(starts) = self.base.make_region(&mut self.arena, &plan, ram) else { return false };
+        let made = self.base.emit_region(&plan, self.ram);
+        let ((hot, cold), calls) = (made.asm.lengths(), made.calls);
+        if !self.room_for(hot, cold, blocks) {
+            return false;
+        }
+        let starts = self.base.put_region(&mut self.arena, blocks, made, plan.mode);
+        let Some(starts) = starts else { return false };
         let (hot, cold) = self.arena.newest();
         let bytes = hot.bytes.len() + cold.bytes.len();
         if self.perf.wanted() {
@@ -303,8 +292,7 @@ impl Regions {
         for &(id, _) in &plan.from {
             self.begin(blocks, id);
         }
-        self.place(plan, blocks, &starts, bytes);
-        self.base.lead(&mut self.arena, blocks);
+        self.place(plan, blocks, &starts, bytes, calls);
         self.nanos += begun.elapsed().as_nanos() as u64;
         true
     }
@@ -318,18 +306,24 @@ impl Regions {
     }
     /// What a region that is alive was made of.
     pub fn made(&self, number: u32) -> Option<&Made> {
-        self.all.get(number as usize).filter(|r| r.alive).map(|r| &*r.made)
+        self.all.get(number).filter(|r| r.alive).map(|r| &*r.made)
     }
 
     /// A way into a region is gone: its code has changed, or another is in its place.
     pub fn drop(&mut self, number: u32, blocks: &mut Blocks) {
-        let Some(r) = self.all.get_mut(number as usize) else { return };
+        let Some(r) = self.all.get_mut(number) else { return };
         if !std::mem::replace(&mut r.alive, false) {
             return;
         }
-        let (head, first) = (r.head, r.made.from[r.made.entries[0]]);
-        self.dropped += u64::from(head == first);
-        self.gate.forget(r.code);
+        let (head, made) = (r.head, r.made.clone());
+        self.gate.forget(self.ram + r.at, r.code);
+        self.dropped += u64::from(head == made.from[made.entries[0]]);
+        for &(id, serial) in &made.from {
+            let b = &mut blocks.all[id as usize];
+            if b.serial == serial {
+                b.users.retain(|&n| n != number);
+            }
+        }
         let b = &mut blocks.all[head.0 as usize];
         if b.serial == head.1 && b.region == number {
             (b.region, b.heat) = (NONE, 0);
@@ -340,24 +334,28 @@ impl Regions {
 
     /// The code of a region.
     pub fn code(&self, number: u32) -> Native {
-        Native(self.all[number as usize].code)
+        Native(self.all[number].code)
     }
-    /// The code of a block in the baseline tier, which is made if there is none. `None`: there is no room.
+    /// The code of a block in the baseline tier, which is made if there is none. `None`: there cannot be room for it.
     pub fn base_code(&mut self, blocks: &mut Blocks, id: u32, core: &Core) -> Option<Native> {
         let b = &blocks.all[id as usize];
         if b.base != baseline::NONE {
             return Some(Native(self.base.entry(b.base)));
         }
-        let ops = &blocks.ops[b.first as usize..][..b.count as usize];
-        let insns: Box<[Insn]> = ops.iter().map(|op| op.insn).collect();
+        let insns: Box<[Insn]> = decode::insns(blocks, id, core).collect();
         let (mode, at, end) = (b.mode, b.at, b.end);
-        let second = b.crosses().then(|| core.tlb.ram().base() as u64 + b.second);
+        let second = b.crosses().then(|| self.ram + b.second);
         let hot = if mode.long64() { self.hot } else { None };
         let source = Source { insns, mode, at, second, end, id, hot };
         let heat = b.heat;
         #[allow(clippy::disallowed_methods)] // how long it takes; no guest sees it
         let begun = (self.base.made % SAMPLED == 0).then(std::time::Instant::now);
-        let number = self.base.make(&mut self.arena, source)?;
+        let made = self.base.emit(source);
+        let (hot, cold) = made.lengths();
+        if !self.room_for(hot, cold, blocks) {
+            return None;
+        }
+        let number = self.base.put(&mut self.arena, blocks, made)?;
         if self.perf.wanted() {
             let (hot, cold) = self.arena.newest();
             self.perf.note('b', core.state.rip, hot);
@@ -365,7 +363,6 @@ impl Regions {
         }
         self.gate.set_heat(id, heat);
         blocks.all[id as usize].base = number;
-        self.base.lead(&mut self.arena, blocks);
         self.base.awaited(&mut self.arena, number);
         let code = self.base.entry(number);
         self.exits.lead(at, mode, code as u64);
@@ -402,7 +399,7 @@ impl Regions {
     /// A block's code is gone.
     pub fn drop_base(&mut self, number: u32) {
         let (code, at, mode) = self.base.drop(&mut self.arena, number);
-        self.gate.forget(code);
+        self.gate.forget(self.ram + at, code);
         self.exits.lead(at, mode, self.gate.search(mode.code_set()) as u64);
     }
     /// How often a block was executed.
@@ -429,7 +426,6 @@ impl Regions {
 
     /// Notes that this is what runs for the code at this RAM offset: others go on in it from now on.
     pub fn know(&mut self, code: Native, s: &Interp<'_>, at: u64) {
-        let host = s.c.tlb.ram().base() as u64 + at;
-        self.gate.know(s.c.mode, host, code.0);
+        self.gate.know(s.c.mode, self.ram + at, code.0);
     }
 }

@@ -248,24 +248,41 @@ fn interrupts_come_between_the_same_instructions_in_every_tier() {
 }
 
 #[test]
-fn full_of_native_code_it_begins_anew() {
-    let code = asm(|a| {
-        let mut top = a.create_label();
-        a.set_label(&mut top)?;
-        for _ in 0..20_000 {
-            let mut next = a.create_label();
-            a.inc(rax)?;
-            a.jmp(next)?;
-            a.set_label(&mut next)?;
+fn a_core_that_did_not_run_for_long_knows_what_became_code_meanwhile() {
+    const PAGES: u64 = 1100;
+    const FIRST: u64 = 0x40_0000;
+    const STEP: u64 = 0x1000;
+    for config in configs() {
+        // In each page: inc rax, and a jump to the next one. The last one goes on to the first.
+        let mut g = Guest::new(&[0x90], config);
+        for n in 0..PAGES {
+            let at = FIRST + n * STEP;
+            let to = FIRST + (n + 1) % PAGES * STEP;
+            let distance = (to.wrapping_sub(at + 8) as i32).to_le_bytes();
+            g.ram.write(at, &[&[0x48, 0xff, 0xc0, 0xe9][..], &distance].concat()).unwrap();
         }
-        a.jmp(top)
-    });
-    let want = oracle(&code, 200_000);
-    let mut g = Guest::new(&code, Config { code_bytes: 0, ..tiers(NEVER, 0) });
-    g.run(200_000);
-    assert_eq!(g.state(), want);
-    let n = g.engine.counters();
-    assert!(n.flushes > 0 && n.native > 100_000 || cfg!(not(target_arch = "x86_64")), "{n:?}");
+        // The other core: mov [rdi], al; jmp back to it.
+        let store = [0x88, 0x07, 0xeb, 0xfc];
+        g.ram.write(CODE, &store).unwrap();
+        let mut other = cpu::Core::new(1, g.ram.clone(), g.core.model.clone());
+        other.state = g.core.state.clone();
+        let s = &mut other.state;
+        (s.rip, s.gpr[7], s.gpr[0]) = (CODE, FIRST + STEP + 2, 0xc0);
+        other.refresh();
+        let mut write = |g: &mut Guest, byte: u64| {
+            other.state.gpr[0] = byte;
+            other.set_budget(20);
+            g.engine.run(&mut other, &mut g.bus);
+        };
+        write(&mut g, 0xc0);
+        g.core.state.rip = FIRST;
+        g.run(2 * PAGES * 3);
+        assert_eq!(g.core.state.gpr[0], PAGES * 3, "{config:?}");
+        // dec rax
+        write(&mut g, 0xc8);
+        g.run(2 * PAGES);
+        assert_eq!(g.core.state.gpr[0], PAGES * 4 - 2, "{config:?}");
+    }
 }
 
 #[test]

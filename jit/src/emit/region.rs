@@ -19,6 +19,8 @@ pub struct Emitted {
     pub entries: Vec<(u32, u32)>,
     /// Jumps to places in RAM: until they are set they lead back to the engine.
     pub links: Vec<(Hole, u64)>,
+    /// The code has pointers to the plan's instructions.
+    pub calls: bool,
 }
 
 /// Where a way out of a block leads.
@@ -39,6 +41,7 @@ struct Edge {
 struct Writer<'a> {
     body: Body<'a>,
     plan: &'a Plan,
+    calls: bool,
     /// Where the host has RAM.
     ram: u64,
     links: Vec<(Hole, u64)>,
@@ -93,6 +96,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
         body: Body::new(&plan.insns, plan.mode),
         plan,
+        calls: false,
         ram,
         links: Vec::new(),
         search: Vec::new(),
@@ -127,7 +131,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     w.body.write_exits();
     let set = plan.mode.code_set();
     write_tails(&mut w.body.asm, &w.links, &w.rets, &w.search, set);
-    Emitted { asm: w.body.asm, entries, links: w.links }
+    Emitted { asm: w.body.asm, entries, links: w.links, calls: w.calls }
 }
 
 impl<'a> Writer<'a> {
@@ -191,6 +195,7 @@ impl<'a> Writer<'a> {
             let meaning = table[i.row as usize].filter(|_| !last);
             if !meaning.is_some_and(|m| self.body.one(m)) {
                 over = call_out(&mut self.body, &mut self.rets, i, last);
+                self.calls = true;
             }
             self.body.delta = self.body.next;
         }

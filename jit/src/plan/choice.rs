@@ -4,7 +4,7 @@
 //! it meets, as long as there is room; one that is part of a region but is come to from outside has that region made again,
 //! with one more entry.
 
-use super::{ENTRIES, MAX_BLOCKS, calls, ends, fits, flow, last};
+use super::{ENTRIES, Flow, MAX_BLOCKS, ends, fits};
 use crate::block::{Blocks, Id};
 use cpu::Core;
 
@@ -34,6 +34,8 @@ pub struct Made {
     pub insns: usize,
     /// How often it grew.
     pub grown: u32,
+    /// Tells it from other regions that had its number.
+    pub serial: u64,
 }
 impl Made {
     /// The blocks it is entered at.
@@ -53,7 +55,7 @@ pub(super) struct Choice<'a, 'w> {
     pub(super) chosen: Vec<(i64, Id)>,
     /// Where it is entered, the head first.
     entries: Vec<i64>,
-    pub(super) replaces: Vec<u32>,
+    pub(super) replaces: Vec<(u32, u64)>,
     pub(super) grown: u32,
     room: usize,
     /// Places that may be next, and their heat.
@@ -104,7 +106,7 @@ impl<'a, 'w> Choice<'a, 'w> {
         let wrap = if mode.long64() { !0 } else { 0xffff_ffff };
         let la = base.wrapping_add(delta as u64) & wrap;
         let at = self.core.tlb.exec(mode.code_set(), la)?;
-        self.blocks.find(at, mode).filter(|&id| fits(self.blocks, id, self.wish.native))
+        self.blocks.find(at, mode).filter(|&id| fits(self.blocks, id, self.core, self.wish.native))
     }
     /// Takes a block, with the region that it is part of.
     fn take(&mut self, delta: i64) {
@@ -117,7 +119,7 @@ impl<'a, 'w> Choice<'a, 'w> {
             && let Some(k) = made.from.iter().position(|&f| f == (id, b.serial))
         {
             if self.absorb(made, delta - made.deltas[k]) {
-                self.replaces.push(b.part);
+                self.replaces.push((b.part, made.serial));
             }
             return;
         }
@@ -167,15 +169,14 @@ impl<'a, 'w> Choice<'a, 'w> {
             return;
         }
         let b = &self.blocks.all[id as usize];
-        let (next, last) = (delta + b.bytes as i64, last(self.blocks, id));
-        let (taken, falls) = flow(last);
+        let (next, Flow { taken, falls, calls: back, .. }) = (delta + b.bytes as i64, b.flow);
+        let taken = taken.map(|t| next + i64::from(t));
         // Behind a call the callee's return may lead.
-        let back = calls(last);
         if back {
-            self.calls.push((next, taken.map(|t| next + t)));
+            self.calls.push((next, taken));
         }
         let least = (self.heat(self.wish.head) / 32).max(1);
-        for d in taken.map(|t| next + t).into_iter().chain((falls || back).then_some(next)) {
+        for d in taken.into_iter().chain((falls || back).then_some(next)) {
             let near = d.unsigned_abs() < 1 << 30;
             if let Some(id) = near.then(|| self.find(d)).flatten() {
                 let heat = self.heat(id);

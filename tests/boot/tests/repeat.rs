@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Test> {
         };
         tests.push(add("Debian's boot runs twice the same, once under load", |m| twice(m())));
         tests.push(add("Debian's boot, saved in the middle, goes on the same", |m| saved(m())));
+        tests.push(add("Debian's boot is the same while native code is evicted", |m| evicted(m())));
     }
     let name = "Debian's boot ends the same in all tiers, with -smp 4";
     tests.push(Test::new(name, || ours().and_then(|()| in_all_tiers(debian::<4>()))));
@@ -98,6 +99,29 @@ pub fn twice(machine: Result<Machine>) -> Result<()> {
         bail!("the first run ended with {first:x?}, the second with {second:x?}");
     }
     ensure!(log == again, "the same state, but not the same words:\n{log}\n{again}");
+    Ok(())
+}
+
+/// With room for all native code; with so little, by both compilers, that it is made again and again.
+fn evicted(machine: Result<Machine>) -> Result<()> {
+    const DROPPED: &str = "times the oldest code was dropped";
+    let machine = counted(machine?);
+    let (want, _) = end_of(machine.clone().boot_with_monitor()?)?;
+    for compiler in ["own", "cranelift"] {
+        let accel = format!("tcg,tb-size=2,compiler={compiler}");
+        let running = machine.clone().args(["-accel", &accel]).boot_with_monitor()?;
+        let mut monitor = running.monitor()?;
+        monitor.wait_for_status("paused", seconds(400))?;
+        let counters = monitor.say("info jit")?;
+        drop(monitor);
+        let (hash, _) = end_of(running)?;
+        ensure!(hash == want, "{accel}: expected {want:x?}, got {hash:x?}");
+        let dropped = counters.lines().find_map(|l| l.trim().strip_prefix(DROPPED));
+        let dropped: u64 = dropped.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+        // On other hosts there is code for what is hot only.
+        let least = if cfg!(target_arch = "x86_64") { 100 } else { 0 };
+        ensure!(dropped >= least, "{accel}: code was evicted {dropped} times");
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod image;
 mod kut;
 mod rows;
 mod shell;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ const ROWS: &[Row] = &[
     Row { name: "fuzz",    run: fuzz::run,    about: "random instructions and device accesses  [--seconds N] [--seed N] [NAME...]" },
     Row { name: "grid",    run: grid::run,    about: "boot Debian's kernels on all boards, and compare their logs with a peer's  [--only A,B] [--peer CMD] [--no-peer] [--ours CMD] [--kernels FILE,FILE] [--initrd FILE] [--keep DIR]" },
     Row { name: "image",   run: image::run,   about: "make a Debian disk, or CDs, to boot  debian|cds|try  [--programs] [--size GIB] [--format raw|qcow2] [--fresh] [--ours CMD] [--only A,B]" },
+    Row { name: "soak",    run: soak::run,    about: "a guest at work for long with little room for code: its answers and our memory stay the same  [--minutes N] [--tb-size MIB]" },
     Row { name: "aarch64", run: aarch64::run, about: "build for aarch64 and compare it with x86-64  [--linux: Debian's boot, too]" },
     Row { name: "kut",     run: kut::run,     about: "run a built kvm-unit-tests tree  DIR [TEST...]" },
 ];

@@ -90,6 +90,8 @@ fn bad_lines_say_what_where_and_what_was_expected() {
             "-accel tcg,compiler=fast",
             "-accel: compiler=fast: expected one of own, cranelift",
         ),
+        ("-accel tcg,tb-size=1M", "-accel: tb-size=1M: expected a number from 0x0 to 0x100000"),
+        ("-accel tcg,tb-size=1048577", "-accel: tb-size=1048577: expected a number from 0x0 to 0x100000"),
         ("-accel tcg,regions=4294967296", "-accel: regions=4294967296: expected a number or never"),
         ("-icount shift=11", "-icount: shift=11: expected auto or a number from 0 to 10"),
         ("-icount sleep=off", "-icount: shift= is missing: expected auto or 0 to 10"),
@@ -186,6 +188,7 @@ fn machine_options_are_understood() {
     assert_eq!(c("-uuid 00112233-4455-6677-8899-aabbccddeeff").uuid[15], 0xFF);
     assert_eq!(c("-append a=b~c,d").boot.append.as_deref(), Some("a=b c,d"));
     assert_eq!(c("-accel kvm -accel tcg,tb-size=64").accel.code_cache, Some(64 * MIB));
+    assert_eq!(c("-accel tcg,tb-size=0").accel.code_cache, None);
     assert!(c("-accel tcg,one-insn-per-tb=on,thread=single").accel.one_instruction);
     let cpu = c("-cpu max,+avx,-sse4.2,x2apic,level=0xd,hypervisor=off").cpu;
     let set = |n: &str, s| (n.to_string(), s);

@@ -1,0 +1,45 @@
+//! Code that all native code uses, which stays.
+// UNSAFE: the gate takes pointers to it.
+#![allow(unsafe_code)]
+
+use crate::arena::Arena;
+use crate::emit;
+use crate::native::Gate;
+use crate::perf::Perf;
+use crate::x87::Thunk;
+
+/// What all code of the baseline tier uses.
+pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
+    let mut put = |name: &str, code: &[u8]| {
+        let at = arena.add(code)?;
+        if perf.wanted() {
+            perf.name(name, arena.newest().0);
+        }
+        Some(at)
+    };
+    for set in 0..2 {
+        let (code, inner) = emit::search(set);
+        if let Some(at) = put("search", &code) {
+            // SAFETY: it was made for this; the caller keeps it.
+            unsafe { gate.set_search(set, at, inner) };
+        }
+    }
+    for (n, code) in emit::thunks() {
+        if let Some(at) = put("miss", &code) {
+            // SAFETY: as above.
+            unsafe { gate.set_thunk(n, at) };
+        }
+    }
+    for (n, code) in emit::outer::all() {
+        if let Some(at) = put("region_miss", &code) {
+            // SAFETY: as above.
+            unsafe { gate.set_miss(n, at) };
+        }
+    }
+    for t in Thunk::ALL {
+        if let Some(at) = put("x87", &emit::x87::thunk(t)) {
+            // SAFETY: as above.
+            unsafe { gate.set_x87_thunk(t, at) };
+        }
+    }
+}
