@@ -311,7 +311,7 @@ impl Engine {
     fn count_fallen(&mut self, core: &Core, id: Id) {
         let first = decode::insns(&self.blocks, id, core).next();
         let Some(row) = first.map(|i| usize::from(i.row)) else { return };
-        let (b, c) = (&self.blocks.all[id as usize], &mut self.count);
+        let c = &mut self.count;
         let memory = match self.why {
             Why::Insn | Why::Due => {
                 // Regions look at the budget once for several blocks.
