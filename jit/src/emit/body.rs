@@ -397,6 +397,11 @@ impl<'a> Body<'a> {
             Shl | Shr | Sar => i.op[1] == Opnd::Imm && self.unseen(),
             _ => false,
         };
+        // Its address comes first.
+        let leads = fits && i.op.contains(&Opnd::Mem) && i.iced().mnemonic() != Lea;
+        if leads && (i.base == n || i.index == n) {
+            return None;
+        }
         let mut copies = (0..16).filter(|&k| self.now.cache[k] == Some(h));
         let alone = copies.next() == Some(n as usize & 15) && copies.next().is_none();
         let free = fits && alone && w >= Width::W32 && i.ow[0] == w && b.host() != Some(h);
