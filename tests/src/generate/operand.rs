@@ -351,6 +351,12 @@ pub(super) fn draw_index(d: &mut Draft, index: usize) -> Option<()> {
     Some(())
 }
 
+/// A register for an address: now and then the one that the instruction writes.
+fn register_of_address(d: &mut Draft, i: &Instruction) -> usize {
+    let first = gpr_number(i.op0_register().full_register());
+    let any = d.r.below(16) as usize;
+    first.filter(|_| d.r.permille(200)).unwrap_or(any)
+}
 /// Base, index, scale and displacement that add up to `at`.
 fn modrm(d: &mut Draft, i: &mut Instruction, at: u64, narrow: bool) -> Option<()> {
     let first = if narrow { Register::EAX } else { Register::RAX };
@@ -369,8 +375,7 @@ fn modrm(d: &mut Draft, i: &mut Instruction, at: u64, narrow: bool) -> Option<()
         }
         _ => {}
     }
-    let base = d.r.below(16) as usize;
-    let index = d.r.below(16) as usize;
+    let (base, index) = (register_of_address(d, i), register_of_address(d, i));
     let with_index = d.r.below(2) == 0 && index != RSP;
     let scale = 1u64 << d.r.below(4);
     i.set_memory_base(first + base as u32);
