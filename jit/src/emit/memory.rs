@@ -388,10 +388,8 @@ impl Body<'_> {
         let mut p = self.page(la, w.bytes(), false);
         self.found(la, &mut p, false);
         use Mnemonic::{Mov, Movsx, Movsxd, Movzx, Pop};
-        let moves = matches!(
-            self.insns[self.index].iced().mnemonic(),
-            Mov | Movzx | Movsx | Movsxd | Pop
-        );
+        let moves =
+            matches!(self.insns[self.index].iced().mnemonic(), Mov | Movzx | Movsx | Movsxd | Pop);
         let out = match p.free {
             _ if moves => self.result_register(),
             Some(free) => free,
