@@ -357,10 +357,6 @@ impl Asm {
             _ => self.put4(k),
         }
     }
-    pub fn test_byte(&mut self, r: u8, k: u8) {
-        self.sized(Width::W8, 0xF6, 0, R(r), false);
-        self.code.push(k);
-    }
     pub fn one(&mut self, op: One, w: Width, rm: Rm) {
         self.sized(w, 0xF6, op as u8, rm, false);
     }

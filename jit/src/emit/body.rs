@@ -487,15 +487,19 @@ impl<'a> Body<'a> {
                 // One back and forth.
                 let ways = if left { [Shift::Ror, Shift::Rol] } else { [Shift::Rol, Shift::Ror] };
                 ways.into_iter().for_each(|s| self.asm.shift(s, w, Rm::R(t), 1));
-                self.asm.push_flags();
-                self.asm.pop(t);
-                self.clobber();
-                self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
-                let t = V::R(t, flags::STATUS);
+                let t = self.host_flags(t);
                 self.store_known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), t);
             }
         }
         self.pinned = pinned;
+    }
+    /// The host's status flags, in this register.
+    pub fn host_flags(&mut self, t: u8) -> V {
+        self.asm.push_flags();
+        self.asm.pop(t);
+        self.clobber();
+        self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
+        V::R(t, flags::STATUS)
     }
     /// Has the flags of the state in the host's.
     pub fn state_flags(&mut self) {
@@ -544,14 +548,9 @@ impl<'a> Body<'a> {
     /// The part of the flags that follows from the others. If the host's flags are these, they still are.
     pub fn derived(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) -> V {
         match kind {
-            FlagKind::Sub if r == V::Gone => {
+            FlagKind::Sub | FlagKind::Logic if r == V::Gone => {
                 let t = self.copy(a);
-                self.apply(Alu::Sub, w, t, b);
-                self.result(w, t)
-            }
-            FlagKind::Logic if r == V::Gone => {
-                let t = self.copy(a);
-                self.apply(Alu::And, w, t, b);
+                self.apply(if kind == FlagKind::Sub { Alu::Sub } else { Alu::And }, w, t, b);
                 self.result(w, t)
             }
             FlagKind::Inc => self.beside(w, r, V::K(1), true),

@@ -243,26 +243,12 @@ impl Body<'_> {
         self.asm.load(Width::W64, t, core(rip_at()));
         if self.mode.long64() {
             self.asm.lea(Width::W64, t, Rm::M(t, delta));
+            // What the core has for RIP stays all through a region.
+            self.now.origin[t as usize] = (RIP_VALUE, delta);
             return V::R(t, u64::MAX);
         }
         self.asm.lea(Width::W32, t, Rm::M(t, delta));
         V::R(t, 0xffff_ffff)
-    }
-    /// The address so far from the next instruction, in 64-bit mode. RIP stays what it is all through a region.
-    pub fn beside_rip(&mut self, disp: i32) -> V {
-        let t = self.fresh();
-        self.asm.load(Width::W64, t, core(rip_at()));
-        match self.next.checked_add(disp) {
-            Some(d) => {
-                self.asm.lea(Width::W64, t, Rm::M(t, d));
-                self.now.origin[t as usize] = (RIP_VALUE, d);
-            }
-            None => {
-                self.asm.lea(Width::W64, t, Rm::M(t, self.next));
-                self.asm.lea(Width::W64, t, Rm::M(t, disp));
-            }
-        }
-        V::R(t, u64::MAX)
     }
     /// The linear address of a segment offset, in a register.
     pub fn linear(&mut self, seg: SegReg, at: V) -> u8 {

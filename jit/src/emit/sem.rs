@@ -417,7 +417,12 @@ impl Sem for Body<'_> {
         }
         let w = i.aw;
         let (base, index) = match (i.base, i.index) {
-            (RIP, NO_REG) if w == Width::W64 => return self.beside_rip(i.disp),
+            (RIP, NO_REG)
+                if w == Width::W64
+                    && let Some(d) = self.next.checked_add(i.disp) =>
+            {
+                return self.rip(d);
+            }
             (NO_REG | RIP, _) | (_, NO_REG) => return operand::sum(self, i),
             (b, x) => (self.get_gpr(b), self.get_gpr(x)),
         };
@@ -542,13 +547,9 @@ impl Sem for Body<'_> {
             Flags::Known(FlagKind::Raw, _, _, _, r) => r,
             _ => {
                 self.stored_flags();
-                self.state_flags();
                 let t = self.fresh();
-                self.asm.push_flags();
-                self.asm.pop(t);
-                self.clobber();
-                self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
-                V::R(t, flags::STATUS)
+                self.state_flags();
+                self.host_flags(t)
             }
         }
     }

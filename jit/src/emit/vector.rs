@@ -341,7 +341,7 @@ impl Body<'_> {
         let la = self.linear(i.seg, at);
         if aligned {
             self.clobber();
-            self.asm.test_byte(la, bytes as u8 - 1);
+            self.asm.test_constant(Width::W8, Rm::R(la), bytes as i32 - 1);
             self.exit(Some(NOT_EQUAL));
         }
         let thunk = if write { Thunk::Write } else { Thunk::Read };
