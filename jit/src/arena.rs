@@ -43,13 +43,15 @@ pub const JMP: usize = 5;
 pub const PARTS: usize = 16;
 /// Bytes of a part at least: nearly all blocks fit, and what does not fit stays in tier 0.
 const LEAST: usize = 8 << 10;
+/// Bytes at most: jumps reach so far.
+const MOST: usize = 2047 << 20;
 /// Room for what stays.
 const COMMON: usize = 128 << 10;
 
 impl Arena {
-    /// An arena of parts that have so many bytes together.
+    /// An arena of parts that have so many bytes together, or [`MOST`].
     pub fn new(room: usize) -> Result<Arena, JitError> {
-        let room = room.next_multiple_of(PARTS * ALIGN).max(PARTS * LEAST);
+        let room = room.min(MOST).next_multiple_of(PARTS * ALIGN).max(PARTS * LEAST);
         let len = (room + COMMON).next_multiple_of(2 << 20);
         let rw = ProtFlags::READ | ProtFlags::WRITE;
         let fail = |e: rustix::io::Errno| JitError::Memory { bytes: len, why: e.into() };
@@ -87,6 +89,10 @@ impl Arena {
         Arena { write, run, len, room, kept: 0, part: 0, round: false, used: 0, top: len, newest }
     }
 
+    /// Where code is executed.
+    pub fn start(&self) -> *const u8 {
+        self.run
+    }
     /// Puts code in and gives where to call it; `None` if there is no room.
     pub fn add(&mut self, code: &[u8]) -> Option<*const u8> {
         let at = self.room(code.len(), 0)?;

@@ -16,9 +16,9 @@ pub mod x87;
 
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
-use ::memory::PAGE;
+use ::memory::{BranchTarget, PAGE, TARGET_BITS, TARGET_LOW, TARGET_MASK, TARGET_SHIFT};
 use asm::{
-    Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
+    Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
 pub use body::CORE;
 use body::{Body, CX, Term, V, come_in, core, core_table};
@@ -110,17 +110,41 @@ fn aligned(a: &mut Asm, call: impl FnOnce(&mut Asm)) {
     a.lea(Width::W64, RSP, Rm::M(RSP, 8));
 }
 
-/// Code that goes on at RIP: the TLB says where that is in RAM, and the engine's table which code it has in this mode.
-/// Gives it, and where this tier enters it.
-pub fn search(set: usize) -> (Vec<u8>, u32) {
+/// Code that goes on at RIP. If that is not among the branch targets, the TLB says where it is in RAM, and the engine's table which
+/// code it has in this mode. Gives it, and where this tier enters it. `arena`: see [`native::Gate::open`].
+pub fn search(set: usize, arena: *const u8) -> (Vec<u8>, u32) {
+    const TARGET: u8 = R8;
+    let target = |field: usize| core_table(TARGET, native::targets_at(set) + field as i32);
+    let linear = target(offset_of!(BranchTarget, linear));
+    let mode = target(offset_of!(BranchTarget, mode));
+    let code = target(offset_of!(BranchTarget, code));
     let mut a = Asm::default();
     come_in(&mut a);
     let inner = a.here();
     a.load(Width::W64, RAX, core(rip_at()));
-    tlb_index(&mut a, RDX, RAX);
+    a.mov(TARGET, RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(TARGET), TARGET_SHIFT);
+    a.mov(RCX, RAX);
+    a.alu_constant(Alu::And, Width::W32, Rm::R(RCX), TARGET_LOW - 1);
+    a.alu(Alu::Xor, Width::W32, TARGET, Rm::R(RCX));
+    a.alu_constant(Alu::And, Width::W32, Rm::R(TARGET), TARGET_MASK);
+    a.shift(Shift::Shl, Width::W32, Rm::R(TARGET), TARGET_BITS);
+    a.load(Width::W32, RDI, core(native::MODE));
+    a.constant(RDX, arena as u64);
+    a.alu(Alu::Cmp, Width::W64, RAX, linear);
+    let new = a.jcc(NOT_EQUAL);
+    a.alu(Alu::Cmp, Width::W32, RDI, mode);
+    let new_mode = a.jcc(NOT_EQUAL);
+    a.load(Width::W32, RSI, code);
+    a.alu(Alu::Add, Width::W64, RDX, Rm::R(RSI));
+    a.jmp_to(Rm::R(RDX));
+
+    a.land(new);
+    a.land(new_mode);
+    tlb_index(&mut a, RCX, RAX);
     a.mov(RSI, RAX);
     a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
-    let entry = |field| core_table(RDX, native::tlb_at(set) + field);
+    let entry = |field| core_table(RCX, native::tlb_at(set) + field);
     a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
     let other = a.jcc(NOT_EQUAL);
     a.alu(Alu::Add, Width::W64, RAX, entry(native::ADDEND));
@@ -130,17 +154,28 @@ pub fn search(set: usize) -> (Vec<u8>, u32) {
     a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
     a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
     a.alu(Alu::Add, Width::W64, RCX, Rm::M(CX, native::JUMPS));
-    a.load(Width::W32, RSI, core(native::MODE));
+    a.mov(RSI, RDI);
     a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
     a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
     a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
-    let aside = a.jcc(NOT_EQUAL);
-    a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
-    a.land(aside);
+    let here = a.jcc(EQUAL);
     a.alu_constant(Alu::Xor, Width::W64, Rm::R(RCX), 1 << native::JUMP_BITS);
     a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
     let unknown = a.jcc(NOT_EQUAL);
-    a.jmp_to(Rm::M(RCX, native::JUMP_CODE));
+    a.land(here);
+    // It becomes a branch target, and its row is used.
+    a.load(Width::W64, RSI, Rm::M(RCX, native::JUMP_CODE));
+    a.load(Width::W64, RCX, core(rip_at()));
+    a.store(Width::W64, linear, RCX);
+    a.store(Width::W32, mode, RDI);
+    a.mov(RAX, RSI);
+    a.alu(Alu::Sub, Width::W64, RAX, Rm::R(RDX));
+    a.store(Width::W32, code, RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
+    a.small(RAX, 1);
+    a.shift_cl(Shift::Shl, Width::W64, Rm::R(RAX));
+    a.alu_to(Alu::Or, Width::W64, core(native::targets_used_at(set)), RAX);
+    a.jmp_to(Rm::R(RSI));
     a.land(other);
     a.mov(RDX, RAX);
     aligned(&mut a, |a| call(a, offset_of!(Cx, find)));

@@ -10,8 +10,9 @@ use crate::event;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
-use memory::{OTHER, PAGE, TLB_SIZE, Tlb, TlbEntries};
+use memory::{BranchTargets, OTHER, PAGE, TLB_SIZE, Tlb, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const TAG_READ: i32 = offset_of!(TlbEntries, read) as i32;
 pub const TAG_WRITE: i32 = offset_of!(TlbEntries, write) as i32;
@@ -33,6 +34,17 @@ pub fn context_at() -> i32 {
 /// Offset of entry 0 of a TLB set in [`Core`].
 pub fn tlb_at(set: usize) -> i32 {
     (offset_of!(Core, tlb) + Tlb::<3>::set_offset(set)) as i32
+}
+/// Offset of the first branch target of a set of the TLB in [`Core`].
+pub fn targets_at(set: usize) -> i32 {
+    (targets() + BranchTargets::set_offset(set)) as i32
+}
+/// Offset of the bits of the rows of targets that are in use.
+pub fn targets_used_at(set: usize) -> i32 {
+    (targets() + BranchTargets::used_offset(set)) as i32
+}
+fn targets() -> usize {
+    offset_of!(Core, tlb) + Tlb::<3>::targets_offset()
 }
 pub fn rflags_at() -> i32 {
     (offset_of!(Core, state) + offset_of!(State, rflags)) as i32
@@ -154,6 +166,19 @@ pub struct Gate {
     jumps: Box<[Pair]>,
     heat: Box<[u32]>,
     enter: Option<Enterer>,
+    /// Where the arena is: branch targets count from there.
+    arena: *const u8,
+    /// Whoever has branch targets of this code only, and what has gone since.
+    targets: u64,
+    gone: Vec<(u64, u32)>,
+}
+
+/// So much code that has gone is looked for among the branch targets; if it is more they are all forgotten.
+const MOST_GONE: usize = 64;
+/// Numbers for [`Gate::targets`]: no two cores of any engines, nor one before and after some code went, may take each other's targets.
+fn owner() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 // SAFETY: the pointers in it lead to its own table and, while native code runs, to what `run` was given.
@@ -189,14 +214,16 @@ impl Gate {
             jumps: jumps.as_mut_ptr().cast(),
             bus: MaybeUninit::uninit(),
         });
-        Gate { cx, jumps, heat, enter: None }
+        let (arena, targets, gone) = (std::ptr::null(), owner(), Vec::new());
+        Gate { cx, jumps, heat, enter: None, arena, targets, gone }
     }
 
-    /// Takes the code that enters regions.
+    /// Takes the code that enters regions, and where the arena is that has all code.
     ///
     /// # Safety
     /// It must be what [`crate::clif::enter`] translated, and stay as long as the gate is used.
-    pub unsafe fn open(&mut self, at: *const u8) {
+    pub unsafe fn open(&mut self, at: *const u8, arena: *const u8) {
+        self.arena = arena;
         // SAFETY: the caller vouches for the code.
         self.enter = Some(unsafe { std::mem::transmute::<*const u8, Enterer>(at) });
     }
@@ -269,6 +296,9 @@ impl Gate {
     }
     /// Forgets the code that is known for a place.
     pub fn forget(&mut self, host: u64, code: *const u8) {
+        if self.gone.len() <= MOST_GONE {
+            self.gone.push((host, (code as usize).wrapping_sub(self.arena as usize) as u32));
+        }
         for slot in &mut self.jumps[Self::slot(host) / 2].0 {
             if std::ptr::eq(slot.code, code) {
                 *slot = NO_JUMP;
@@ -276,7 +306,24 @@ impl Gate {
         }
     }
     pub fn forget_all(&mut self) {
+        self.targets = owner();
         self.jumps.fill(Pair([NO_JUMP; 2]));
+    }
+
+    /// Has only branch targets whose code is still there.
+    #[cold]
+    fn sync(&mut self, core: &mut Core) {
+        let targets = &mut core.tlb.targets;
+        if targets.owner() == self.targets && self.gone.len() <= MOST_GONE {
+            self.gone.iter().for_each(|&(at, code)| targets.forget_code(at, code));
+        } else {
+            targets.clear();
+        }
+        if !self.gone.is_empty() {
+            self.gone.clear();
+            self.targets = owner();
+        }
+        targets.own(self.targets);
     }
 
     /// Runs a region and those it goes on in. Gives what it was left for.
@@ -293,6 +340,9 @@ impl Gate {
             unsafe { std::mem::transmute::<*mut (dyn Bus + '_), *mut dyn Bus>(&raw mut *s.bus) };
         self.cx.bus = MaybeUninit::new(bus);
         s.c.context = &raw mut *self.cx as usize;
+        if !self.gone.is_empty() || s.c.tlb.targets.owner() != self.targets {
+            self.sync(s.c);
+        }
         // SAFETY: the caller vouches for the code; core and bus are borrowed by `s` for as long.
         let out = unsafe { enter(&raw mut *s.c, code) };
         if self.cx.floats != 0 {

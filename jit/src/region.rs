@@ -109,7 +109,7 @@ impl Regions {
             }
             arena.keep();
             // SAFETY: it was made for this, and is kept.
-            unsafe { gate.open(at) };
+            unsafe { gate.open(at, arena.start()) };
         }
         Ok(Regions {
             all: Parts::new(),

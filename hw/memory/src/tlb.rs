@@ -12,9 +12,11 @@ use second::Second;
 use std::sync::Arc;
 
 pub use counts::TlbCounts;
+pub use targets::{BranchTarget, BranchTargets, TARGET_BITS, TARGET_LOW, TARGET_MASK, TARGET_SHIFT};
 
 mod counts;
 mod second;
+mod targets;
 
 /// Entries in each set; a power of two.
 /// A system call of Linux that waits for a disk touches 300 pages; with 1024 entries, half of those got in each other's way.
@@ -107,6 +109,7 @@ const EMPTY: Entry = Entry { read: INVALID, write: INVALID, exec: INVALID, adden
 #[repr(C)]
 pub struct Tlb<const SETS: usize> {
     entries: [TlbEntries; SETS],
+    pub targets: BranchTargets,
     info: Box<[[TlbInfo; TLB_SIZE]; SETS]>,
     used: [[Used; 2]; SETS],
     second: Second,
@@ -157,6 +160,7 @@ impl<const SETS: usize> Tlb<SETS> {
     pub fn new(ram: Arc<Ram>) -> Self {
         Tlb {
             entries: [TlbEntries::NONE; SETS],
+            targets: BranchTargets::NEW,
             info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
             used: std::array::from_fn(|_| [Used::new(), Used::new()]),
             second: Second::new(),
@@ -170,6 +174,10 @@ impl<const SETS: usize> Tlb<SETS> {
     /// The offset of entry 0 of `set` from the start of the TLB, for emitted code.
     pub const fn set_offset(set: usize) -> usize {
         set * size_of::<TlbEntries>()
+    }
+    /// The offset of [`Tlb::targets`].
+    pub const fn targets_offset() -> usize {
+        std::mem::offset_of!(Self, targets)
     }
 
     /// Reads RAM if the entry is there and allows it.
@@ -301,22 +309,31 @@ impl<const SETS: usize> Tlb<SETS> {
         };
         let other = i ^ OTHER;
         if self.has(set, other, linear) {
-            self.entries[set].set(other, EMPTY);
+            self.put(set, other, EMPTY);
         }
         if self.at_home(set, i).is_some_and(|there| there != page) {
             self.used[set][self.info[set][i].global as usize].add(other);
             let there = self.entries[set].get(i);
-            self.entries[set].set(other, there);
+            self.put(set, other, there);
             self.info[set][other] = self.info[set][i];
         }
         self.used[set][info.global as usize].add(i);
-        self.entries[set].set(i, e);
+        self.put(set, i, e);
         self.info[set][i] = info;
+    }
+    /// Has an entry in a slot. What was known of the code of the page that was there is forgotten.
+    fn put(&mut self, set: usize, slot: usize, e: Entry) {
+        let old = self.entries[set].get(slot);
+        if old.exec != INVALID && (old.exec, old.addend) != (e.exec, e.addend) {
+            self.targets.forget_page(set, old.exec);
+        }
+        self.entries[set].set(slot, e);
     }
 
     pub fn flush(&mut self) {
         self.counts.flushes += 1;
         self.second.flush();
+        self.targets.clear();
         for (used, entries) in self.used.iter_mut().zip(&mut self.entries) {
             used.iter_mut().flat_map(Used::drain).for_each(|i| entries.set(i, EMPTY));
         }
@@ -336,6 +353,10 @@ impl<const SETS: usize> Tlb<SETS> {
     fn drop_non_global(&mut self) {
         for (set, [own, _]) in self.used.iter_mut().enumerate() {
             for i in own.drain().filter(|&i| !self.info[set][i].global) {
+                let exec = self.entries[set].exec[i];
+                if exec != INVALID {
+                    self.targets.forget_page(set, exec);
+                }
                 self.entries[set].set(i, EMPTY);
             }
         }
@@ -347,7 +368,7 @@ impl<const SETS: usize> Tlb<SETS> {
             self.second.flush_page(set, linear);
             for slot in [index(linear), index(linear) ^ OTHER] {
                 if self.has(set, slot, linear) {
-                    self.entries[set].set(slot, EMPTY);
+                    self.put(set, slot, EMPTY);
                 }
             }
         }

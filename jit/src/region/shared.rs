@@ -10,6 +10,7 @@ use crate::x87::Thunk;
 
 /// What all code of the baseline tier uses.
 pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
+    let start = arena.start();
     let mut put = |name: &str, code: &[u8]| {
         let at = arena.add(code)?;
         if perf.wanted() {
@@ -18,7 +19,7 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
         Some(at)
     };
     for set in 0..2 {
-        let (code, inner) = emit::search(set);
+        let (code, inner) = emit::search(set, start);
         if let Some(at) = put("search", &code) {
             // SAFETY: it was made for this; the caller keeps it.
             unsafe { gate.set_search(set, at, inner) };
