@@ -67,6 +67,36 @@ pub trait Sem: Sized {
 
     /// Notes how the status flags arose; they are worked out only if somebody reads them.
     fn flags(&mut self, kind: FlagKind, w: Width, a: Self::V, b: Self::V, r: Self::V);
+    /// Whether somebody may see the flags that the current instruction leaves: if not, nobody needs what is only for them.
+    #[inline(always)]
+    fn wants_flags(&mut self) -> bool {
+        true
+    }
+    /// A sum or difference of `a`, `b` and CF, for [`FlagKind::Adc`] or [`FlagKind::Sbb`].
+    #[inline(always)]
+    fn carried(&mut self, op: Op2, w: Width, a: Self::V, b: Self::V) -> Self::V {
+        let c = self.flag(Flag::Cf);
+        let r = self.op2(op, w, a, b);
+        self.op2(op, w, r, c)
+    }
+    /// The sum of `a`, `b` and a flag, which becomes the carry; the other flags stay.
+    #[inline(always)]
+    fn added(&mut self, f: Flag, w: Width, a: Self::V, b: Self::V) -> Self::V {
+        arith::added(self, f, w, a, b)
+    }
+    /// The low half of a signed product, and 1 if that is not the whole.
+    #[inline(always)]
+    fn product(&mut self, w: Width, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        let (lo, hi) = self.products(true, w, a, b);
+        let plain = arith::sign_of(self, w, lo);
+        (lo, self.op2(Op2::Ne, w, hi, plain))
+    }
+    /// Both halves of a product, the low one first.
+    #[inline(always)]
+    fn products(&mut self, sign: bool, w: Width, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        let high = if sign { Op2::MulHiS } else { Op2::MulHiU };
+        (self.op2(Op2::Mul, w, a, b), self.op2(high, w, a, b))
+    }
     /// The flags of INC and DEC (`kind`), which keep CF.
     #[inline(always)]
     fn flags_but_carry(&mut self, kind: FlagKind, w: Width, a: Self::V, r: Self::V) {

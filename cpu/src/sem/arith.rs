@@ -8,10 +8,8 @@ use crate::{Flag, FlagKind, Insn, Op1, Op2, Opnd, Res, Sem, Var, Width};
 fn with_carry<S: Sem>(s: &mut S, i: &Insn, op: Op2, kind: FlagKind) -> Res<S> {
     let (w, mut saved) = (i.w, None);
     let b = read(s, i, 1)?;
-    let c = s.flag(Flag::Cf);
     update(s, i, 0, |s, a| {
-        let r = s.op2(op, w, a, b);
-        let r = s.op2(op, w, r, c);
+        let r = s.carried(op, w, a, b);
         saved = Some((a, r));
         Ok(r)
     })?;
@@ -32,17 +30,21 @@ pub fn sbb<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 /// ADCX and ADOX: an addition that reads and writes one flag only.
 #[inline(always)]
 fn add_with<S: Sem>(s: &mut S, i: &Insn, flag: Flag) -> Res<S> {
-    let w = i.w;
     let (a, b) = (read(s, i, 0)?, read(s, i, 1)?);
+    let r = s.added(flag, i.w, a, b);
+    write(s, i, 0, r)
+}
+/// [`Sem::added`] in other words.
+#[inline(always)]
+pub(super) fn added<S: Sem + ?Sized>(s: &mut S, flag: Flag, w: Width, a: S::V, b: S::V) -> S::V {
     let c = s.flag(flag);
     let r = s.op2(Op2::Add, w, a, b);
     let c1 = s.op2(Op2::Ltu, w, r, a);
     let r = s.op2(Op2::Add, w, r, c);
     let c2 = s.op2(Op2::Ltu, w, r, c);
     let carry = s.op2(Op2::Or, w, c1, c2);
-    write(s, i, 0, r)?;
     set_flag(s, flag, carry);
-    Ok(())
+    r
 }
 #[inline(always)]
 pub fn adcx<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
@@ -55,7 +57,7 @@ pub fn adox<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 
 /// Sets one status flag to `v` (0 or 1) and keeps the others.
 #[inline(always)]
-pub fn set_flag<S: Sem>(s: &mut S, flag: Flag, v: S::V) {
+pub fn set_flag<S: Sem + ?Sized>(s: &mut S, flag: Flag, v: S::V) {
     let n = s.imm(flag.bit() as u64);
     let v = s.op2(Op2::Shl, Width::W64, v, n);
     s.patch_flags(1 << flag.bit(), v);
@@ -109,10 +111,13 @@ fn multiply<S: Sem>(s: &mut S, i: &Insn, sign: bool) -> Res<S> {
     let w = i.w;
     let b = read(s, i, 0)?;
     let a = gpr(s, 0, w);
-    let lo = s.op2(Op2::Mul, w, a, b);
-    let hi = s.op2(if sign { Op2::MulHiS } else { Op2::MulHiU }, w, a, b);
-    let plain = if sign { sign_of(s, w, lo) } else { s.imm(0) };
-    let over = s.op2(Op2::Ne, w, hi, plain);
+    let (lo, hi) = s.products(sign, w, a, b);
+    let over = if s.wants_flags() {
+        let plain = if sign { sign_of(s, w, lo) } else { s.imm(0) };
+        s.op2(Op2::Ne, w, hi, plain)
+    } else {
+        s.imm(0)
+    };
     if w == Width::W8 {
         let eight = s.imm(8);
         let hi = s.op2(Op2::Shl, Width::W16, hi, eight);
@@ -127,7 +132,7 @@ fn multiply<S: Sem>(s: &mut S, i: &Insn, sign: bool) -> Res<S> {
 }
 /// All ones if `v` is negative, else zero.
 #[inline(always)]
-fn sign_of<S: Sem>(s: &mut S, w: Width, v: S::V) -> S::V {
+pub(super) fn sign_of<S: Sem + ?Sized>(s: &mut S, w: Width, v: S::V) -> S::V {
     let n = s.imm(w.bits() as u64 - 1);
     s.op2(Op2::Sar, w, v, n)
 }
@@ -148,10 +153,7 @@ pub fn imul<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
         true => (read(s, i, 1)?, read(s, i, 2)?),
         false => (read(s, i, 0)?, read(s, i, 1)?),
     };
-    let lo = s.op2(Op2::Mul, w, a, b);
-    let hi = s.op2(Op2::MulHiS, w, a, b);
-    let plain = sign_of(s, w, lo);
-    let over = s.op2(Op2::Ne, w, hi, plain);
+    let (lo, over) = s.product(w, a, b);
     write(s, i, 0, lo)?;
     s.flags(FlagKind::Mul, w, a, over, lo);
     Ok(())
@@ -192,7 +194,7 @@ pub fn idiv<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 pub fn mulx<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
     let b = read(s, i, 2)?;
     let a = gpr(s, 2, i.w);
-    let (lo, hi) = (s.op2(Op2::Mul, i.w, a, b), s.op2(Op2::MulHiU, i.w, a, b));
+    let (lo, hi) = s.products(false, i.w, a, b);
     write(s, i, 1, lo)?;
     write(s, i, 0, hi)
 }

@@ -12,7 +12,9 @@ use second::Second;
 use std::sync::Arc;
 
 pub use counts::TlbCounts;
-pub use targets::{BranchTarget, BranchTargets, TARGET_BITS, TARGET_LOW, TARGET_MASK, TARGET_SHIFT};
+pub use targets::{
+    BranchTarget, BranchTargets, TARGET_BITS, TARGET_LOW, TARGET_MASK, TARGET_SHIFT,
+};
 
 mod counts;
 mod second;

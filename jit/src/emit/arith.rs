@@ -98,6 +98,25 @@ impl Body<'_> {
         self.asm.shift(Shift::Shr, Width::W64, Rm::R(t), w.bits() as u8);
         self.zext(w, V::R(t, u64::MAX))
     }
+    /// Both halves of an unsigned product of 64-bit numbers, the low one first. The host's flags stay. For hosts with BMI2.
+    pub fn wide_product(&mut self, a: V, b: V) -> (u8, u8) {
+        let (a, b) = (self.reg(a), self.reg(b));
+        let (a, b) = if b == RDX { (b, a) } else { (a, b) };
+        let held = a != RDX && !self.take_if_free(RDX);
+        let keep = held.then(|| self.fresh());
+        if let Some(k) = keep {
+            self.asm.mov(k, RDX);
+        }
+        if a != RDX {
+            self.asm.mov(RDX, a);
+        }
+        let (lo, hi) = (self.fresh(), self.fresh());
+        self.asm.mulx(Width::W64, hi, lo, b);
+        if let Some(k) = keep {
+            self.asm.mov(RDX, k);
+        }
+        (lo, hi)
+    }
     /// The quotient and the rest of `hi:lo` by `d`.
     pub fn quotient(&mut self, sign: bool, w: Width, hi: V, lo: V, d: V) -> (V, V) {
         // Whatever is not plain, tier 0 does: it raises #DE where it must.
@@ -150,7 +169,7 @@ impl Body<'_> {
     }
     /// An operation on rDX:rAX with its results in registers: the low half or the quotient, and the other. Whatever is in those two
     /// registers stays.
-    fn pair(&mut self, one: One, w: Width, low: V, high: Option<V>, by: V) -> (u8, u8) {
+    pub fn pair(&mut self, one: One, w: Width, low: V, high: Option<V>, by: V) -> (u8, u8) {
         let (low, high, by) = (self.reg(low), high.map(|v| self.reg(v)), self.reg(by));
         let keep = [RAX, RDX].map(|h| (!self.take_if_free(h)).then_some(h));
         let keep = keep.map(|h| {
@@ -170,9 +189,14 @@ impl Body<'_> {
             self.asm.mov(RDX, now(high));
         }
         self.asm.one(one, w, Rm::R(now(by)));
-        let (a, d) = (self.fresh(), self.fresh());
-        self.asm.mov(a, RAX);
-        self.asm.mov(d, RDX);
+        let [a, d] = [(RAX, keep[0]), (RDX, keep[1])].map(|(h, held)| match held {
+            Some(_) => {
+                let t = self.fresh();
+                self.asm.mov(t, h);
+                t
+            }
+            None => self.taken(h),
+        });
         for (h, t) in [RAX, RDX].into_iter().zip(keep) {
             if let Some(t) = t {
                 self.asm.mov(h, t);

@@ -12,6 +12,7 @@ pub const RDI: u8 = 7;
 pub const R8: u8 = 8;
 
 // Conditions, by the numbers of the encoding, which are those of [`cpu::Cond`].
+pub const OVERFLOW: u8 = 0;
 pub const BELOW: u8 = 2;
 pub const ABOVE_EQUAL: u8 = 3;
 pub const EQUAL: u8 = 4;
@@ -38,6 +39,8 @@ use Rm::*;
 pub enum Alu {
     Add = 0,
     Or = 1,
+    Adc = 2,
+    Sbb = 3,
     And = 4,
     Sub = 5,
     Xor = 6,
@@ -379,9 +382,25 @@ impl Asm {
             Shift::Sar => 2,
             _ => 3,
         };
+        self.bmi2(w, pp, 0xF7, to, a, n);
+    }
+    /// `hi:lo = rDX * from`, unsigned; the host's flags stay. For hosts with BMI2.
+    pub fn mulx(&mut self, w: Width, hi: u8, lo: u8, from: u8) {
+        self.bmi2(w, 3, 0xF6, hi, from, lo);
+    }
+    fn bmi2(&mut self, w: Width, pp: u8, opcode: u8, reg: u8, rm: u8, vvvv: u8) {
         let wide = u8::from(w == Width::W64) << 7;
-        self.code.extend([0xC4, !(to >> 3) << 7 | 0x40 | (!(a >> 3) & 1) << 5 | 2]);
-        self.code.extend([wide | (!n & 15) << 3 | pp, 0xF7, 0xC0 | (to & 7) << 3 | a & 7]);
+        self.code.extend([0xC4, !(reg >> 3) << 7 | 0x40 | (!(rm >> 3) & 1) << 5 | 2]);
+        self.code.extend([wide | (!vvvv & 15) << 3 | pp, opcode, 0xC0 | (reg & 7) << 3 | rm & 7]);
+    }
+    /// CF becomes a bit of a register.
+    pub fn bit_test(&mut self, r: u8, bit: u8) {
+        self.two(Width::W32, 0, 0xBA, 4, R(r), false);
+        self.code.push(bit);
+    }
+    /// CF becomes this.
+    pub fn carry(&mut self, on: bool) {
+        self.code.push(0xF8 | u8::from(on));
     }
     /// One step of CRC-32C. For hosts with SSE4.2.
     pub fn crc32(&mut self, w: Width, to: u8, from: u8) {

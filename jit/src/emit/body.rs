@@ -62,6 +62,8 @@ pub enum Flags {
     Known(FlagKind, Width, V, V, V),
     /// CF and OF are those of a rotation, to the left or right, with this result. The state has the others.
     Turned(bool, Width, V),
+    /// CF and OF are these numbers, of which only the low bytes count. The state has the others.
+    Apart(V, V),
 }
 
 /// The registers of flags.
@@ -70,6 +72,7 @@ fn registers(f: Flags) -> u16 {
         Flags::Stored => return 0,
         Flags::Known(_, _, a, b, r) => [a, b, r],
         Flags::Turned(_, _, r) => [r; 3],
+        Flags::Apart(c, o) => [c, o, o],
     };
     all.iter().filter_map(|v| v.host()).fold(0, |all, h| all | 1 << h)
 }
@@ -103,6 +106,8 @@ pub struct Now {
     pub flags: Flags,
     /// The host's flags are those that [`Flags::Known`] describes.
     pub live: bool,
+    /// CF is the low byte of this register.
+    pub carry: Option<u8>,
     /// How often the flags have changed.
     pub age: u32,
     pub term: Term,
@@ -141,6 +146,7 @@ impl Now {
             cache: [None; 16],
             flags: Flags::Stored,
             live: false,
+            carry: None,
             age: 0,
             made: None,
             term: Term::Fall,
@@ -154,7 +160,7 @@ impl Now {
     }
     /// At the start of a block, behind what is done there.
     pub fn begin(&mut self) {
-        (self.live, self.made, self.term) = (false, None, Term::Fall);
+        (self.live, self.made, self.term, self.carry) = (false, None, Term::Fall, None);
     }
 }
 
@@ -268,7 +274,7 @@ impl<'a> Body<'a> {
     // Registers.
 
     fn flag_registers(&self) -> u16 {
-        registers(self.now.flags)
+        registers(self.now.flags) | self.now.carry.map_or(0, |h| 1 << h)
     }
     /// Registers with copies of guest registers.
     pub fn cached(&self) -> u16 {
@@ -296,7 +302,7 @@ impl<'a> Body<'a> {
         self.now.turn = (h + 1) & 15;
         self.taken(h)
     }
-    fn taken(&mut self, h: u8) -> u8 {
+    pub fn taken(&mut self, h: u8) -> u8 {
         self.forget(h);
         self.pinned |= 1 << h;
         self.values += 1;
@@ -465,13 +471,13 @@ impl<'a> Body<'a> {
 
     pub fn set_flags(&mut self, f: Flags, live: bool) {
         self.changed = true;
-        (self.now.flags, self.now.live) = (f, live);
+        (self.now.flags, self.now.live, self.now.carry) = (f, live, None);
         self.now.age += 1;
     }
     /// Makes sure that the state has the flags.
     pub fn stored_flags(&mut self) {
         self.store_flags(self.now.flags);
-        self.now.flags = Flags::Stored;
+        (self.now.flags, self.now.carry) = (Flags::Stored, None);
     }
     /// Stores what is known of the flags; touches no register that is in use, nor the host's flags if they are these.
     pub fn store_flags(&mut self, f: Flags) {
@@ -489,6 +495,32 @@ impl<'a> Body<'a> {
                 ways.into_iter().for_each(|s| self.asm.shift(s, w, Rm::R(t), 1));
                 let t = self.host_flags(t);
                 self.store_known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), t);
+            }
+            Flags::Apart(c, o) => {
+                let t = self.fresh();
+                self.state_flags();
+                let all = self.host_flags(t);
+                self.asm.alu_constant(
+                    Alu::And,
+                    Width::W64,
+                    Rm::R(t),
+                    !(flags::CF | flags::OF) as i32,
+                );
+                for (v, flag) in [(c, flags::CF), (o, flags::OF)] {
+                    let x = match v {
+                        V::K(0) => continue,
+                        V::K(_) => V::K(flag),
+                        _ => {
+                            let (h, x) = (self.low(Width::W8, v), self.fresh());
+                            self.asm.load(Width::W8, x, Rm::R(h));
+                            let n = flag.trailing_zeros() as u8;
+                            self.asm.shift(Shift::Shl, Width::W32, Rm::R(x), n);
+                            V::R(x, flag)
+                        }
+                    };
+                    self.apply(Alu::Or, Width::W32, t, x);
+                }
+                self.store_known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), all);
             }
         }
         self.pinned = pinned;

@@ -141,6 +141,10 @@ fn status() -> Vec<u8> {
         (Logic, W16),
         (Add, W8),
         (Add, W16),
+        (Adc, W64),
+        (Sbb, W64),
+        (Adc, W32),
+        (Sbb, W32),
     ];
     a.push(RAX);
     a.load(W32, RAX, lazy(offset_of!(Lazy, how)));
@@ -173,6 +177,15 @@ fn status() -> Vec<u8> {
             Add => {
                 a.load(W64, RAX, x);
                 a.alu(Alu::Add, w, RAX, y);
+            }
+            Adc | Sbb => {
+                // What the operands alone do not explain was the carry.
+                let (from, less) = if kind == Sbb { (x, r) } else { (r, x) };
+                a.load(W64, RAX, from);
+                [less, y].into_iter().for_each(|v| a.alu(Alu::Sub, w, RAX, v));
+                a.bit_test(RAX, 0);
+                a.load(W64, RAX, x);
+                a.alu(if kind == Sbb { Alu::Sbb } else { Alu::Adc }, w, RAX, y);
             }
             Inc | Dec => {
                 a.load(W64, RAX, y);

@@ -1,6 +1,6 @@
 //! The words of [`Sem`], answered with host code.
 
-use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, One, Rm};
+use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, OVERFLOW, One, Rm};
 use super::body::{Body, Flags, Term, V};
 use cpu::sem::{Big, cond_of_flags, operand};
 use cpu::{
@@ -82,7 +82,7 @@ fn status_of(i: &Insn) -> Status {
     match m {
         Mov | Movzx | Movsx | Movsxd | Lea | Not | Bswap | Nop | Inc | Dec => Status::Keeps,
         Rol | Ror if i.op[1] == Opnd::Imm => Status::Keeps,
-        Add | Sub | And | Or | Xor | Cmp | Test | Neg => Status::Writes,
+        Add | Sub | And | Or | Xor | Cmp | Test | Neg | Mul | Imul => Status::Writes,
         Shl | Shr | Sar if i.op[1] == Opnd::Imm && i.imm & 31 != 0 => Status::Writes,
         _ => Status::Other,
     }
@@ -187,7 +187,7 @@ impl Body<'_> {
             self.misfit = true;
             return None;
         }
-        if let Flags::Turned(..) = self.now.flags {
+        if let Flags::Turned(..) | Flags::Apart(..) = self.now.flags {
             self.stored_flags();
             self.now.live = false;
         }
@@ -207,17 +207,75 @@ impl Body<'_> {
                     let a = self.low(w, a);
                     self.test(w, a, b);
                 }
+                FlagKind::Adc | FlagKind::Sbb => self.again(kind == FlagKind::Sbb, w, a, b, r),
                 _ => {
                     let r = self.low(w, r);
                     self.asm.test(w, Rm::R(r), r);
                 }
             }
-            self.now.live = matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic);
+            self.now.live = whole_flags(kind);
         } else if !self.now.live {
             self.state_flags();
             self.now.live = true;
         }
         Some(c)
+    }
+    /// Has the flags of a sum or difference with a carry in the host's again.
+    fn again(&mut self, less: bool, w: Width, a: V, b: V, r: V) {
+        // What the operands alone do not explain was the carry.
+        let t = self.copy(if less { a } else { r });
+        [if less { r } else { a }, b].into_iter().for_each(|v| self.apply(Alu::Sub, w, t, v));
+        let x = self.copy(a);
+        self.asm.bit_test(t, 0);
+        self.apply(if less { Alu::Sbb } else { Alu::Adc }, w, x, b);
+    }
+    /// A flag, by the host's.
+    fn by_host(&mut self, f: Flag) -> V {
+        let c = match f {
+            Flag::Cf => Cond::B,
+            Flag::Zf => Cond::E,
+            Flag::Sf => Cond::S,
+            Flag::Pf => Cond::P,
+            _ => Cond::O,
+        };
+        V::R(self.reg(V::C(c as u8, self.now.age)), 1)
+    }
+    /// CF, which may still be the host's.
+    fn carry(&mut self) -> V {
+        match (self.now.flags, self.now.carry) {
+            (Flags::Apart(c, _), _) => c,
+            (Flags::Known(..), Some(h)) if !self.now.live => V::L(h, Width::W8),
+            _ if self.has_condition(Cond::B) => V::C(Cond::B as u8, self.now.age),
+            _ => self.flag(Flag::Cf),
+        }
+    }
+    /// The host's CF becomes this.
+    fn carry_in(&mut self, c: V) {
+        match c {
+            V::C(..) => _ = self.host_condition(c),
+            V::K(k) => self.asm.carry(k & 1 != 0),
+            _ => {
+                let h = self.low(Width::W8, c);
+                self.asm.bit_test(h, 0);
+            }
+        }
+    }
+    /// Whether CF is wanted later in the block, when the host has it no more.
+    fn carries(&self) -> bool {
+        use iced_x86::Mnemonic::{Adc, Sbb};
+        let mut lost = false;
+        for i in &self.insns[self.index + 1..self.end] {
+            lost |= i.op.contains(&Opnd::Mem);
+            match status_of(i) {
+                _ if matches!(i.iced().mnemonic(), Adc | Sbb) => return lost,
+                Status::Keeps => {}
+                Status::Other
+                    if i.op.contains(&Opnd::Mem)
+                        && i.iced().mnemonic() == iced_x86::Mnemonic::Mov => {}
+                _ => return false,
+            }
+        }
+        false
     }
     /// The host's condition for a branch.
     pub fn branch_on(&mut self, c: V) -> u8 {
@@ -232,13 +290,18 @@ impl Body<'_> {
     fn has_condition(&self, c: Cond) -> bool {
         use Cond::*;
         match self.now.flags {
-            Flags::Known(FlagKind::Sub | FlagKind::Add | FlagKind::Logic, ..) => true,
+            Flags::Known(kind, ..) if whole_flags(kind) => true,
             Flags::Known(FlagKind::Raw, ..) => false,
-            Flags::Stored | Flags::Turned(..) => true,
+            Flags::Stored | Flags::Turned(..) | Flags::Apart(..) => true,
             // By the result alone.
             Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),
         }
     }
+}
+
+/// Whether the host has all flags of such a kind by doing the operation again.
+fn whole_flags(kind: FlagKind) -> bool {
+    matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic | FlagKind::Adc | FlagKind::Sbb)
 }
 
 /// A constant as an operand of this width, if it fits.
@@ -469,11 +532,96 @@ impl Sem for Body<'_> {
                 FlagKind::Add => op == Op2::Add,
                 FlagKind::Sub => op == Op2::Sub,
                 FlagKind::Logic => matches!(op, Op2::And | Op2::Or | Op2::Xor),
+                // Nothing but a sum with a carry has this kind.
+                FlagKind::Adc | FlagKind::Sbb => true,
                 _ => false,
             },
             _ => false,
         };
         self.set_flags(Flags::Known(kind, w, a, b, r), live);
+        if live && self.carries() {
+            let h = self.fresh();
+            self.asm.set(BELOW, h);
+            self.now.carry = Some(h);
+        }
+    }
+    fn wants_flags(&mut self) -> bool {
+        !self.unseen()
+    }
+    fn carried(&mut self, op: Op2, w: Width, a: V, b: V) -> V {
+        let c = self.carry();
+        let b = match b {
+            V::K(k) if small(w, k).is_some() => b,
+            _ => V::R(self.low(w, b), top(b)),
+        };
+        let h = self.low(w, a);
+        let t = self.result_register();
+        self.asm.mov(t, h);
+        self.carry_in(c);
+        self.apply(if op == Op2::Sub { Alu::Sbb } else { Alu::Adc }, w, t, b);
+        self.clobber();
+        let v = self.result(w, t);
+        self.now.made = Some((op, w, v));
+        v
+    }
+    fn added(&mut self, f: Flag, w: Width, a: V, b: V) -> V {
+        let (c, o) = match self.now.flags {
+            Flags::Apart(c, o) => (c, o),
+            Flags::Known(FlagKind::Logic, ..) => {
+                self.stored_flags();
+                (V::K(0), V::K(0))
+            }
+            _ => {
+                if let Flags::Turned(..) = self.now.flags {
+                    self.clobber();
+                }
+                self.stored_flags();
+                if !self.now.live {
+                    self.state_flags();
+                }
+                let (c, o) = (self.fresh(), self.fresh());
+                self.asm.set(BELOW, c);
+                self.asm.set(OVERFLOW, o);
+                (V::L(c, Width::W8), V::L(o, Width::W8))
+            }
+        };
+        let b = V::R(self.low(w, b), top(b));
+        let t = self.changeable(w, a, b);
+        self.carry_in(if f == Flag::Cf { c } else { o });
+        self.apply(Alu::Adc, w, t, b);
+        self.clobber();
+        let n = self.fresh();
+        self.asm.set(BELOW, n);
+        let n = V::L(n, Width::W8);
+        self.set_flags(if f == Flag::Cf { Flags::Apart(n, o) } else { Flags::Apart(c, n) }, false);
+        self.result(w, t)
+    }
+    fn product(&mut self, w: Width, a: V, b: V) -> (V, V) {
+        let (t, b) = (self.copy(a), self.low(w, b));
+        self.clobber();
+        self.asm.imul(w, t, Rm::R(b));
+        let over = if self.unseen() {
+            V::K(0)
+        } else {
+            let o = self.fresh();
+            self.asm.set(OVERFLOW, o);
+            self.asm.load(Width::W8, o, Rm::R(o));
+            V::R(o, 1)
+        };
+        (self.result(w, t), over)
+    }
+    fn products(&mut self, sign: bool, w: Width, a: V, b: V) -> (V, V) {
+        if w != Width::W64 {
+            let high = if sign { Op2::MulHiS } else { Op2::MulHiU };
+            return (self.op2(Op2::Mul, w, a, b), self.op2(high, w, a, b));
+        }
+        let (lo, hi) = if !sign && self.shifts_x {
+            self.wide_product(a, b)
+        } else {
+            self.clobber();
+            self.pair(if sign { One::Imul } else { One::Mul }, w, a, None, b)
+        };
+        (V::R(lo, u64::MAX), V::R(hi, u64::MAX))
     }
     fn flags_but_carry(&mut self, kind: FlagKind, w: Width, a: V, r: V) {
         if !self.unseen() {
@@ -501,20 +649,21 @@ impl Sem for Body<'_> {
     }
     fn flag(&mut self, f: Flag) -> V {
         let pinned = self.pinned;
-        if let Flags::Turned(..) = self.now.flags {
-            self.stored_flags();
+        match (self.now.flags, f) {
+            (Flags::Apart(v, _), Flag::Cf) | (Flags::Apart(_, v), Flag::Of) => {
+                let v = if let V::K(_) = v { v } else { V::R(self.reg(v), 1) };
+                self.pinned = pinned | v.host().map_or(0, |h| 1 << h);
+                return v;
+            }
+            (Flags::Turned(..) | Flags::Apart(..), _) => {
+                self.stored_flags();
+                self.now.live = false;
+            }
+            _ => {}
         }
         let v = match self.now.flags {
-            Flags::Known(_, _, _, _, V::Gone) | Flags::Stored if f != Flag::Af => {
-                let c = match f {
-                    Flag::Cf => Cond::B,
-                    Flag::Zf => Cond::E,
-                    Flag::Sf => Cond::S,
-                    Flag::Pf => Cond::P,
-                    _ => Cond::O,
-                };
-                V::R(self.reg(V::C(c as u8, self.now.age)), 1)
-            }
+            Flags::Known(FlagKind::Adc | FlagKind::Sbb, ..) if f != Flag::Af => self.by_host(f),
+            Flags::Known(_, _, _, _, V::Gone) | Flags::Stored if f != Flag::Af => self.by_host(f),
             Flags::Known(kind, w, a, b, r) => {
                 let part = |s: &mut Self, v: V| {
                     if v == V::Gone { s.derived(kind, w, a, b, r) } else { v }
