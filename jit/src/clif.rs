@@ -657,7 +657,8 @@ impl Clif<'_> {
         if k == 0 { v } else { self.b.ins().iadd_imm_s(v, k) }
     }
     pub fn cx(&mut self) -> Value {
-        self.get_state(types::I64, native::context_at())
+        let at = self.get_state(types::I64, native::context_at());
+        self.b.ins().iadd_imm_s(at, -i64::from(native::CONTEXT_BIAS))
     }
     /// What is in the core at this offset.
     pub fn get_state(&mut self, t: Type, at: i32) -> Value {

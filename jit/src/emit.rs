@@ -21,7 +21,7 @@ use asm::{
     Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
 pub use body::CORE;
-use body::{Body, CX, Term, V, come_in, core, core_table};
+use body::{Body, Term, V, come_in, context, core, core_table, tlb_entry};
 use cpu::{Insn, Mode, Width};
 pub use memory::{Miss, THUNKS, thunks};
 use memory::{call, tlb_index};
@@ -144,7 +144,7 @@ pub fn search(set: usize, arena: *const u8) -> (Vec<u8>, u32) {
     tlb_index(&mut a, RCX, RAX);
     a.mov(RSI, RAX);
     a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
-    let entry = |field| core_table(RCX, native::tlb_at(set) + field);
+    let entry = |field| tlb_entry(RCX, native::tlb_at(set) + field);
     a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
     let other = a.jcc(NOT_EQUAL);
     a.alu(Alu::Add, Width::W64, RAX, entry(native::ADDEND));
@@ -153,7 +153,7 @@ pub fn search(set: usize, arena: *const u8) -> (Vec<u8>, u32) {
     a.alu(Alu::Xor, Width::W64, RCX, Rm::R(RAX));
     a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
     a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
-    a.alu(Alu::Add, Width::W64, RCX, Rm::M(CX, native::JUMPS));
+    a.alu(Alu::Add, Width::W64, RCX, context(native::JUMPS));
     a.mov(RSI, RDI);
     a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
     a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
@@ -226,7 +226,7 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     if let Some(second) = source.second {
         w.check_second(second);
     }
-    w.body.asm.load(Width::W64, RAX, Rm::M(CX, native::HEAT));
+    w.body.asm.load(Width::W64, RAX, context(native::HEAT));
     let counter = 4 * (source.id as usize % native::HEATS) as i32;
     w.body.asm.alu_constant(Alu::Add, Width::W32, Rm::M(RAX, counter), 1);
     let hot = source.hot.map(|count| {
@@ -281,7 +281,7 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.asm.test(Width::W64, Rm::R(RAX), RAX);
     rets.push(b.asm.jcc(NOT_EQUAL));
     if last {
-        b.asm.jmp_to(Rm::M(CX, native::AFTER));
+        b.asm.jmp_to(context(native::AFTER));
         return true;
     }
     // The helper has put RIP and the count right.
@@ -301,7 +301,7 @@ fn write_tails(asm: &mut Asm, links: &[(Hole, u64)], rets: &[Hole], search: &[Ho
     }
     if !search.is_empty() {
         search.iter().for_each(|h| asm.land(*h));
-        asm.jmp_to(Rm::M(CX, native::SEARCH + 8 * set as i32));
+        asm.jmp_to(context(native::SEARCH + 8 * set as i32));
     }
 }
 

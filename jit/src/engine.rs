@@ -33,7 +33,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            threshold: 600,
+            threshold: 2000,
             baseline: 2,
             cranelift: false,
             background: true,

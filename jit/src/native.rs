@@ -10,8 +10,9 @@ use crate::event;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
-use memory::{BranchTargets, OTHER, PAGE, TLB_SIZE, Tlb, TlbEntries};
+use memory::{BranchTargets, PAGE, TLB_SIZE, Tlb, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const TAG_READ: i32 = offset_of!(TlbEntries, read) as i32;
@@ -21,8 +22,6 @@ pub const ADDEND: i32 = offset_of!(TlbEntries, addend) as i32;
 /// What an address shifted right by [`TLB_SHIFT`] keeps: the distance of its entry's parts from those of the first.
 pub const TLB_MASK: i64 = ((TLB_SIZE - 1) * size_of::<u64>()) as i64;
 pub const TLB_SHIFT: u8 = 9;
-/// Between an entry's place and the other one where it may be.
-pub const TLB_OTHER: i32 = (OTHER * size_of::<u64>()) as i32;
 const _: () = assert!(size_of::<u64>() << TLB_SHIFT == PAGE as usize);
 
 /// Native code has the core's address plus this in the host's register [`crate::emit::CORE`], or what Cranelift calls the
@@ -64,6 +63,28 @@ type Interpret = extern "C" fn(*mut Core, *mut Cx, *const Insn, u64) -> u64;
 type Enter = extern "C" fn(*mut Core, *mut Cx);
 type Find = extern "C" fn(*mut Core, *mut Cx, u64) -> u64;
 type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
+
+/// Native code has the context's address plus this: the address below this in [`Placed`] makes its two low bytes those that BEXTR
+/// wants, which takes the number of a page's entry in the TLB out of an address, 12 bits from bit 12 on.
+pub const CONTEXT_BIAS: i32 = 0x0c;
+const BELOW: usize = 0x0c00;
+const _: () = assert!(PAGE == 1 << 12 && TLB_SIZE == 1 << 12);
+#[repr(C, align(0x10000))]
+struct Placed {
+    _below: [u8; BELOW],
+    cx: Cx,
+}
+impl Deref for Placed {
+    type Target = Cx;
+    fn deref(&self) -> &Cx {
+        &self.cx
+    }
+}
+impl DerefMut for Placed {
+    fn deref_mut(&mut self) -> &mut Cx {
+        &mut self.cx
+    }
+}
 
 /// What native code has besides the core: helpers, and what they need.
 #[repr(C, align(16))]
@@ -162,7 +183,7 @@ type Enterer = unsafe extern "C" fn(*mut Core, *const u8) -> u64;
 
 /// The way into native code, with what it needs besides the core.
 pub struct Gate {
-    cx: Box<Cx>,
+    cx: Box<Placed>,
     jumps: Box<[Pair]>,
     heat: Box<[u32]>,
     enter: Option<Enterer>,
@@ -188,7 +209,7 @@ impl Gate {
     pub fn new() -> Gate {
         let mut jumps = vec![Pair([NO_JUMP; 2]); JUMP_SLOTS / 2].into_boxed_slice();
         let mut heat = vec![0; HEATS].into_boxed_slice();
-        let cx = Box::new(Cx {
+        let cx = Cx {
             load,
             store,
             refill,
@@ -213,7 +234,8 @@ impl Gate {
             x87: Unit::new(),
             jumps: jumps.as_mut_ptr().cast(),
             bus: MaybeUninit::uninit(),
-        });
+        };
+        let cx = Box::new(Placed { _below: [0; BELOW], cx });
         let (arena, targets, gone) = (std::ptr::null(), owner(), Vec::new());
         Gate { cx, jumps, heat, enter: None, arena, targets, gone }
     }
@@ -339,7 +361,7 @@ impl Gate {
         let bus =
             unsafe { std::mem::transmute::<*mut (dyn Bus + '_), *mut dyn Bus>(&raw mut *s.bus) };
         self.cx.bus = MaybeUninit::new(bus);
-        s.c.context = &raw mut *self.cx as usize;
+        s.c.context = &raw mut self.cx.cx as usize + CONTEXT_BIAS as usize;
         if !self.gone.is_empty() || s.c.tlb.targets.owner() != self.targets {
             self.sync(s.c);
         }

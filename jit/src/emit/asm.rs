@@ -382,13 +382,17 @@ impl Asm {
             Shift::Sar => 2,
             _ => 3,
         };
-        self.bmi2(w, pp, 0xF7, to, a, n);
+        self.bmi(w, pp, 0xF7, to, a, n);
+    }
+    /// So many bits of a register from a certain one on, by the two low bytes of another. For hosts with BMI1.
+    pub fn bits(&mut self, w: Width, to: u8, from: u8, by: u8) {
+        self.bmi(w, 0, 0xF7, to, from, by);
     }
     /// `hi:lo = rDX * from`, unsigned; the host's flags stay. For hosts with BMI2.
     pub fn mulx(&mut self, w: Width, hi: u8, lo: u8, from: u8) {
-        self.bmi2(w, 3, 0xF6, hi, from, lo);
+        self.bmi(w, 3, 0xF6, hi, from, lo);
     }
-    fn bmi2(&mut self, w: Width, pp: u8, opcode: u8, reg: u8, rm: u8, vvvv: u8) {
+    fn bmi(&mut self, w: Width, pp: u8, opcode: u8, reg: u8, rm: u8, vvvv: u8) {
         let wide = u8::from(w == Width::W64) << 7;
         self.code.extend([0xC4, !(reg >> 3) << 7 | 0x40 | (!(rm >> 3) & 1) << 5 | 2]);
         self.code.extend([wide | (!vvvv & 15) << 3 | pp, opcode, 0xC0 | (reg & 7) << 3 | rm & 7]);

@@ -22,6 +22,15 @@ const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
 pub fn core(at: i32) -> Rm {
     Rm::M(CORE, at - BIAS)
 }
+/// A place in the context.
+pub fn context(at: i32) -> Rm {
+    Rm::M(CX, at - native::CONTEXT_BIAS)
+}
+/// A place in one of the parts of the TLB, with the entry's number.
+pub fn tlb_entry(index: u8, at: i32) -> Rm {
+    const EIGHT: u8 = 3;
+    Rm::X(CORE, index, EIGHT, at - BIAS)
+}
 /// A place in one of the core's tables, with an index in bytes.
 pub fn core_table(index: u8, at: i32) -> Rm {
     Rm::X(CORE, index, 0, at - BIAS)
@@ -33,7 +42,7 @@ pub fn come_in(a: &mut Asm) {
 /// Gives the two to a helper.
 pub fn pass_on(a: &mut Asm) {
     a.lea(Width::W64, RDI, core(0));
-    a.mov(RSI, CX);
+    a.lea(Width::W64, RSI, context(0));
 }
 
 /// A value.
@@ -535,7 +544,7 @@ impl<'a> Body<'a> {
     }
     /// Has the flags of the state in the host's.
     pub fn state_flags(&mut self) {
-        self.asm.call(Rm::M(CX, native::MISS + 8 * outer::STATUS as i32));
+        self.asm.call(context(native::MISS + 8 * outer::STATUS as i32));
         self.now.vector.forget();
     }
     fn store_known(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) {

@@ -3,12 +3,12 @@
 use super::asm::{
     ABOVE, Alu, Asm, EQUAL, Hole, NOT_EQUAL, One, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
-use super::body::{Body, CX, V, WINDOWS, Window, core, core_table, pass_on};
+use super::body::{Body, CX, V, WINDOWS, Window, context, core, pass_on, tlb_entry};
 use super::vector::avx;
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
 
-use ::memory::PAGE;
+use ::memory::{OTHER, PAGE, TLB_SIZE};
 use cpu::{Insn, NO_REG, Opnd, RIP, SegReg, Width};
 use iced_x86::Mnemonic;
 use std::mem::offset_of;
@@ -139,13 +139,13 @@ pub const LOOKS: [u8; 3] = [RAX, RCX, RDX];
 /// Has the addend of the page of `la` in RAX, which is in its place in the TLB or aside; gives the jump where it is neither.
 pub fn look(a: &mut Asm, la: u8, m: Miss, bytes: u32, set: usize) -> Hole {
     let tag = if m == Miss::Load { native::TAG_READ } else { native::TAG_WRITE };
-    let entry = |field| core_table(RAX, native::tlb_at(set) + field);
+    let entry = |field| tlb_entry(RAX, native::tlb_at(set) + field);
     tlb_index(a, RAX, la);
     a.lea(Width::W64, RCX, Rm::M(la, bytes as i32 - 1));
     a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
     a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
     let here = a.jcc(EQUAL);
-    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), native::TLB_OTHER);
+    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), OTHER as i32);
     a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
     let other = a.jcc(NOT_EQUAL);
     a.land(here);
@@ -189,7 +189,7 @@ fn missed(m: Miss, w: Width, vectors: bool) -> Vec<u8> {
         call(a, helper);
         a.test(Width::W32, Rm::R(RAX), RAX);
         if m == Miss::Load {
-            a.load(Width::W64, RAX, Rm::M(CX, native::VALUE));
+            a.load(Width::W64, RAX, context(native::VALUE));
             a.store(Width::W64, Rm::M(RSP, first), RAX);
         }
         if vectors {
@@ -201,7 +201,7 @@ fn missed(m: Miss, w: Width, vectors: bool) -> Vec<u8> {
 /// Calls function `at` of [`Cx`]; what it wants besides the core and the context is in its registers.
 pub fn call(a: &mut Asm, at: usize) {
     pass_on(a);
-    a.call(Rm::M(CX, at as i32));
+    a.call(context(at as i32));
 }
 /// Looks for the entry of `la`, and has its index in `x`; gives the jump where it is there.
 pub fn look_again(a: &mut Asm, x: u8, la: u8, bytes: i32, tag: i32, set: usize) -> Hole {
@@ -210,20 +210,24 @@ pub fn look_again(a: &mut Asm, x: u8, la: u8, bytes: i32, tag: i32, set: usize) 
     tlb_index(a, x, la);
     a.lea(Width::W64, t, Rm::M(la, bytes - 1));
     a.alu_constant(Alu::And, Width::W64, Rm::R(t), !0xfff);
-    a.alu(Alu::Cmp, Width::W64, t, core_table(x, native::tlb_at(set) + tag));
+    a.alu(Alu::Cmp, Width::W64, t, tlb_entry(x, native::tlb_at(set) + tag));
     a.pop(t);
     a.jcc(EQUAL)
 }
 /// `x`, the index of the entry of `la`, becomes the host's address.
 pub fn placed(a: &mut Asm, x: u8, la: u8, set: usize) {
-    a.load(Width::W64, x, core_table(x, native::tlb_at(set) + native::ADDEND));
+    a.load(Width::W64, x, tlb_entry(x, native::tlb_at(set) + native::ADDEND));
     a.alu(Alu::Add, Width::W64, x, Rm::R(la));
 }
-/// `index` becomes the distance of the entry of `la` from the first of its set in the TLB.
+/// `index` becomes the number of the entry of `la` in the TLB.
 pub fn tlb_index(a: &mut Asm, index: u8, la: u8) {
+    if super::has_counts() {
+        // The register has the number of the first bit and how many there are: see `native::CONTEXT_BIAS`.
+        return a.bits(Width::W64, index, la, CX);
+    }
     a.mov(index, la);
-    a.shift(Shift::Shr, Width::W64, Rm::R(index), native::TLB_SHIFT);
-    a.alu_constant(Alu::And, Width::W64, Rm::R(index), native::TLB_MASK as i32);
+    a.shift(Shift::Shr, Width::W64, Rm::R(index), PAGE.trailing_zeros() as u8);
+    a.alu_constant(Alu::And, Width::W32, Rm::R(index), TLB_SIZE as i32 - 1);
 }
 
 impl Body<'_> {
@@ -279,7 +283,7 @@ impl Body<'_> {
         (t, e, self.asm.jcc(NOT_EQUAL))
     }
     pub fn entry(&self, t: u8, field: i32) -> Rm {
-        core_table(t, native::tlb_at(self.mode.data_set()) + field)
+        tlb_entry(t, native::tlb_at(self.mode.data_set()) + field)
     }
     fn later(&mut self, hole: Hole, way: Way, la: u8, window: Option<u8>) {
         let exit = self.exit_number();
@@ -415,9 +419,9 @@ impl Body<'_> {
         let a = &mut self.asm;
         a.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
         tlb_index(a, t, x);
-        a.alu(Alu::Cmp, Width::W64, x, core_table(t, set + native::TAG_EXEC));
+        a.alu(Alu::Cmp, Width::W64, x, tlb_entry(t, set + native::TAG_EXEC));
         let other = a.jcc(NOT_EQUAL);
-        a.alu(Alu::Add, Width::W64, x, core_table(t, set + native::ADDEND));
+        a.alu(Alu::Add, Width::W64, x, tlb_entry(t, set + native::ADDEND));
         a.constant(t, host);
         a.alu(Alu::Cmp, Width::W64, x, Rm::R(t));
         [other, a.jcc(NOT_EQUAL)]
@@ -464,7 +468,7 @@ impl Body<'_> {
             };
             a.push(s.la);
             let n = number(miss, w, set) + if s.vectors { KINDS } else { 0 };
-            a.call(Rm::M(CX, native::THUNK + 8 * n as i32));
+            a.call(context(native::THUNK + 8 * n as i32));
             match s.way {
                 Way::Load(_, out) => a.pop(out),
                 Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),

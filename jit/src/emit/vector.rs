@@ -5,7 +5,7 @@
 //! products), what touches memory in parts (masks, gathers), MMX, and floating point while an exception is unmasked.
 
 use super::asm::{Alu, NOT_EQUAL, Rm, Vector};
-use super::body::{Body, CX, Flags, V, core};
+use super::body::{Body, Flags, V, context, core};
 use super::outer;
 use super::sem::Meaning;
 use crate::native;
@@ -303,7 +303,7 @@ pub fn one(s: &mut Body<'_>, i: &Insn) -> Done {
 fn zero_upper(s: &mut Body<'_>, _: &Insn) -> Done {
     // Outside of 64-bit mode there are eight registers.
     s.misfit |= !s.mode.long64();
-    s.asm.call(Rm::M(CX, native::MISS + 8 * outer::ZERO_UPPER as i32));
+    s.asm.call(context(native::MISS + 8 * outer::ZERO_UPPER as i32));
     s.now.vector.low &= !1;
     s.now.vector.whole = 0;
     s.changed = true;
@@ -356,9 +356,9 @@ impl Body<'_> {
             return;
         }
         self.clobber();
-        self.asm.alu_constant(Alu::Cmp, Width::W64, Rm::M(CX, native::FLOATS), 0);
+        self.asm.alu_constant(Alu::Cmp, Width::W64, context(native::FLOATS), 0);
         let on = self.asm.jcc(NOT_EQUAL);
-        self.asm.call(Rm::M(CX, native::MISS + 8 * outer::FLOATS as i32));
+        self.asm.call(context(native::MISS + 8 * outer::FLOATS as i32));
         self.asm.land(on);
     }
 }

@@ -4,7 +4,7 @@
 //! and everything while an exception is unmasked.
 
 use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
-use super::body::{Body, CX, Flags, V, core};
+use super::body::{Body, Flags, V, context, core};
 use super::memory::{Miss, VECTORS, call, keep_vectors, keeping, look_again, placed};
 use super::sem::Meaning;
 use super::vector::avx;
@@ -150,7 +150,7 @@ fn choose(s: &mut Body<'_>, i: &Insn) -> Done {
 /// FNSTSW, FNSTCW: by way of the context.
 fn word(s: &mut Body<'_>, i: &Insn) -> Done {
     s.load_unit();
-    let value = Rm::M(CX, native::VALUE);
+    let value = context(native::VALUE);
     let status = i.iced().mnemonic() == Mnemonic::Fnstsw;
     s.asm.x87(if status { 0xdd } else { 0xd9 }, 7, value);
     let t = s.fresh();
@@ -164,7 +164,7 @@ fn fldcw(s: &mut Body<'_>, i: &Insn) -> Done {
     const MASKS: i32 = 0x3f;
     s.load_unit();
     let v = operand::read(s, i, 0)?;
-    let (t, value) = (s.copy(v), Rm::M(CX, native::VALUE));
+    let (t, value) = (s.copy(v), context(native::VALUE));
     s.clobber();
     // What no unit has is left out.
     s.asm.alu_constant(Alu::And, Width::W32, Rm::R(t), 0x1f7f);
@@ -197,7 +197,7 @@ impl Body<'_> {
             return;
         }
         self.clobber();
-        self.asm.alu_constant(Alu::Cmp, Width::W64, Rm::M(CX, x87::LOADED), 0);
+        self.asm.alu_constant(Alu::Cmp, Width::W64, context(x87::LOADED), 0);
         let hole = self.asm.jcc(EQUAL);
         self.go_late(hole, Thunk::Enter, (RAX, 0), None);
     }
@@ -268,7 +268,7 @@ impl Body<'_> {
             let there = l.host.map(|x| look_again(a, x, la, bytes.into(), tag, set));
             a.push_small(l.place.1);
             a.push(l.place.0);
-            a.call(Rm::M(CX, x87::thunk_at(l.thunk)));
+            a.call(context(x87::thunk_at(l.thunk)));
             a.lea(Width::W64, RSP, Rm::M(RSP, 16));
             let bad = a.jcc(NOT_EQUAL);
             self.exits[l.exit].holes.push(bad);
