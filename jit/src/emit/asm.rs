@@ -285,6 +285,9 @@ impl Asm {
     pub fn mov(&mut self, to: u8, from: u8) {
         self.sized(Width::W64, 0x8A, to, R(from), true);
     }
+    pub fn with_room(bytes: usize) -> Asm {
+        Asm { code: Vec::with_capacity(bytes), ..Asm::default() }
+    }
     /// A constant in the shortest way that leaves the flags alone.
     pub fn constant(&mut self, to: u8, k: u64) {
         if let Ok(k) = u32::try_from(k) {

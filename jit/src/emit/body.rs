@@ -15,6 +15,9 @@ use std::mem::offset_of;
 /// The core and the context, in registers that helpers keep. Regions have the first one there, too.
 pub const CORE: u8 = 15;
 pub const CX: u8 = 12;
+/// Bytes that a block's code has room for at first, and each instruction's: more than most need.
+const ROOM: usize = 256;
+const PER_INSN: usize = 128;
 /// Registers for values.
 const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
 
@@ -88,7 +91,6 @@ fn registers(f: Flags) -> u16 {
 
 /// Leaving before an instruction.
 pub struct Exit {
-    pub holes: Vec<Hole>,
     pub flags: Flags,
     /// See [`super::x87::Now`].
     pub last: Option<(i32, u8)>,
@@ -183,6 +185,8 @@ pub struct Body<'a> {
     pub shifts_x: bool,
     pub now: Now,
     pub exits: Vec<Exit>,
+    /// Jumps to them, by their numbers.
+    pub ways_out: Vec<(u32, Hole)>,
     pub slow: Vec<super::memory::Slow>,
     pub late: Vec<super::x87::Late>,
     /// In use by the current instruction.
@@ -216,14 +220,15 @@ impl<'a> Body<'a> {
     pub fn new(insns: &'a [Insn], mode: Mode) -> Body<'a> {
         let now = Now::new();
         Body {
-            asm: Asm::default(),
+            asm: Asm::with_room(ROOM + PER_INSN * insns.len()),
             insns,
             mode,
             counts: super::has_counts(),
             shifts_x: super::has_shifts_x(),
             now,
-            exits: Vec::new(),
-            slow: Vec::new(),
+            exits: Vec::with_capacity(insns.len()),
+            ways_out: Vec::with_capacity(insns.len()),
+            slow: Vec::with_capacity(insns.len()),
             late: Vec::new(),
             pinned: 0,
             home: [None; 16],
@@ -264,6 +269,7 @@ impl<'a> Body<'a> {
     fn fits(&mut self, meaning: super::sem::Meaning) -> bool {
         let saved = self.now.clone();
         let lens = (self.asm.code.len(), self.exits.len(), self.slow.len(), self.late.len());
+        let ways = self.ways_out.len();
         (self.before, self.exit) = (self.now.flags, None);
         (self.changed, self.misfit, self.crowded) = (false, false, false);
         self.pinned = self.flag_registers();
@@ -273,6 +279,7 @@ impl<'a> Body<'a> {
             self.now = saved;
             self.asm.code.truncate(lens.0);
             self.exits.truncate(lens.1);
+            self.ways_out.truncate(ways);
             self.slow.truncate(lens.2);
             self.late.truncate(lens.3);
         }
@@ -653,7 +660,7 @@ impl<'a> Body<'a> {
             None => {
                 let (flags, delta) = (self.before, self.delta);
                 let (last, undone) = (self.now.x87.last, (self.until - self.index) as i32);
-                self.exits.push(Exit { holes: Vec::new(), flags, last, delta, undone });
+                self.exits.push(Exit { flags, last, delta, undone });
                 *self.exit.insert(self.exits.len() - 1)
             }
         };
@@ -661,7 +668,7 @@ impl<'a> Body<'a> {
             Some(c) => self.asm.jcc(c),
             None => self.asm.jmp(),
         };
-        self.exits[n].holes.push(hole);
+        self.ways_out.push((n as u32, hole));
     }
     /// The number of the current instruction's exit, for code that is written later.
     pub fn exit_number(&mut self) -> usize {
@@ -669,7 +676,7 @@ impl<'a> Body<'a> {
         self.exit(None);
         self.asm.code.truncate(cut);
         let n = self.exit.unwrap_or(0);
-        self.exits[n].holes.pop();
+        self.ways_out.pop();
         n
     }
     /// Leaves before the current instruction where `c` is not zero.
@@ -694,8 +701,13 @@ impl<'a> Body<'a> {
     /// Writes the code of all exits.
     pub fn write_exits(&mut self) {
         self.write_late();
-        for x in std::mem::take(&mut self.exits) {
-            x.holes.iter().for_each(|h| self.asm.land(*h));
+        let mut ways = std::mem::take(&mut self.ways_out);
+        ways.sort_by_key(|w| w.0);
+        let mut ways = ways.into_iter().peekable();
+        for (n, x) in std::mem::take(&mut self.exits).into_iter().enumerate() {
+            while let Some((_, hole)) = ways.next_if(|w| w.0 == n as u32) {
+                self.asm.land(hole);
+            }
             self.now = Now { flags: x.flags, ..Now::new() };
             self.stored_flags();
             if let Some(last) = x.last {

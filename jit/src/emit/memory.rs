@@ -140,7 +140,8 @@ pub const LOOKS: [u8; 3] = [RAX, RCX, RDX];
 pub fn look(a: &mut Asm, la: u8, m: Miss, bytes: u32, set: usize) -> Hole {
     let tag = if m == Miss::Load { native::TAG_READ } else { native::TAG_WRITE };
     let entry = |field| tlb_entry(RAX, native::tlb_at(set) + field);
-    tlb_index(a, RAX, la);
+    // Regions by Cranelift come here, too.
+    tlb_index_by_itself(a, RAX, la);
     a.lea(Width::W64, RCX, Rm::M(la, bytes as i32 - 1));
     a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
     a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
@@ -225,6 +226,10 @@ pub fn tlb_index(a: &mut Asm, index: u8, la: u8) {
         // The register has the number of the first bit and how many there are: see `native::CONTEXT_BIAS`.
         return a.bits(Width::W64, index, la, CX);
     }
+    tlb_index_by_itself(a, index, la);
+}
+/// The same without the context.
+fn tlb_index_by_itself(a: &mut Asm, index: u8, la: u8) {
     a.mov(index, la);
     a.shift(Shift::Shr, Width::W64, Rm::R(index), PAGE.trailing_zeros() as u8);
     a.alu_constant(Alu::And, Width::W32, Rm::R(index), TLB_SIZE as i32 - 1);
@@ -276,7 +281,10 @@ impl Body<'_> {
         let (t, e) = (self.fresh(), self.fresh());
         self.clobber();
         tlb_index(&mut self.asm, t, la);
-        self.asm.lea(Width::W64, e, Rm::M(la, bytes as i32 - 1));
+        match bytes {
+            1 => self.asm.mov(e, la),
+            _ => self.asm.lea(Width::W64, e, Rm::M(la, bytes as i32 - 1)),
+        }
         self.asm.alu_constant(Alu::And, Width::W64, Rm::R(e), !0xfff);
         let entry = self.entry(t, tag);
         self.asm.alu(Alu::Cmp, Width::W64, e, entry);
@@ -475,7 +483,7 @@ impl Body<'_> {
                 Way::Refill(_) | Way::Place(..) => a.pop(s.la),
             }
             let bad = a.jcc(NOT_EQUAL);
-            self.exits[s.exit].holes.push(bad);
+            self.ways_out.push((s.exit as u32, bad));
             if let Some(offset) = s.window {
                 a.constant(offset, NOWHERE);
             }

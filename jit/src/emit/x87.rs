@@ -271,7 +271,7 @@ impl Body<'_> {
             a.call(context(x87::thunk_at(l.thunk)));
             a.lea(Width::W64, RSP, Rm::M(RSP, 16));
             let bad = a.jcc(NOT_EQUAL);
-            self.exits[l.exit].holes.push(bad);
+            self.ways_out.push((l.exit as u32, bad));
             if let Some(x) = l.host {
                 there.into_iter().for_each(|h| a.land(h));
                 placed(a, x, l.place.0, set);
