@@ -11,6 +11,7 @@ mod memory;
 pub mod outer;
 pub mod region;
 mod sem;
+mod system;
 pub mod vector;
 pub mod x87;
 

@@ -9,7 +9,7 @@ use crate::emit::outer::MISSES;
 use crate::event;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
-use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Segment, Sem, State, Width};
+use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Msrs, Segment, Sem, State, Width};
 use memory::{BranchTargets, PAGE, TLB_SIZE, Tlb, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
 use std::ops::{Deref, DerefMut};
@@ -50,6 +50,10 @@ pub fn rflags_at() -> i32 {
 }
 pub fn mxcsr_at() -> i32 {
     (offset_of!(Core, state) + offset_of!(State, mxcsr)) as i32
+}
+pub fn kernel_gs_base_at() -> i32 {
+    let msr = offset_of!(State, msr) + offset_of!(Msrs, kernel_gs_base);
+    (offset_of!(Core, state) + msr) as i32
 }
 pub fn base_at(seg: usize) -> i32 {
     let seg = offset_of!(State, seg) + seg * size_of::<Segment>() + offset_of!(Segment, base);

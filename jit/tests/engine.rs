@@ -29,6 +29,7 @@ fn odd() -> Vec<(&'static str, Vec<u8>)> {
         ("across pages", programs::across_pages()),
         ("device", programs::device()),
         ("mixture", programs::mixture()),
+        ("kernel", programs::kernel()),
     ]
 }
 

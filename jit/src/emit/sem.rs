@@ -30,6 +30,9 @@ pub fn table() -> Vec<Option<Meaning>> {
     for &(m, f) in super::x87::TABLE {
         all[cpu::rows::number(m) as usize] = Some(f);
     }
+    for &(m, f) in super::system::TABLE {
+        all[cpu::rows::number(m) as usize] = Some(f);
+    }
     for (m, f) in super::vector::table() {
         all[cpu::rows::number(m) as usize] = Some(f);
     }

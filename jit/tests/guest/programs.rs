@@ -323,3 +323,57 @@ pub fn mixture() -> Vec<u8> {
         a.jmp(top)
     })
 }
+
+/// What kernels do all the time: the interrupt flag, SWAPGS, flags of all kinds on the stack, and sums with carries.
+pub fn kernel() -> Vec<u8> {
+    const GS_BASE: u32 = 0xc000_0101;
+    asm(|a| {
+        for (msr, base) in [(GS_BASE, DATA), (GS_BASE + 1, DATA + 0x1000)] {
+            a.mov(ecx, msr)?;
+            a.mov(eax, base as u32)?;
+            a.xor(edx, edx)?;
+            a.wrmsr()?;
+        }
+        a.mov(rbx, 0x9e37_79b9_7f4a_7c15u64)?;
+        let mut top = a.create_label();
+        a.set_label(&mut top)?;
+        a.swapgs()?;
+        a.add(qword_ptr(8).gs(), rbx)?;
+        a.pushfq()?;
+        a.cli()?;
+        a.adc(r8, qword_ptr(8).gs())?;
+        a.pop(rax)?;
+        a.sbb(r9, rax)?;
+        a.pushfq()?;
+        a.shl(rbx, 3)?;
+        a.pushfq()?;
+        a.rol(rbx, 7)?;
+        a.pushfq()?;
+        a.mov(rdx, rbx)?;
+        a.mulx(rsi, rdi, r8)?;
+        a.test(rdi, rdi)?;
+        a.adcx(r10, rsi)?;
+        a.adox(r11, rdi)?;
+        a.adcx(r10, qword_ptr(8).gs())?;
+        a.adox(r11, rsi)?;
+        a.pushfq()?;
+        a.adc(r12, 0)?;
+        a.imul_2(r13, rbx)?;
+        a.pushfq()?;
+        a.cmp(r13, r12)?;
+        a.sbb(rbp, rbp)?;
+        a.pushfq()?;
+        a.sti()?;
+        a.mov(rax, rbx)?;
+        a.mul(r13)?;
+        a.adc(rdx, rbp)?;
+        a.seto(cl)?;
+        for _ in 0..6 {
+            a.pop(rax)?;
+            a.rol(r14, 5)?;
+            a.xor(r14, rax)?;
+        }
+        a.add(rbx, rdx)?;
+        a.jmp(top)
+    })
+}

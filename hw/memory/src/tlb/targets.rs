@@ -1,0 +1,138 @@
+//! Where native code goes on, by linear address: what a look at the TLB and at a table of code has found, remembered as long
+//! as the TLB has the page for execution.
+//!
+//! The places of a page are together in one row, so that a page that goes takes only its own with it. Emitted code looks here
+//! and fills it; what the code of a target is, only its owner knows.
+
+use crate::PAGE;
+
+/// Sets of the TLB that code is fetched by.
+const SETS: usize = 2;
+/// Rows of a set, each for every so manieth page, and targets in a row; powers of two.
+const ROWS: usize = 64;
+const ROW: usize = 64;
+/// Log2 of the size of a target.
+pub const TARGET_BITS: u8 = 4;
+const _: () = assert!(size_of::<BranchTarget>() == 1 << TARGET_BITS);
+/// What a place's number keeps of `linear >> TARGET_SHIFT ^ linear % TARGET_LOW`.
+pub const TARGET_MASK: i32 = (ROWS * ROW - 1) as i32;
+pub const TARGET_SHIFT: u8 = (PAGE / ROW as u64).trailing_zeros() as u8;
+pub const TARGET_LOW: i32 = ROW as i32;
+
+/// The code that runs for a linear address in a mode.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub struct BranchTarget {
+    pub linear: u64,
+    pub mode: u32,
+    /// As its owner counts.
+    pub code: u32,
+}
+const NONE: BranchTarget = BranchTarget { linear: !0, mode: !0, code: 0 };
+
+#[repr(C, align(64))]
+pub struct BranchTargets {
+    slots: [[[BranchTarget; ROW]; ROWS]; SETS],
+    /// A bit for each row that may have targets.
+    used: [u64; SETS],
+    /// Who filled it, and for which code: nobody else may use it.
+    owner: u64,
+}
+
+impl BranchTargets {
+    pub const NEW: BranchTargets =
+        BranchTargets { slots: [[[NONE; ROW]; ROWS]; SETS], used: [0; SETS], owner: 0 };
+    /// Offset of the first target of a set, for emitted code.
+    pub const fn set_offset(set: usize) -> usize {
+        std::mem::offset_of!(BranchTargets, slots) + set * size_of::<[[BranchTarget; ROW]; ROWS]>()
+    }
+    /// Offset of the word with a bit for each row of a set: bit `linear / PAGE % 64`.
+    pub const fn used_offset(set: usize) -> usize {
+        std::mem::offset_of!(BranchTargets, used) + set * size_of::<u64>()
+    }
+
+    pub fn owner(&self) -> u64 {
+        self.owner
+    }
+    /// From now on it is somebody else's, or for other code; what is in it stays.
+    pub fn own(&mut self, owner: u64) {
+        self.owner = owner;
+    }
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        (0..SETS).for_each(|set| self.clear_set(set));
+    }
+    fn clear_set(&mut self, set: usize) {
+        let used = std::mem::take(&mut self.used[set]);
+        let rows = self.slots[set].iter_mut().enumerate();
+        rows.filter(|(n, _)| used & 1 << n != 0).for_each(|(_, row)| row.fill(NONE));
+    }
+    /// Forgets the targets in a page.
+    pub fn forget_page(&mut self, set: usize, linear: u64) {
+        let n = (linear / PAGE) as usize % ROWS;
+        if let Some(used) = self.used.get_mut(set)
+            && *used & 1 << n != 0
+        {
+            *used &= !(1 << n);
+            self.slots[set][n].fill(NONE);
+        }
+    }
+    /// Forgets code, which is for a place of this linear address within its page.
+    pub fn forget_code(&mut self, linear: u64, code: u32) {
+        let low = (linear % PAGE) as usize;
+        let at = (low >> TARGET_SHIFT ^ low) % ROW;
+        for (set, used) in self.slots.iter_mut().zip(self.used) {
+            for (_, row) in set.iter_mut().enumerate().filter(|(n, _)| used & 1 << n != 0) {
+                if row[at].code == code {
+                    row[at] = NONE;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    /// As emitted code does it.
+    fn slot(t: &mut BranchTargets, set: usize, linear: u64) -> &mut BranchTarget {
+        let n =
+            (linear >> TARGET_SHIFT ^ linear % TARGET_LOW as u64) as usize & TARGET_MASK as usize;
+        t.used[set] |= 1 << (linear / PAGE % 64);
+        &mut t.slots[set][n / ROW][n % ROW]
+    }
+    fn fill(t: &mut BranchTargets, set: usize, linear: u64, code: u32) {
+        *slot(t, set, linear) = BranchTarget { linear, mode: 7, code };
+    }
+
+    #[test]
+    fn a_page_goes_with_all_its_targets_and_no_others() {
+        let mut t = Box::new(BranchTargets::NEW);
+        let places = [0x7f12_3456_7000, 0x7f12_3456_7abc, 0x7f12_3456_7fff];
+        places.iter().for_each(|&at| fill(&mut t, 1, at, 5));
+        fill(&mut t, 1, 0x7f12_3456_8000, 6);
+        fill(&mut t, 0, 0x7f12_3456_7000, 7);
+        t.forget_page(1, 0x7f12_3456_7123);
+        assert!(places.iter().all(|&at| slot(&mut t, 1, at).linear == !0));
+        assert_eq!(slot(&mut t, 1, 0x7f12_3456_8000).code, 6);
+        assert_eq!(slot(&mut t, 0, 0x7f12_3456_7000).code, 7);
+        t.forget_page(2, 0);
+    }
+
+    #[test]
+    fn code_goes_from_every_page_it_is_seen_in() {
+        let mut t = Box::new(BranchTargets::NEW);
+        for (set, at) in [(0, 0xffff_ffff_8100_0120), (1, 0x40_1120), (1, 0x7fff_0000_0120)] {
+            fill(&mut t, set, at, 9);
+        }
+        fill(&mut t, 1, 0x9120, 8);
+        t.forget_code(0x120, 9);
+        assert_eq!(slot(&mut t, 0, 0xffff_ffff_8100_0120).linear, !0);
+        assert_eq!(slot(&mut t, 1, 0x40_1120).linear, !0);
+        assert_eq!(slot(&mut t, 1, 0x7fff_0000_0120).linear, !0);
+        assert_eq!(slot(&mut t, 1, 0x9120).code, 8);
+        t.clear();
+        assert_eq!(slot(&mut t, 1, 0x9120).linear, !0);
+    }
+}
