@@ -7,6 +7,7 @@
 mod arith;
 pub mod asm;
 mod body;
+mod flags;
 mod memory;
 pub mod outer;
 pub mod region;
@@ -59,27 +60,21 @@ pub struct Source {
     pub hot: Option<i32>,
 }
 
-/// Whether the host counts bits.
-fn has_counts() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("popcnt")
-        && std::is_x86_feature_detected!("lzcnt")
-        && std::is_x86_feature_detected!("bmi1");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+/// Whether the host has all of these instruction sets.
+macro_rules! host_has {
+    ($($set:tt),*) => {{
+        #[cfg(target_arch = "x86_64")]
+        let all = true $(&& std::is_x86_feature_detected!($set))*;
+        #[cfg(not(target_arch = "x86_64"))]
+        let all = false;
+        all
+    }};
 }
+use host_has;
 
-fn has_shifts_x() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("bmi2");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
-fn has_crc32() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("sse4.2");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+/// Whether the host counts bits, and takes them out of words.
+fn has_counts() -> bool {
+    host_has!("popcnt", "lzcnt", "bmi1")
 }
 
 /// The code that enters native code, in place of [`crate::clif::enter`]: it keeps what the host's convention wants kept, which

@@ -4,13 +4,12 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, NOT_EQUAL, One, RAX, RDI, RSI, RSP, Rm, Shift};
-use super::outer;
+use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm};
+use super::flags::{Flags, registers};
 use crate::clif::{gpr_at, leave, left_at, rip_at};
 use crate::native::{self, BIAS, context_at};
-use cpu::{FlagKind, Insn, Mode, Op2, Opnd, State, Width, flags};
+use cpu::{Insn, Mode, Op2, Opnd, Width};
 use iced_x86::Mnemonic;
-use std::mem::offset_of;
 
 /// The core and the context, in registers that helpers keep. Regions have the first one there, too.
 pub const CORE: u8 = 15;
@@ -65,28 +64,6 @@ impl V {
     pub fn host(self) -> Option<u8> {
         if let V::R(h, _) | V::L(h, _) = self { Some(h) } else { None }
     }
-}
-
-/// What is known of the status flags.
-#[derive(Clone, Copy, Debug)]
-pub enum Flags {
-    Stored,
-    Known(FlagKind, Width, V, V, V),
-    /// CF and OF are those of a rotation, to the left or right, with this result. The state has the others.
-    Turned(bool, Width, V),
-    /// CF and OF are these numbers, of which only the low bytes count. The state has the others.
-    Apart(V, V),
-}
-
-/// The registers of flags.
-fn registers(f: Flags) -> u16 {
-    let all = match f {
-        Flags::Stored => return 0,
-        Flags::Known(_, _, a, b, r) => [a, b, r],
-        Flags::Turned(_, _, r) => [r; 3],
-        Flags::Apart(c, o) => [c, o, o],
-    };
-    all.iter().filter_map(|v| v.host()).fold(0, |all, h| all | 1 << h)
 }
 
 /// Leaving before an instruction.
@@ -224,7 +201,7 @@ impl<'a> Body<'a> {
             insns,
             mode,
             counts: super::has_counts(),
-            shifts_x: super::has_shifts_x(),
+            shifts_x: super::host_has!("bmi2"),
             now,
             exits: Vec::with_capacity(insns.len()),
             ways_out: Vec::with_capacity(insns.len()),
@@ -481,171 +458,6 @@ impl<'a> Body<'a> {
     /// The host's flags are about to change.
     pub fn clobber(&mut self) {
         (self.now.live, self.now.made) = (false, None);
-    }
-
-    // Flags.
-
-    pub fn set_flags(&mut self, f: Flags, live: bool) {
-        self.changed = true;
-        (self.now.flags, self.now.live, self.now.carry) = (f, live, None);
-        self.now.age += 1;
-    }
-    /// Makes sure that the state has the flags.
-    pub fn stored_flags(&mut self) {
-        self.store_flags(self.now.flags);
-        (self.now.flags, self.now.carry) = (Flags::Stored, None);
-    }
-    /// Stores what is known of the flags; touches no register that is in use, nor the host's flags if they are these.
-    pub fn store_flags(&mut self, f: Flags) {
-        let pinned = self.pinned;
-        self.pinned |= registers(f);
-        match f {
-            Flags::Stored => {}
-            Flags::Known(kind, w, a, b, r) => self.store_known(kind, w, a, b, r),
-            Flags::Turned(left, w, r) => {
-                let (h, t) = (self.low(w, r), self.fresh());
-                self.state_flags();
-                self.asm.mov(t, h);
-                // One back and forth.
-                let ways = if left { [Shift::Ror, Shift::Rol] } else { [Shift::Rol, Shift::Ror] };
-                ways.into_iter().for_each(|s| self.asm.shift(s, w, Rm::R(t), 1));
-                let t = self.host_flags(t);
-                self.store_known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), t);
-            }
-            Flags::Apart(c, o) => {
-                let t = self.fresh();
-                self.state_flags();
-                let all = self.host_flags(t);
-                self.asm.alu_constant(
-                    Alu::And,
-                    Width::W64,
-                    Rm::R(t),
-                    !(flags::CF | flags::OF) as i32,
-                );
-                for (v, flag) in [(c, flags::CF), (o, flags::OF)] {
-                    let x = match v {
-                        V::K(0) => continue,
-                        V::K(_) => V::K(flag),
-                        _ => {
-                            let (h, x) = (self.low(Width::W8, v), self.fresh());
-                            self.asm.load(Width::W8, x, Rm::R(h));
-                            let n = flag.trailing_zeros() as u8;
-                            self.asm.shift(Shift::Shl, Width::W32, Rm::R(x), n);
-                            V::R(x, flag)
-                        }
-                    };
-                    self.apply(Alu::Or, Width::W32, t, x);
-                }
-                self.store_known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), all);
-            }
-        }
-        self.pinned = pinned;
-    }
-    /// The host's status flags, in this register.
-    pub fn host_flags(&mut self, t: u8) -> V {
-        self.asm.push_flags();
-        self.asm.pop(t);
-        self.clobber();
-        self.asm.alu_constant(Alu::And, Width::W64, Rm::R(t), flags::STATUS as i32);
-        V::R(t, flags::STATUS)
-    }
-    /// Has the flags of the state in the host's.
-    pub fn state_flags(&mut self) {
-        self.asm.call(context(native::MISS + 8 * outer::STATUS as i32));
-        self.now.vector.forget();
-    }
-    fn store_known(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) {
-        let place = |field: usize| {
-            let lazy = offset_of!(cpu::Core, state) + offset_of!(State, lazy) + field;
-            core(lazy as i32)
-        };
-        // Where a formula does not look, what stands there does not matter.
-        let (with_a, with_b) = match kind {
-            FlagKind::Raw | FlagKind::Logic => (false, false),
-            FlagKind::Mul => (false, true),
-            _ => (true, true),
-        };
-        let fields = [
-            (with_a, a, offset_of!(flags::Lazy, a)),
-            (with_b, b, offset_of!(flags::Lazy, b)),
-            (true, r, offset_of!(flags::Lazy, r)),
-        ];
-        for (wanted, v, field) in fields {
-            if !wanted {
-                continue;
-            }
-            let v = if v == V::Gone { self.derived(kind, w, a, b, r) } else { v };
-            match v {
-                V::R(h, _) => self.asm.store(Width::W64, place(field), h),
-                V::L(h, Width::W32) => {
-                    self.asm.store(Width::W32, place(field), h);
-                    self.asm.store_constant(Width::W32, place(field + 4), 0);
-                }
-                V::L(..) => {
-                    let h = self.reg(v);
-                    self.asm.store(Width::W64, place(field), h);
-                }
-                V::K(k) => self.store_number(place(field), place(field + 4), k),
-                // Values of flags are never conditions.
-                V::C(..) | V::Gone => self.misfit = true,
-            }
-        }
-        let how = flags::how(kind, w) as i32;
-        self.asm.store_constant(Width::W32, place(offset_of!(flags::Lazy, how)), how);
-    }
-    /// The part of the flags that follows from the others. If the host's flags are these, they still are.
-    pub fn derived(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) -> V {
-        match kind {
-            FlagKind::Sub | FlagKind::Logic if r == V::Gone => {
-                let t = self.copy(a);
-                self.apply(if kind == FlagKind::Sub { Alu::Sub } else { Alu::And }, w, t, b);
-                self.result(w, t)
-            }
-            FlagKind::Inc => self.beside(w, r, V::K(1), true),
-            FlagKind::Dec => self.beside(w, r, V::K(1), false),
-            FlagKind::Add => self.beside(w, r, b, true),
-            FlagKind::Sub => self.beside(w, r, b, false),
-            _ => {
-                self.misfit = true;
-                V::K(0)
-            }
-        }
-    }
-    /// A sum or difference without touching the host's flags.
-    fn beside(&mut self, w: Width, r: V, b: V, less: bool) -> V {
-        let (h, t) = (self.low(w, r), self.fresh());
-        match b {
-            V::K(k) => {
-                let k = if less { k.wrapping_neg() } else { k };
-                match i32::try_from(k as i64) {
-                    Ok(k) => self.asm.lea(w, t, Rm::M(h, k)),
-                    Err(_) => {
-                        self.asm.constant(t, k);
-                        self.asm.lea(w, t, Rm::X(h, t, 0, 0));
-                    }
-                }
-            }
-            _ => {
-                let b = self.low(w, b);
-                if less {
-                    self.asm.mov(t, b);
-                    self.asm.one(One::Not, Width::W64, Rm::R(t));
-                }
-                let b = if less { t } else { b };
-                self.asm.lea(w, t, Rm::X(h, b, 0, i32::from(less)));
-            }
-        }
-        V::R(t, w.mask())
-    }
-    /// Stores a constant without a register: in two halves if it is long.
-    fn store_number(&mut self, low: Rm, high: Rm, k: u64) {
-        match i32::try_from(k as i64) {
-            Ok(k) => self.asm.store_constant(Width::W64, low, k),
-            Err(_) => {
-                self.asm.store_constant(Width::W32, low, k as i32);
-                self.asm.store_constant(Width::W32, high, (k >> 32) as i32);
-            }
-        }
     }
 
     // Ways out.

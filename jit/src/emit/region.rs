@@ -5,7 +5,8 @@
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
 use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, RAX, RCX, Rm};
-use super::body::{Body, Flags, Now, Term, V, WINDOWS, come_in, core};
+use super::body::{Body, Now, Term, V, WINDOWS, come_in, core};
+use super::flags::Flags;
 use super::{Meaning, call_out, vector, write_tails};
 use crate::clif::{gpr_at, rip_at};
 use crate::plan::{Guest, Plan, Succ};

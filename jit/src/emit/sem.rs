@@ -1,11 +1,12 @@
 //! The words of [`Sem`], answered with host code.
 
 use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, OVERFLOW, One, Rm};
-use super::body::{Body, Flags, Term, V};
+use super::body::{Body, Term, V};
+use super::flags::Flags;
 use cpu::sem::{Big, cond_of_flags, operand};
 use cpu::{
-    Cond, Exception, Flag, FlagKind, Insn, NO_REG, Op1, Op2, Opnd, RIP, Res, SegReg, Sem, Var,
-    Width, flags,
+    Cond, Exception, Flag, FlagKind, Insn, NO_REG, Op1, Op2, RIP, Res, SegReg, Sem, Var, Width,
+    flags,
 };
 use std::convert::Infallible;
 
@@ -36,7 +37,7 @@ pub fn table() -> Vec<Option<Meaning>> {
     for (m, f) in super::vector::table() {
         all[cpu::rows::number(m) as usize] = Some(f);
     }
-    if super::has_crc32() {
+    if super::host_has!("sse4.2") {
         all[cpu::rows::number(iced_x86::Mnemonic::Crc32) as usize] = Some(|s, i| {
             let v = operand::read(s, i, 1)?;
             let old = operand::read(s, i, 0)?;
@@ -66,41 +67,11 @@ pub fn top(v: V) -> u64 {
     }
 }
 
-/// What an instruction without an operand in memory does with the flags.
-enum Status {
-    /// It reads none that it does not write, and neither leaves nor is called.
-    Keeps,
-    /// It writes all, and reads none.
-    Writes,
-    Other,
-}
-fn status_of(i: &Insn) -> Status {
-    use iced_x86::Mnemonic::*;
-    let m = i.iced().mnemonic();
-    if i.op.contains(&Opnd::Mem) && m != Lea
-        || i.op.iter().any(|o| matches!(o, Opnd::Seg(_) | Opnd::Cr(_) | Opnd::Dr(_)))
-    {
-        return Status::Other;
-    }
-    match m {
-        Mov | Movzx | Movsx | Movsxd | Lea | Not | Bswap | Nop | Inc | Dec => Status::Keeps,
-        Rol | Ror if i.op[1] == Opnd::Imm => Status::Keeps,
-        Add | Sub | And | Or | Xor | Cmp | Test | Neg | Mul | Imul => Status::Writes,
-        Shl | Shr | Sar if i.op[1] == Opnd::Imm && i.imm & 31 != 0 => Status::Writes,
-        _ => Status::Other,
-    }
-}
-
 impl Body<'_> {
     /// Whether a sum in the current instruction may be one whose flags count.
     fn adds(&self) -> bool {
         use iced_x86::Mnemonic::*;
         matches!(self.insns[self.index].iced().mnemonic(), Add | Adc | Xadd | Inc | Adcx | Adox)
-    }
-    /// Nobody sees the flags that the current instruction leaves: others follow before the block may be left.
-    pub fn unseen(&self) -> bool {
-        let mut next = self.insns[self.index + 1..self.end].iter().map(status_of);
-        matches!(next.find(|s| !matches!(s, Status::Keeps)), Some(Status::Writes))
     }
     /// The value in a register, zero-extended from the width.
     pub fn zext(&mut self, w: Width, v: V) -> V {
@@ -171,7 +142,7 @@ impl Body<'_> {
         self.now.made = Some((op, w, r));
         Some(r)
     }
-    fn test(&mut self, w: Width, h: u8, b: V) {
+    pub fn test(&mut self, w: Width, h: u8, b: V) {
         match b {
             V::K(k) if let Some(k) = small(w, k) => self.asm.test_constant(w, Rm::R(h), k),
             _ => {
@@ -180,135 +151,10 @@ impl Body<'_> {
             }
         }
     }
-    /// Makes the host's flags those of a condition of the guest's; gives the host's condition.
-    pub fn host_condition(&mut self, v: V) -> Option<u8> {
-        let V::C(c, age) = v else {
-            self.misfit = true;
-            return None;
-        };
-        if age != self.now.age {
-            self.misfit = true;
-            return None;
-        }
-        if let Flags::Turned(..) | Flags::Apart(..) = self.now.flags {
-            self.stored_flags();
-            self.now.live = false;
-        }
-        if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
-            let whole = matches!(kind, FlagKind::Sub | FlagKind::Add) && a == V::Gone;
-            let a = if whole { self.derived(kind, w, a, b, r) } else { a };
-            match kind {
-                FlagKind::Sub => {
-                    let a = self.low(w, a);
-                    self.apply(Alu::Cmp, w, a, b);
-                }
-                FlagKind::Add => {
-                    let t = self.copy(a);
-                    self.apply(Alu::Add, w, t, b);
-                }
-                FlagKind::Logic if r == V::Gone => {
-                    let a = self.low(w, a);
-                    self.test(w, a, b);
-                }
-                FlagKind::Adc | FlagKind::Sbb => self.again(kind == FlagKind::Sbb, w, a, b, r),
-                _ => {
-                    let r = self.low(w, r);
-                    self.asm.test(w, Rm::R(r), r);
-                }
-            }
-            self.now.live = whole_flags(kind);
-        } else if !self.now.live {
-            self.state_flags();
-            self.now.live = true;
-        }
-        Some(c)
-    }
-    /// Has the flags of a sum or difference with a carry in the host's again.
-    fn again(&mut self, less: bool, w: Width, a: V, b: V, r: V) {
-        // What the operands alone do not explain was the carry.
-        let t = self.copy(if less { a } else { r });
-        [if less { r } else { a }, b].into_iter().for_each(|v| self.apply(Alu::Sub, w, t, v));
-        let x = self.copy(a);
-        self.asm.bit_test(t, 0);
-        self.apply(if less { Alu::Sbb } else { Alu::Adc }, w, x, b);
-    }
-    /// A flag, by the host's.
-    fn by_host(&mut self, f: Flag) -> V {
-        let c = match f {
-            Flag::Cf => Cond::B,
-            Flag::Zf => Cond::E,
-            Flag::Sf => Cond::S,
-            Flag::Pf => Cond::P,
-            _ => Cond::O,
-        };
-        V::R(self.reg(V::C(c as u8, self.now.age)), 1)
-    }
-    /// CF, which may still be the host's.
-    fn carry(&mut self) -> V {
-        match (self.now.flags, self.now.carry) {
-            (Flags::Apart(c, _), _) => c,
-            (Flags::Known(..), Some(h)) if !self.now.live => V::L(h, Width::W8),
-            _ if self.has_condition(Cond::B) => V::C(Cond::B as u8, self.now.age),
-            _ => self.flag(Flag::Cf),
-        }
-    }
-    /// The host's CF becomes this.
-    fn carry_in(&mut self, c: V) {
-        match c {
-            V::C(..) => _ = self.host_condition(c),
-            V::K(k) => self.asm.carry(k & 1 != 0),
-            _ => {
-                let h = self.low(Width::W8, c);
-                self.asm.bit_test(h, 0);
-            }
-        }
-    }
-    /// Whether CF is wanted later in the block, when the host has it no more.
-    fn carries(&self) -> bool {
-        use iced_x86::Mnemonic::{Adc, Sbb};
-        let mut lost = false;
-        for i in &self.insns[self.index + 1..self.end] {
-            lost |= i.op.contains(&Opnd::Mem);
-            match status_of(i) {
-                _ if matches!(i.iced().mnemonic(), Adc | Sbb) => return lost,
-                Status::Keeps => {}
-                Status::Other
-                    if i.op.contains(&Opnd::Mem)
-                        && i.iced().mnemonic() == iced_x86::Mnemonic::Mov => {}
-                _ => return false,
-            }
-        }
-        false
-    }
-    /// The host's condition for a branch.
-    pub fn branch_on(&mut self, c: V) -> u8 {
-        if let V::R(..) | V::L(..) = c {
-            let h = self.reg(c);
-            self.asm.test(Width::W64, Rm::R(h), h);
-            return NOT_EQUAL;
-        }
-        self.host_condition(c).unwrap_or(NOT_EQUAL)
-    }
-    /// Whether [`Body::host_condition`] can have it.
-    fn has_condition(&self, c: Cond) -> bool {
-        use Cond::*;
-        match self.now.flags {
-            Flags::Known(kind, ..) if whole_flags(kind) => true,
-            Flags::Known(FlagKind::Raw, ..) => false,
-            Flags::Stored | Flags::Turned(..) | Flags::Apart(..) => true,
-            // By the result alone.
-            Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),
-        }
-    }
-}
-
-/// Whether the host has all flags of such a kind by doing the operation again.
-fn whole_flags(kind: FlagKind) -> bool {
-    matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic | FlagKind::Adc | FlagKind::Sbb)
 }
 
 /// A constant as an operand of this width, if it fits.
-fn small(w: Width, k: u64) -> Option<i32> {
+pub fn small(w: Width, k: u64) -> Option<i32> {
     let n = 64 - w.bits();
     i32::try_from((k << n) as i64 >> n).ok()
 }

@@ -5,7 +5,8 @@
 //! products), what touches memory in parts (masks, gathers), MMX, and floating point while an exception is unmasked.
 
 use super::asm::{Alu, NOT_EQUAL, Rm, Vector};
-use super::body::{Body, Flags, V, context, core};
+use super::body::{Body, V, context, core};
+use super::flags::Flags;
 use super::outer;
 use super::sem::Meaning;
 use crate::native;
@@ -94,10 +95,7 @@ pub fn table() -> impl Iterator<Item = (Mnemonic, Meaning)> {
 
 /// Whether the host has 256-bit registers.
 pub fn avx() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("avx");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    super::host_has!("avx")
 }
 /// Whether the host has an instruction.
 fn has(code: Code) -> bool {

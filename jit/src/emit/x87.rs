@@ -4,7 +4,8 @@
 //! and everything while an exception is unmasked.
 
 use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
-use super::body::{Body, Flags, V, context, core};
+use super::body::{Body, V, context, core};
+use super::flags::Flags;
 use super::memory::{Miss, VECTORS, call, keep_vectors, keeping, look_again, placed};
 use super::sem::Meaning;
 use super::vector::avx;
