@@ -36,7 +36,7 @@ fn add_with<S: Sem>(s: &mut S, i: &Insn, flag: Flag) -> Res<S> {
 }
 /// [`Sem::added`] in other words.
 #[inline(always)]
-pub(super) fn added<S: Sem + ?Sized>(s: &mut S, flag: Flag, w: Width, a: S::V, b: S::V) -> S::V {
+pub(super) fn added<S: Sem>(s: &mut S, flag: Flag, w: Width, a: S::V, b: S::V) -> S::V {
     let c = s.flag(flag);
     let r = s.op2(Op2::Add, w, a, b);
     let c1 = s.op2(Op2::Ltu, w, r, a);
@@ -57,7 +57,7 @@ pub fn adox<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
 
 /// Sets one status flag to `v` (0 or 1) and keeps the others.
 #[inline(always)]
-pub fn set_flag<S: Sem + ?Sized>(s: &mut S, flag: Flag, v: S::V) {
+pub fn set_flag<S: Sem>(s: &mut S, flag: Flag, v: S::V) {
     let n = s.imm(flag.bit() as u64);
     let v = s.op2(Op2::Shl, Width::W64, v, n);
     s.patch_flags(1 << flag.bit(), v);
@@ -132,7 +132,7 @@ fn multiply<S: Sem>(s: &mut S, i: &Insn, sign: bool) -> Res<S> {
 }
 /// All ones if `v` is negative, else zero.
 #[inline(always)]
-pub(super) fn sign_of<S: Sem + ?Sized>(s: &mut S, w: Width, v: S::V) -> S::V {
+pub(super) fn sign_of<S: Sem>(s: &mut S, w: Width, v: S::V) -> S::V {
     let n = s.imm(w.bits() as u64 - 1);
     s.op2(Op2::Sar, w, v, n)
 }
