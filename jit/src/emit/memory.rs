@@ -55,7 +55,7 @@ struct Page {
     window: Option<u8>,
 }
 /// The number of RIP's value.
-const RIP_VALUE: u32 = u32::MAX;
+pub const RIP_VALUE: u32 = u32::MAX;
 /// A window's offset that is on no page.
 const NOWHERE: u64 = 1 << 30;
 

@@ -615,6 +615,10 @@ impl Sem for Body<'_> {
 
     fn target(&mut self, w: Width, to: V) -> Result<V, Infallible> {
         let to = self.zext(w, to);
+        // Native code runs far from the hole in the address space only, and relative jumps do not lead as far.
+        if to.host().is_some_and(|h| self.now.origin[h as usize].0 == super::memory::RIP_VALUE) {
+            return Ok(to);
+        }
         if self.mode.long64() && w == Width::W64 && !matches!(to, V::K(_)) {
             let n = if self.mode.has(cpu::Mode::LA57) { 7 } else { 16 };
             let x = self.op2(Op2::Shl, Width::W64, to, V::K(n));
