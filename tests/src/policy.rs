@@ -150,7 +150,8 @@ static INTEL: LazyLock<bool> = LazyLock::new(|| {
 });
 /// Whether this host answers a case otherwise than Intel's processors, which the emulator follows: so AMD's do where a word with
 /// a segment register is pushed (all of the word is written), in products' NaNs, in flags of transcendental functions, in the
-/// upper halves of registers of repeated string instructions, and in what has been done or comes first at a fault.
+/// upper halves of registers of repeated string instructions, and in what has been done or comes first at a fault; and MOVSXD to 16 bits
+/// reads 32 of them.
 pub fn by_maker(case: &Case, fault: bool) -> bool {
     use Mnemonic::*;
     !*INTEL
@@ -168,6 +169,7 @@ pub fn by_maker(case: &Case, fault: bool) -> bool {
                         || mmx()
                         || matches!(m, Maskmovdqu | Maskmovq | Vmaskmovdqu | Vcvtps2ph)
                         || matches!(m, Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq)
+                        || m == Movsxd && i.op0_register().size() == 2
                         || matches!(m, Bound | Fst | Fstp | Fist | Fistp | Fisttp | Fbstp)
                         || matches!(m, Sha1msg1 | Sha1msg2 | Sha1nexte | Sha1rnds4)
                         || matches!(m, Sha256msg1 | Sha256msg2 | Sha256rnds2))
