@@ -94,8 +94,7 @@ pub trait Sem: Sized {
     /// Both halves of a product, the low one first.
     #[inline(always)]
     fn products(&mut self, sign: bool, w: Width, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
-        let high = if sign { Op2::MulHiS } else { Op2::MulHiU };
-        (self.op2(Op2::Mul, w, a, b), self.op2(high, w, a, b))
+        arith::products(self, sign, w, a, b)
     }
     /// The flags of INC and DEC (`kind`), which keep CF.
     #[inline(always)]

@@ -150,8 +150,8 @@ static INTEL: LazyLock<bool> = LazyLock::new(|| {
 });
 /// Whether this host answers a case otherwise than Intel's processors, which the emulator follows: so AMD's do where a word with
 /// a segment register is pushed (all of the word is written), in products' NaNs, in flags of transcendental functions, in the
-/// upper halves of registers of repeated string instructions, and in what has been done or comes first at a fault; and MOVSXD to 16 bits
-/// reads 32 of them.
+/// upper halves of registers of repeated string instructions, in how much MOVSXD to 16 bits reads, and in what has been done or comes
+/// first at a fault.
 pub fn by_maker(case: &Case, fault: bool) -> bool {
     use Mnemonic::*;
     !*INTEL

@@ -130,6 +130,12 @@ fn multiply<S: Sem>(s: &mut S, i: &Insn, sign: bool) -> Res<S> {
     s.flags(FlagKind::Mul, w, a, over, lo);
     Ok(())
 }
+/// [`Sem::products`] in other words.
+#[inline(always)]
+pub fn products<S: Sem>(s: &mut S, sign: bool, w: Width, a: S::V, b: S::V) -> (S::V, S::V) {
+    let high = if sign { Op2::MulHiS } else { Op2::MulHiU };
+    (s.op2(Op2::Mul, w, a, b), s.op2(high, w, a, b))
+}
 /// All ones if `v` is negative, else zero.
 #[inline(always)]
 pub(super) fn sign_of<S: Sem>(s: &mut S, w: Width, v: S::V) -> S::V {

@@ -83,6 +83,15 @@ impl TlbEntries {
         (self.read[i], self.write[i], self.exec[i], self.addend[i]) =
             (e.read, e.write, e.exec, e.addend);
     }
+    /// The same; `gone` is told of the page that was there for execution, if it no longer is as it was.
+    #[inline(always)]
+    fn put(&mut self, i: usize, e: Entry, gone: impl FnOnce(u64)) {
+        let (exec, addend) = (self.exec[i], self.addend[i]);
+        if exec != INVALID && (exec, addend) != (e.exec, e.addend) {
+            gone(exec);
+        }
+        self.set(i, e);
+    }
 }
 
 /// What the slow path wants to know of an entry.
@@ -325,11 +334,7 @@ impl<const SETS: usize> Tlb<SETS> {
     }
     /// Has an entry in a slot. What was known of the code of the page that was there is forgotten.
     fn put(&mut self, set: usize, slot: usize, e: Entry) {
-        let old = self.entries[set].get(slot);
-        if old.exec != INVALID && (old.exec, old.addend) != (e.exec, e.addend) {
-            self.targets.forget_page(set, old.exec);
-        }
-        self.entries[set].set(slot, e);
+        self.entries[set].put(slot, e, |page| self.targets.forget_page(set, page));
     }
 
     pub fn flush(&mut self) {
@@ -355,11 +360,7 @@ impl<const SETS: usize> Tlb<SETS> {
     fn drop_non_global(&mut self) {
         for (set, [own, _]) in self.used.iter_mut().enumerate() {
             for i in own.drain().filter(|&i| !self.info[set][i].global) {
-                let exec = self.entries[set].exec[i];
-                if exec != INVALID {
-                    self.targets.forget_page(set, exec);
-                }
-                self.entries[set].set(i, EMPTY);
+                self.entries[set].put(i, EMPTY, |page| self.targets.forget_page(set, page));
             }
         }
     }

@@ -79,8 +79,7 @@ impl Body<'_> {
             return self.result(w, t);
         }
         if w == Width::W64 {
-            let one = if op == Op2::MulHiU { One::Mul } else { One::Imul };
-            return V::R(self.pair(one, w, a, None, b).1, u64::MAX);
+            return self.products(op == Op2::MulHiS, w, a, b).1;
         }
         // The whole product fits in 64 bits.
         let extend = |s: &mut Self, v: V| {

@@ -130,6 +130,9 @@ struct Form<'a> {
 }
 
 impl Asm {
+    pub fn with_room(bytes: usize) -> Asm {
+        Asm { code: Vec::with_capacity(bytes), ..Asm::default() }
+    }
     pub fn here(&self) -> u32 {
         self.code.len() as u32
     }
@@ -284,9 +287,6 @@ impl Asm {
     }
     pub fn mov(&mut self, to: u8, from: u8) {
         self.sized(Width::W64, 0x8A, to, R(from), true);
-    }
-    pub fn with_room(bytes: usize) -> Asm {
-        Asm { code: Vec::with_capacity(bytes), ..Asm::default() }
     }
     /// A constant in the shortest way that leaves the flags alone.
     pub fn constant(&mut self, to: u8, k: u64) {

@@ -26,7 +26,11 @@ pub fn core(at: i32) -> Rm {
 }
 /// A place in the context.
 pub fn context(at: i32) -> Rm {
-    Rm::M(CX, at - native::CONTEXT_BIAS)
+    context_by(CX, at)
+}
+/// The same where another register has what [`context_at`] has.
+pub fn context_by(base: u8, at: i32) -> Rm {
+    Rm::M(base, at - native::CONTEXT_BIAS)
 }
 /// A place in one of the parts of the TLB, with the entry's number.
 pub fn tlb_entry(index: u8, at: i32) -> Rm {

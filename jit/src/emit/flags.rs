@@ -240,7 +240,6 @@ impl Body<'_> {
         }
         if let Flags::Turned(..) | Flags::Apart(..) = self.now.flags {
             self.stored_flags();
-            self.now.live = false;
         }
         if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
             let whole = matches!(kind, FlagKind::Sub | FlagKind::Add) && a == V::Gone;
@@ -313,16 +312,15 @@ impl Body<'_> {
     }
     /// Whether CF is wanted later in the block, when the host has it no more.
     pub fn carries(&self) -> bool {
-        use iced_x86::Mnemonic::{Adc, Sbb};
+        use iced_x86::Mnemonic::{Adc, Mov, Sbb};
         let mut lost = false;
         for i in &self.insns[self.index + 1..self.end] {
-            lost |= i.op.contains(&Opnd::Mem);
+            let (m, memory) = (i.iced().mnemonic(), i.op.contains(&Opnd::Mem));
+            lost |= memory;
             match status_of(i) {
-                _ if matches!(i.iced().mnemonic(), Adc | Sbb) => return lost,
+                _ if matches!(m, Adc | Sbb) => return lost,
                 Status::Keeps => {}
-                Status::Other
-                    if i.op.contains(&Opnd::Mem)
-                        && i.iced().mnemonic() == iced_x86::Mnemonic::Mov => {}
+                _ if memory && m == Mov => {}
                 _ => return false,
             }
         }

@@ -2,10 +2,10 @@
 //! the other way, which is nearly all, pays nothing for the call.
 
 use super::asm::{Alu, Asm, EQUAL, R8, RAX, RCX, RDI, RDX, RSI, Rm, Shift, Vector};
-use super::body::{context, core};
+use super::body::{context, context_by, core};
 use super::memory::{LOOKS, Miss, SETS, VECTORS, call, keep_vectors, keeping, look};
 use super::vector;
-use crate::native::{self, CONTEXT_BIAS};
+use crate::native;
 use cpu::flags::{self, Lazy};
 use cpu::{FlagKind, State, Width};
 use std::mem::offset_of;
@@ -50,7 +50,7 @@ fn hit(a: &mut Asm, m: Miss, bytes: u32, set: usize) {
     let other = look(a, RDI, m, bytes, set);
     a.load(Width::W64, RDX, core(native::context_at()));
     let there = |at| Rm::X(RAX, RDI, 0, at);
-    let value = |at| Rm::M(RDX, native::VALUE + at - CONTEXT_BIAS);
+    let value = |at| context_by(RDX, native::VALUE + at);
     match (m, Width::of_bytes(bytes.into())) {
         (Miss::Refill, _) => a.store(Width::W64, value(0), RAX),
         (Miss::Store, w) => a.store(w.unwrap_or(Width::W64), there(0), RSI),
@@ -65,7 +65,7 @@ fn hit(a: &mut Asm, m: Miss, bytes: u32, set: usize) {
             }
         }
     }
-    a.store_constant(Width::W64, Rm::M(RDX, native::BAD - CONTEXT_BIAS), 0);
+    a.store_constant(Width::W64, context_by(RDX, native::BAD), 0);
     LOOKS.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.land(other);
@@ -83,11 +83,11 @@ fn missed(m: Miss, bytes: u32) -> Vec<u8> {
         }
         a.constant(RCX, about);
         a.load(Width::W64, RSI, core(native::context_at()));
-        a.lea(Width::W64, RSI, Rm::M(RSI, -CONTEXT_BIAS));
+        a.lea(Width::W64, RSI, context_by(RSI, 0));
         a.lea(Width::W64, RDI, core(0));
         a.call(Rm::M(RSI, helper as i32));
         a.load(Width::W64, RSI, core(native::context_at()));
-        a.store(Width::W64, Rm::M(RSI, native::BAD - CONTEXT_BIAS), RAX);
+        a.store(Width::W64, context_by(RSI, native::BAD), RAX);
         keep_vectors(a, false, true);
     })
 }
@@ -96,7 +96,7 @@ fn floats() -> Vec<u8> {
     let mut a = Asm::default();
     a.push(RAX);
     a.load(Width::W64, RAX, core(native::context_at()));
-    a.store_constant(Width::W64, Rm::M(RAX, native::FLOATS - CONTEXT_BIAS), 1);
+    a.store_constant(Width::W64, context_by(RAX, native::FLOATS), 1);
     a.load_mxcsr(core(native::mxcsr_at()));
     a.pop(RAX);
     a.ret();

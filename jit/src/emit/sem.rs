@@ -421,9 +421,6 @@ impl Sem for Body<'_> {
                 (V::K(0), V::K(0))
             }
             _ => {
-                if let Flags::Turned(..) = self.now.flags {
-                    self.clobber();
-                }
                 self.stored_flags();
                 if !self.now.live {
                     self.state_flags();
@@ -461,8 +458,7 @@ impl Sem for Body<'_> {
     }
     fn products(&mut self, sign: bool, w: Width, a: V, b: V) -> (V, V) {
         if w != Width::W64 {
-            let high = if sign { Op2::MulHiS } else { Op2::MulHiU };
-            return (self.op2(Op2::Mul, w, a, b), self.op2(high, w, a, b));
+            return cpu::sem::arith::products(self, sign, w, a, b);
         }
         let (lo, hi) = if !sign && self.shifts_x {
             self.wide_product(a, b)
@@ -504,15 +500,17 @@ impl Sem for Body<'_> {
                 self.pinned = pinned | v.host().map_or(0, |h| 1 << h);
                 return v;
             }
-            (Flags::Turned(..) | Flags::Apart(..), _) => {
-                self.stored_flags();
-                self.now.live = false;
-            }
+            (Flags::Turned(..) | Flags::Apart(..), _) => self.stored_flags(),
             _ => {}
         }
         let v = match self.now.flags {
-            Flags::Known(FlagKind::Adc | FlagKind::Sbb, ..) if f != Flag::Af => self.by_host(f),
-            Flags::Known(_, _, _, _, V::Gone) | Flags::Stored if f != Flag::Af => self.by_host(f),
+            Flags::Known(FlagKind::Adc | FlagKind::Sbb, ..)
+            | Flags::Known(_, _, _, _, V::Gone)
+            | Flags::Stored
+                if f != Flag::Af =>
+            {
+                self.by_host(f)
+            }
             Flags::Known(kind, w, a, b, r) => {
                 let part = |s: &mut Self, v: V| {
                     if v == V::Gone { s.derived(kind, w, a, b, r) } else { v }

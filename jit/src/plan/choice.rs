@@ -53,10 +53,10 @@ pub(super) struct Choice<'a, 'w> {
     core: &'a Core,
     /// Blocks, and how far they are from the head.
     pub(super) chosen: Vec<(i64, Id)>,
-    /// For each of them, the region that it came with, counted from 1; 0: by itself.
+    /// For each of them, the region that it came with, as it is counted in `replaces`, from 1; 0: by itself.
     came: Vec<usize>,
-    /// Where it is entered, the head first, and the regions that these came with.
-    entries: Vec<(i64, usize)>,
+    /// Where it is entered, the head first.
+    entries: Vec<i64>,
     pub(super) replaces: Vec<(u32, u64)>,
     pub(super) grown: u32,
     room: usize,
@@ -78,7 +78,7 @@ impl<'a, 'w> Choice<'a, 'w> {
             core,
             chosen: Vec::new(),
             came: Vec::new(),
-            entries: vec![(0, 0)],
+            entries: vec![0],
             replaces: Vec::new(),
             grown: 0,
             room: wish.most,
@@ -149,24 +149,23 @@ impl<'a, 'w> Choice<'a, 'w> {
         }
         self.room -= made.insns;
         self.grown = self.grown.max(made.grown + 1);
-        let region = self.came.iter().max().map_or(1, |n| n + 1);
         for &e in &made.entries {
-            self.enter(head + made.deltas[e], region);
+            let d = head + made.deltas[e];
+            if !self.entries.contains(&d) {
+                self.entries.push(d);
+            }
         }
         // Who comes here otherwise than by its entries, will go on doing so.
         let often = self.wish.hot / 16;
         for (d, f) in all() {
-            if (self.wish.again)(f.0) > often && self.entries.len() < ENTRIES {
-                self.enter(d, region);
+            let more = (self.wish.again)(f.0) > often && self.entries.len() < ENTRIES;
+            if more && !self.entries.contains(&d) {
+                self.entries.push(d);
             }
         }
+        let region = self.replaces.len() + 1;
         all().for_each(|(d, f)| self.add(d, f.0, region));
         true
-    }
-    fn enter(&mut self, delta: i64, region: usize) {
-        if !self.entries.iter().any(|e| e.0 == delta) {
-            self.entries.push((delta, region));
-        }
     }
     fn add(&mut self, delta: i64, id: Id, region: usize) {
         self.chosen.push((delta, id));
@@ -192,13 +191,15 @@ impl<'a, 'w> Choice<'a, 'w> {
             }
         }
     }
-    /// Whether a block that is here, and did not come with this region, goes on at a place.
-    fn led_to(&self, to: i64, region: usize) -> bool {
+    /// Whether a block that is here, and did not come with the one at this place, goes on there.
+    fn led_to(&self, to: i64) -> bool {
+        let place = self.chosen.iter().position(|c| c.0 == to);
+        let region = place.map(|k| self.came[k]);
         self.chosen.iter().zip(&self.came).any(|(&(delta, id), &came)| {
             let b = &self.blocks.all[id as usize];
             let (next, flow) = (delta + i64::from(b.bytes), b.flow);
             let taken = flow.taken.is_some_and(|t| next + i64::from(t) == to);
-            came != region && !ends(self.blocks, id) && (taken || flow.falls && next == to)
+            Some(came) != region && !ends(self.blocks, id) && (taken || flow.falls && next == to)
         })
     }
     /// Where it is entered: the head, entries of regions it is in place of, and where calls of what is not here come back to.
@@ -206,9 +207,9 @@ impl<'a, 'w> Choice<'a, 'w> {
     pub(super) fn roots(&self) -> Vec<usize> {
         let at = |d: i64| self.chosen.iter().position(|c| c.0 == d);
         let others = self.calls.iter().filter(|(_, to)| to.is_none_or(|to| at(to).is_none()));
-        let kept = self.entries.iter().filter(|&&(d, region)| d == 0 || !self.led_to(d, region));
+        let kept = self.entries.iter().filter(|&&d| d == 0 || !self.led_to(d));
         let mut roots = Vec::new();
-        for d in kept.map(|(d, _)| d).chain(others.map(|(next, _)| next)) {
+        for d in kept.chain(others.map(|(next, _)| next)) {
             if let Some(root) = at(*d)
                 && roots.len() < ENTRIES
                 && !roots.contains(&root)

@@ -8,7 +8,7 @@ use crate::PAGE;
 
 /// Sets of the TLB that code is fetched by.
 const SETS: usize = 2;
-/// Rows of a set, each for every so manieth page, and targets in a row; powers of two.
+/// Rows of a set, which pages have in turn, and targets in a row; powers of two.
 const ROWS: usize = 64;
 const ROW: usize = 64;
 /// Log2 of the size of a target.
