@@ -8,6 +8,7 @@ mod arith;
 pub mod asm;
 mod body;
 mod flags;
+mod frames;
 mod memory;
 pub mod outer;
 pub mod region;
@@ -18,7 +19,7 @@ pub mod x87;
 
 use crate::clif::{leave, left_at, rip_at};
 use crate::native::{self, Cx};
-use ::memory::{BranchTarget, PAGE, TARGET_BITS, TARGET_LOW, TARGET_MASK, TARGET_SHIFT};
+use ::memory::{BranchTarget, PAGE, TARGET_MASK};
 use asm::{
     Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
@@ -58,6 +59,8 @@ pub struct Source {
     pub id: u32,
     /// The count at which the engine is told.
     pub hot: Option<i32>,
+    /// Its CALLs and RETs use the host's stack: see [`frames`].
+    pub frames: bool,
 }
 
 /// Whether the host has all of these instruction sets.
@@ -85,15 +88,15 @@ pub fn enter() -> Vec<u8> {
     KEPT.iter().for_each(|r| a.push(*r));
     a.lea(Width::W64, CORE, Rm::M(RDI, native::BIAS));
     a.mov(RAX, RSI);
-    aligned(&mut a, |a| {
-        let next = a.here();
-        a.call(Rm::R(RAX));
-        // Regions do not go on by themselves.
-        a.alu_constant(Alu::Cmp, Width::W64, Rm::R(RAX), leave::CODE as i32);
-        let done = a.jcc(BELOW);
-        a.jmp_back(next);
-        a.land(done);
-    });
+    let words = frames::begin(&mut a);
+    let next = a.here();
+    a.call(Rm::R(RAX));
+    // Regions do not go on by themselves.
+    a.alu_constant(Alu::Cmp, Width::W64, Rm::R(RAX), leave::CODE as i32);
+    let done = a.jcc(BELOW);
+    a.jmp_back(next);
+    a.land(done);
+    a.lea(Width::W64, RSP, Rm::M(RSP, 8 * words));
     KEPT.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.code
@@ -106,27 +109,25 @@ fn aligned(a: &mut Asm, call: impl FnOnce(&mut Asm)) {
     a.lea(Width::W64, RSP, Rm::M(RSP, 8));
 }
 
+/// The parts of a branch target with this offset: the address, the mode, the code.
+fn target(at: u8, set: usize) -> [Rm; 3] {
+    let target = |field: usize| core_table(at, native::targets_at(set) + field as i32);
+    let (linear, mode) = (offset_of!(BranchTarget, linear), offset_of!(BranchTarget, mode));
+    [linear, mode, offset_of!(BranchTarget, code)].map(target)
+}
+
 /// Code that goes on at RIP. If that is not among the branch targets, the TLB says where it is in RAM, and the engine's table which
-/// code it has in this mode. Gives it, and where this tier enters it. `arena`: see [`native::Gate::open`].
-pub fn search(set: usize, arena: *const u8) -> (Vec<u8>, u32) {
-    const TARGET: u8 = R8;
-    let target = |field: usize| core_table(TARGET, native::targets_at(set) + field as i32);
-    let linear = target(offset_of!(BranchTarget, linear));
-    let mode = target(offset_of!(BranchTarget, mode));
-    let code = target(offset_of!(BranchTarget, code));
+/// code it has in this mode.
+pub fn search(set: usize) -> Search {
+    let [linear, mode, code] = target(R8, set);
     let mut a = Asm::default();
     come_in(&mut a);
     let inner = a.here();
     a.load(Width::W64, RAX, core(rip_at()));
-    a.mov(TARGET, RAX);
-    a.shift(Shift::Shr, Width::W64, Rm::R(TARGET), TARGET_SHIFT);
-    a.mov(RCX, RAX);
-    a.alu_constant(Alu::And, Width::W32, Rm::R(RCX), TARGET_LOW - 1);
-    a.alu(Alu::Xor, Width::W32, TARGET, Rm::R(RCX));
-    a.alu_constant(Alu::And, Width::W32, Rm::R(TARGET), TARGET_MASK);
-    a.shift(Shift::Shl, Width::W32, Rm::R(TARGET), TARGET_BITS);
+    a.mov(R8, RAX);
+    a.alu_constant(Alu::And, Width::W32, Rm::R(R8), TARGET_MASK);
     a.load(Width::W32, RDI, core(native::MODE));
-    a.constant(RDX, arena as u64);
+    a.load(Width::W64, RDX, context(native::ARENA));
     a.alu(Alu::Cmp, Width::W64, RAX, linear);
     let new = a.jcc(NOT_EQUAL);
     a.alu(Alu::Cmp, Width::W32, RDI, mode);
@@ -169,8 +170,8 @@ pub fn search(set: usize, arena: *const u8) -> (Vec<u8>, u32) {
     a.store(Width::W32, code, RAX);
     a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
     a.small(RAX, 1);
-    a.shift_cl(Shift::Shl, Width::W64, Rm::R(RAX));
-    a.alu_to(Alu::Or, Width::W64, core(native::targets_used_at(set)), RAX);
+    a.shift_cl(Shift::Shl, Width::W32, Rm::R(RAX));
+    a.alu_to(Alu::Or, Width::W32, core(native::targets_used_at(set)), RAX);
     a.jmp_to(Rm::R(RSI));
     a.land(other);
     a.mov(RDX, RAX);
@@ -180,9 +181,16 @@ pub fn search(set: usize, arena: *const u8) -> (Vec<u8>, u32) {
     a.jmp_back(inner);
     a.land(bad);
     a.land(unknown);
-    a.small(RAX, leave::JUMP as i8);
-    a.ret();
-    (a.code, inner)
+    frames::leave(&mut a, leave::JUMP);
+    let astray = a.here();
+    frames::astray(&mut a, inner);
+    Search { code: a.code, inner, astray }
+}
+/// Code that finds where to go on, and where this tier enters it: everybody, and whoever has not found a RET's frame.
+pub struct Search {
+    pub code: Vec<u8>,
+    pub inner: u32,
+    pub astray: u32,
 }
 
 /// The writer of one block.
@@ -195,6 +203,8 @@ struct Writer<'a> {
     search: Vec<Hole>,
     /// Jumps to a return.
     rets: Vec<Hole>,
+    /// Jumps of RETs that did not find their frame.
+    astray: Vec<Hole>,
     /// Jumps to where the block is left to tier 0.
     others: Vec<Hole>,
     /// The jump to where the next page is put into the TLB, and where that goes on.
@@ -210,6 +220,7 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
         calls: false,
         search: Vec::new(),
         rets: Vec::new(),
+        astray: Vec::new(),
         others: Vec::new(),
         second: None,
     };
@@ -259,6 +270,7 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     }
     let set = source.mode.code_set();
     write_tails(&mut w.body.asm, &w.links, &w.rets, &w.search, set);
+    frames::write_tail(&mut w.body.asm, &w.astray, set);
     Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
 }
 
@@ -277,6 +289,7 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.asm.test(Width::W64, Rm::R(RAX), RAX);
     rets.push(b.asm.jcc(NOT_EQUAL));
     if last {
+        frames::reset(&mut b.asm);
         b.asm.jmp_to(context(native::AFTER));
         return true;
     }
@@ -288,11 +301,11 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
 fn write_tails(asm: &mut Asm, links: &[(Hole, u64)], rets: &[Hole], search: &[Hole], set: usize) {
     if !links.is_empty() {
         links.iter().for_each(|(h, _)| asm.land(*h));
-        asm.small(RAX, leave::JUMP as i8);
-        asm.ret();
+        frames::leave(asm, leave::JUMP);
     }
     if !rets.is_empty() {
         rets.iter().for_each(|h| asm.land(*h));
+        frames::reset(asm);
         asm.ret();
     }
     if !search.is_empty() {
@@ -338,6 +351,33 @@ impl Writer<'_> {
             _ => 0,
         };
         b.store_flags(flags);
+        let kind = if self.source.frames { self.source.insns.last() } else { None };
+        let kind = kind.map_or(frames::Kind::Other, frames::kind);
+        match (term, kind) {
+            (Term::Indirect(to), frames::Kind::Ret) => {
+                let h = b.reg(to);
+                b.asm.store(Width::W64, core(rip_at()), h);
+                self.astray.push(b.ret_by_frame(h));
+                return;
+            }
+            (Term::Indirect(to), frames::Kind::Call) => {
+                let h = b.reg(to);
+                b.pinned |= 1 << h;
+                b.push_frame(next as i32);
+                b.asm.store(Width::W64, core(rip_at()), h);
+                let set = self.source.mode.code_set();
+                b.asm.call(context(native::SEARCH + 8 * set as i32));
+                return self.behind_call(next);
+            }
+            (Term::Jump(d), frames::Kind::Call) => {
+                b.push_frame(next as i32);
+                b.put_far(d);
+                let hole = b.asm.call_near();
+                self.lead(hole, d);
+                return self.behind_call(next);
+            }
+            _ => {}
+        }
         match term {
             Term::Branch(c, d) => {
                 let cond = b.branch_on(c);
@@ -357,10 +397,18 @@ impl Writer<'_> {
     }
     /// Goes to a place so far from the block's start.
     fn go(&mut self, delta: i64) {
+        self.body.put_far(delta);
+        let hole = self.body.asm.jmp();
+        self.lead(hole, delta);
+    }
+    /// Where the callee comes back to; RIP is there already.
+    fn behind_call(&mut self, next: i64) {
+        frames::pop(&mut self.body.asm);
+        let hole = self.body.asm.jmp();
+        self.lead(hole, next);
+    }
+    fn lead(&mut self, hole: Hole, delta: i64) {
         let near = (self.source.at % PAGE) as i64 + delta;
-        let b = &mut self.body;
-        b.put_far(delta);
-        let hole = b.asm.jmp();
         if (0..PAGE as i64).contains(&near) {
             self.links.push((hole, self.source.at.wrapping_add(delta as u64)));
         } else {

@@ -4,7 +4,7 @@
 
 use crate::clif::leave;
 use crate::counters::Why;
-use crate::emit::THUNKS;
+use crate::emit::{self, THUNKS};
 use crate::emit::outer::MISSES;
 use crate::event;
 use crate::x87::{Thunk, Unit};
@@ -95,6 +95,10 @@ impl DerefMut for Placed {
 pub struct Cx {
     /// What a load helper has read; also where results go that count only by their flags.
     pub value: [u64; 2],
+    /// See [`crate::emit::frames`]: the host's stack where native code was entered, and how far it may grow.
+    stack: [u64; 2],
+    /// Where the arena is: branch targets count from there.
+    arena: *const u8,
     /// See [`crate::emit::thunks`].
     thunks: [*const u8; THUNKS],
     /// See [`crate::emit::outer`].
@@ -120,6 +124,8 @@ pub struct Cx {
     search: [*const u8; 2],
     /// The same, for regions.
     search_outer: [*const u8; 2],
+    /// What goes on where a RET does not find its frame.
+    astray: [*const u8; 2],
     /// The one of the first that goes on after [`Cx::finish`] gave 0, and the one of the second.
     after: [*const u8; 2],
     /// How often blocks of the baseline tier were entered, by their numbers.
@@ -132,6 +138,9 @@ pub struct Cx {
     bus: MaybeUninit<*mut dyn Bus>,
 }
 pub const VALUE: i32 = offset_of!(Cx, value) as i32;
+pub const STACK_TOP: i32 = offset_of!(Cx, stack) as i32;
+pub const STACK_END: i32 = STACK_TOP + size_of::<u64>() as i32;
+pub const ARENA: i32 = offset_of!(Cx, arena) as i32;
 pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
 pub const MISS: i32 = offset_of!(Cx, misses) as i32;
 pub const BAD: i32 = offset_of!(Cx, bad) as i32;
@@ -139,6 +148,7 @@ pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
 pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
 pub const SEARCH_OUTER: i32 = offset_of!(Cx, search_outer) as i32;
+pub const ASTRAY: i32 = offset_of!(Cx, astray) as i32;
 pub const AFTER: i32 = offset_of!(Cx, after) as i32;
 pub const AFTER_OUTER: i32 = AFTER + size_of::<*const u8>() as i32;
 pub const HEAT: i32 = offset_of!(Cx, heat) as i32;
@@ -191,8 +201,6 @@ pub struct Gate {
     jumps: Box<[Pair]>,
     heat: Box<[u32]>,
     enter: Option<Enterer>,
-    /// Where the arena is: branch targets count from there.
-    arena: *const u8,
     /// Whoever has branch targets of this code only, and what has gone since.
     targets: u64,
     gone: Vec<(u64, u32)>,
@@ -226,9 +234,12 @@ impl Gate {
             status,
             search: [std::ptr::null(); 2],
             search_outer: [std::ptr::null(); 2],
+            astray: [std::ptr::null(); 2],
             after: [std::ptr::null(); 2],
             heat: heat.as_mut_ptr(),
             value: [0; 2],
+            stack: [0; 2],
+            arena: std::ptr::null(),
             thunks: [std::ptr::null(); THUNKS],
             misses: [std::ptr::null(); MISSES],
             bad: 0,
@@ -240,8 +251,8 @@ impl Gate {
             bus: MaybeUninit::uninit(),
         };
         let cx = Box::new(Placed { _below: [0; BELOW], cx });
-        let (arena, targets, gone) = (std::ptr::null(), owner(), Vec::new());
-        Gate { cx, jumps, heat, enter: None, arena, targets, gone }
+        let (targets, gone) = (owner(), Vec::new());
+        Gate { cx, jumps, heat, enter: None, targets, gone }
     }
 
     /// Takes the code that enters regions, and where the arena is that has all code.
@@ -249,7 +260,7 @@ impl Gate {
     /// # Safety
     /// It must be what [`crate::clif::enter`] translated, and stay as long as the gate is used.
     pub unsafe fn open(&mut self, at: *const u8, arena: *const u8) {
-        self.arena = arena;
+        self.cx.arena = arena;
         // SAFETY: the caller vouches for the code.
         self.enter = Some(unsafe { std::mem::transmute::<*const u8, Enterer>(at) });
     }
@@ -258,8 +269,9 @@ impl Gate {
     ///
     /// # Safety
     /// It must be what [`crate::emit::search`] gave for that set, and stay as long as the gate is used.
-    pub unsafe fn set_search(&mut self, set: usize, code: *const u8, inner: u32) {
-        self.cx.search[set & 1] = code.wrapping_add(inner as usize);
+    pub unsafe fn set_search(&mut self, set: usize, code: *const u8, search: &emit::Search) {
+        self.cx.search[set & 1] = code.wrapping_add(search.inner as usize);
+        self.cx.astray[set & 1] = code.wrapping_add(search.astray as usize);
         self.cx.search_outer[set & 1] = code;
     }
     /// The code that goes on at RIP, for others than the baseline tier.
@@ -323,7 +335,7 @@ impl Gate {
     /// Forgets the code that is known for a place.
     pub fn forget(&mut self, host: u64, code: *const u8) {
         if self.gone.len() <= MOST_GONE {
-            self.gone.push((host, (code as usize).wrapping_sub(self.arena as usize) as u32));
+            self.gone.push((host, (code as usize).wrapping_sub(self.cx.arena as usize) as u32));
         }
         for slot in &mut self.jumps[Self::slot(host) / 2].0 {
             if std::ptr::eq(slot.code, code) {

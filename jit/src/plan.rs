@@ -90,7 +90,7 @@ pub struct Flow {
     pub taken: Option<i32>,
     /// It may go on right behind it.
     pub falls: bool,
-    /// It ends with a near call of a fixed place, or with a near return.
+    /// It ends with a near call, or with a near return.
     pub calls: bool,
     pub returns: bool,
 }
@@ -105,10 +105,10 @@ pub fn flow(i: &Insn) -> Flow {
         FlowControl::Next => (None, true),
         _ => (None, false),
     };
-    let calls = kind == FlowControl::Call && near;
+    let calls = kind == FlowControl::Call && near || kind == FlowControl::IndirectCall;
     Flow { taken, falls, calls, returns: returns(i) }
 }
-fn returns(i: &Insn) -> bool {
+pub fn returns(i: &Insn) -> bool {
     matches!(i.iced(), Code::Retnq | Code::Retnd | Code::Retnq_imm16 | Code::Retnd_imm16)
 }
 
@@ -144,7 +144,9 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
         replaces: choice.replaces.clone(),
         grown: choice.grown,
     };
-    let behind = behind_calls(blocks, chosen, &|id| choice.heat(id));
+    // The baseline tier finds its way back by itself.
+    let most = if wish.native { 0 } else { RETURNS };
+    let behind = behind_calls(blocks, chosen, &|id| choice.heat(id), most);
     let roots = choice.roots();
     let order = order(blocks, chosen, &behind, &roots);
     let place = |d: i64| order.iter().position(|&k| chosen[k].0 == d);
@@ -212,7 +214,12 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
 const RETURNS: usize = 3;
 
 /// The chosen blocks that calls come back to, the hottest first.
-fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32) -> Vec<usize> {
+fn behind_calls(
+    blocks: &Blocks,
+    chosen: &[(i64, Id)],
+    heat: &dyn Fn(Id) -> u32,
+    most: usize,
+) -> Vec<usize> {
     let callers = chosen.iter().filter(|c| blocks.all[c.1 as usize].flow.calls);
     let mut all: Vec<usize> = callers
         .filter_map(|&(delta, id)| {
@@ -222,7 +229,7 @@ fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32)
         .collect();
     all.sort_by_key(|&k| (std::cmp::Reverse(heat(chosen[k].1)), chosen[k].0));
     all.dedup();
-    all.truncate(RETURNS);
+    all.truncate(most);
     all
 }
 

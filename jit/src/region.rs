@@ -74,6 +74,8 @@ pub struct Regions {
     threshold: u32,
     /// The same, where native code is left at once then.
     hot: Option<i32>,
+    /// Only code of the baseline tier's emitter is there, whose CALLs and RETs may use the host's stack.
+    frames: bool,
     pub base: Baseline,
     exits: Exits,
     perf: Perf,
@@ -117,6 +119,7 @@ impl Regions {
             gate,
             worker,
             hot: (!config.cranelift).then(|| i32::try_from(config.threshold).ok()).flatten(),
+            frames: !config.cranelift,
             base: Baseline::new(),
             exits: Exits::new(),
             ram,
@@ -346,7 +349,8 @@ impl Regions {
         let (mode, at, end) = (b.mode, b.at, b.end);
         let second = b.crosses().then(|| self.ram + b.second);
         let hot = if mode.long64() { self.hot } else { None };
-        let source = Source { insns, mode, at, second, end, id, hot };
+        let frames = mode.long64() && self.frames;
+        let source = Source { insns, mode, at, second, end, id, hot, frames };
         let heat = b.heat;
         #[allow(clippy::disallowed_methods)] // how long it takes; no guest sees it
         let begun = (self.base.made % SAMPLED == 0).then(std::time::Instant::now);

@@ -12,9 +12,7 @@ use second::Second;
 use std::sync::Arc;
 
 pub use counts::TlbCounts;
-pub use targets::{
-    BranchTarget, BranchTargets, TARGET_BITS, TARGET_LOW, TARGET_MASK, TARGET_SHIFT,
-};
+pub use targets::{BranchTarget, BranchTargets, TARGET_MASK};
 
 mod counts;
 mod second;

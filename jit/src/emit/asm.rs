@@ -468,6 +468,11 @@ impl Asm {
         self.put4(0);
         Hole(self.here() - 4)
     }
+    pub fn call_near(&mut self) -> Hole {
+        self.code.push(0xE8);
+        self.put4(0);
+        Hole(self.here() - 4)
+    }
     /// To code that is there already.
     pub fn jmp_back(&mut self, to: u32) {
         let hole = self.jmp();

@@ -18,7 +18,7 @@ pub const CX: u8 = 12;
 const ROOM: usize = 256;
 const PER_INSN: usize = 128;
 /// Registers for values.
-const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
+pub const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
 
 /// A place in the core.
 pub fn core(at: i32) -> Rm {
@@ -169,6 +169,10 @@ pub struct Body<'a> {
     /// Jumps to them, by their numbers.
     pub ways_out: Vec<(u32, Hole)>,
     pub slow: Vec<super::memory::Slow>,
+    /// Where the host's stack has no room for one more frame, and where that goes on.
+    pub full: Vec<(Hole, u32)>,
+    /// Where it is not known which code is next, the register for it, and where that goes on.
+    pub unknown: Vec<([Hole; 2], u8, u32)>,
     pub late: Vec<super::x87::Late>,
     /// In use by the current instruction.
     pub pinned: u16,
@@ -210,6 +214,8 @@ impl<'a> Body<'a> {
             exits: Vec::with_capacity(insns.len()),
             ways_out: Vec::with_capacity(insns.len()),
             slow: Vec::with_capacity(insns.len()),
+            full: Vec::new(),
+            unknown: Vec::new(),
             late: Vec::new(),
             pinned: 0,
             home: [None; 16],
@@ -302,15 +308,21 @@ impl<'a> Body<'a> {
     pub fn taken(&mut self, h: u8) -> u8 {
         self.forget(h);
         self.pinned |= 1 << h;
-        self.values += 1;
-        self.now.origin[h as usize] = (self.values, 0);
+        self.now.origin[h as usize] = self.new_value();
         h
     }
     /// Gives new numbers to all values that somebody else has made.
     pub fn number(&mut self, now: &mut Now) {
-        for o in &mut now.origin {
-            self.values += 1;
-            *o = (self.values, 0);
+        now.origin.fill_with(|| self.new_value());
+    }
+    fn new_value(&mut self) -> (u32, i32) {
+        self.values += 1;
+        (self.values, 0)
+    }
+    /// Others have used these registers.
+    pub fn changed_registers(&mut self, registers: u16) {
+        for h in (0..16).filter(|h| registers & 1 << h != 0) {
+            self.now.origin[h] = self.new_value();
         }
     }
     /// No guest register has its copy there any more.
@@ -325,13 +337,14 @@ impl<'a> Body<'a> {
         self.now.cache = [None; 16];
         self.now.windows = [None; WINDOWS];
         self.now.vector.forget();
+        self.changed_registers(POOL);
     }
     /// Takes a certain register for the current instruction; `false`: somebody needs what is in it. It is not given out afterwards
     /// in any case.
     pub fn take_if_free(&mut self, h: u8) -> bool {
         let free = (self.pinned | self.flag_registers()) & 1 << h == 0;
         if free {
-            self.forget(h);
+            self.taken(h);
         }
         self.pinned |= 1 << h;
         free
@@ -411,8 +424,7 @@ impl<'a> Body<'a> {
         if !free || self.flag_registers() & 1 << h != 0 || self.changed {
             return None;
         }
-        self.values += 1;
-        self.now.origin[h as usize] = (self.values, 0);
+        self.now.origin[h as usize] = self.new_value();
         self.owned = Some(h);
         Some(h)
     }
@@ -517,6 +529,7 @@ impl<'a> Body<'a> {
     /// Writes the code of all exits.
     pub fn write_exits(&mut self) {
         self.write_late();
+        self.write_full();
         let mut ways = std::mem::take(&mut self.ways_out);
         ways.sort_by_key(|w| w.0);
         let mut ways = ways.into_iter().peekable();
@@ -560,7 +573,6 @@ impl<'a> Body<'a> {
         }
     }
     pub fn leave(&mut self, code: u64) {
-        self.asm.small(RAX, code as i8);
-        self.asm.ret();
+        super::frames::leave(&mut self.asm, code);
     }
 }

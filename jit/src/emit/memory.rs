@@ -3,7 +3,7 @@
 use super::asm::{
     ABOVE, Alu, Asm, EQUAL, Hole, NOT_EQUAL, One, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
-use super::body::{Body, CX, V, WINDOWS, Window, context, core, pass_on, tlb_entry};
+use super::body::{Body, CX, POOL, V, WINDOWS, Window, context, core, pass_on, tlb_entry};
 use super::vector::avx;
 use crate::clif::rip_at;
 use crate::native::{self, Cx};
@@ -259,6 +259,17 @@ impl Body<'_> {
         self.asm.lea(Width::W32, t, Rm::M(t, delta));
         V::R(t, 0xffff_ffff)
     }
+    /// The same, in a register that may have it already.
+    pub fn rip_of(&mut self, delta: i32) -> u8 {
+        let known = |&h: &u8| self.now.origin[h as usize] == (RIP_VALUE, delta);
+        match (0..16).filter(|h| POOL & 1 << h != 0).find(known) {
+            Some(h) => h,
+            None => {
+                let v = self.rip(delta);
+                self.reg(v)
+            }
+        }
+    }
     /// The linear address of a segment offset, in a register.
     pub fn linear(&mut self, seg: SegReg, at: V) -> u8 {
         let based = matches!(seg, SegReg::Fs | SegReg::Gs);
@@ -451,6 +462,7 @@ impl Body<'_> {
         self.asm.mov(t, RAX);
         self.asm.lea(Width::W64, RSP, Rm::M(RSP, pad));
         saved.iter().rev().for_each(|r| self.asm.pop(*r));
+        self.changed_registers(!used & !(1 << t));
         V::R(t, u64::MAX)
     }
 

@@ -4,9 +4,10 @@
 //! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
-use super::asm::{Alu, Asm, EQUAL, Hole, NEGATIVE, RAX, RCX, Rm};
+use super::asm::{Asm, Hole, NEGATIVE, RAX, RCX, Rm};
 use super::body::{Body, Now, Term, V, WINDOWS, come_in, core};
 use super::flags::Flags;
+use super::frames::{self, Kind};
 use super::{Meaning, call_out, vector, write_tails};
 use crate::clif::{gpr_at, rip_at};
 use crate::plan::{Guest, Plan, Succ};
@@ -48,6 +49,7 @@ struct Writer<'a> {
     links: Vec<(Hole, u64)>,
     search: Vec<Hole>,
     rets: Vec<Hole>,
+    astray: Vec<Hole>,
     /// Where blocks are, and what they know at their start, once they are there.
     labels: Vec<(u32, Now)>,
     /// The way into the next block from the one before it.
@@ -84,7 +86,7 @@ fn chains(plan: &Plan) -> Vec<usize> {
     let mut until: Vec<usize> = blocks.iter().map(|g| g.insns.end).collect();
     for n in (1..blocks.len()).rev() {
         let (p, g) = (&blocks[n - 1], &blocks[n]);
-        let on = g.only == Some(n - 1) && g.page == p.page && p.returns.is_empty();
+        let on = g.only == Some(n - 1) && g.page == p.page;
         if on && g.heat >= p.heat / 2 {
             until[n - 1] = until[n];
         }
@@ -102,6 +104,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
         links: Vec::new(),
         search: Vec::new(),
         rets: Vec::new(),
+        astray: Vec::new(),
         labels: Vec::new(),
         fall: None,
         ahead: Vec::new(),
@@ -132,6 +135,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     w.body.write_exits();
     let set = plan.mode.code_set();
     write_tails(&mut w.body.asm, &w.links, &w.rets, &w.search, set);
+    frames::write_tail(&mut w.body.asm, &w.astray, set);
     Emitted { asm: w.body.asm, entries, links: w.links, calls: w.calls }
 }
 
@@ -259,7 +263,30 @@ impl<'a> Writer<'a> {
             let known = g.taken.filter(|&(at, _)| at == d);
             known.map_or(if d == next { to(g.fall, d) } else { To::Out(d) }, |t| to(t.1, d))
         };
+        let kind = frames::kind(&self.plan.insns[g.insns.end - 1]);
         match term {
+            Term::Jump(d) if kind == Kind::Call => {
+                b.stored_flags();
+                b.push_frame(next as i32);
+                let to = taken(d);
+                let near = match to {
+                    To::Block(_) => None,
+                    To::Out(d) => self.plan.near(n, d),
+                };
+                if near.is_some() {
+                    b.put_far(d);
+                }
+                let hole = b.asm.call_near();
+                self.behind_call(n, next);
+                match (to, near) {
+                    (To::Out(_), Some(at)) => self.links.push((hole, at)),
+                    (To::Out(_), None) => {
+                        self.body.asm.land(hole);
+                        self.way(n, to);
+                    }
+                    (To::Block(_), _) => self.lead(hole, n, to),
+                }
+            }
             Term::Branch(c, d) => {
                 let cond = b.branch_on(c);
                 b.pinned = 0;
@@ -276,22 +303,34 @@ impl<'a> Writer<'a> {
             Term::Indirect(v) => {
                 let h = b.reg(v);
                 b.pinned |= 1 << h;
-                for &(d, t) in &g.returns {
-                    let b = &mut self.body;
-                    let x = b.fresh();
-                    b.asm.load(Width::W64, x, core(rip_at()));
-                    b.asm.lea(Width::W64, x, Rm::M(x, d as i32));
-                    b.asm.alu(Alu::Cmp, Width::W64, x, Rm::R(h));
-                    self.jump(EQUAL, n, To::Block(t));
-                }
-                let b = &mut self.body;
                 b.store_flags(b.now.flags);
+                if kind == Kind::Call {
+                    b.push_frame(next as i32);
+                }
                 b.asm.store(Width::W64, core(rip_at()), h);
-                let hole = b.asm.jmp();
-                self.search.push(hole);
+                if kind == Kind::Ret {
+                    self.astray.push(b.ret_by_frame(h));
+                    return;
+                }
+                let code = Rm::R(b.code_of(h));
+                if kind == Kind::Call {
+                    b.asm.call(code);
+                    self.behind_call(n, next);
+                } else {
+                    b.asm.jmp_to(code);
+                }
             }
             Term::Jump(d) => self.pass(n, taken(d)),
             Term::Fall => self.pass(n, to(g.fall, next)),
+        }
+    }
+    /// Where a callee comes back to; RIP is there already.
+    fn behind_call(&mut self, n: usize, next: i64) {
+        frames::pop(&mut self.body.asm);
+        let hole = self.body.asm.jmp();
+        match self.plan.near(n, next) {
+            Some(at) => self.links.push((hole, at)),
+            None => self.search.push(hole),
         }
     }
     /// A jump under a condition.

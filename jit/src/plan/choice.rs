@@ -62,7 +62,7 @@ pub(super) struct Choice<'a, 'w> {
     room: usize,
     /// Places that may be next, and their heat.
     edges: Vec<(i64, u32)>,
-    /// Near calls: where they come back to, and where they lead.
+    /// Near calls: where they come back to, and where they lead if the callee may be part of this.
     calls: Vec<(i64, Option<i64>)>,
 }
 
@@ -175,7 +175,8 @@ impl<'a, 'w> Choice<'a, 'w> {
         }
         let b = &self.blocks.all[id as usize];
         let (next, Flow { taken, falls, calls: back, .. }) = (delta + b.bytes as i64, b.flow);
-        let taken = taken.map(|t| next + i64::from(t));
+        // The baseline tier's callees are left to their own regions: see `emit::frames`.
+        let taken = taken.filter(|_| !back || !self.wish.native).map(|t| next + i64::from(t));
         // Behind a call the callee's return may lead.
         if back {
             self.calls.push((next, taken));

@@ -10,7 +10,6 @@ use crate::x87::Thunk;
 
 /// What all code of the baseline tier uses.
 pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
-    let start = arena.start();
     let mut put = |name: &str, code: &[u8]| {
         let at = arena.add(code)?;
         if perf.wanted() {
@@ -19,10 +18,10 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
         Some(at)
     };
     for set in 0..2 {
-        let (code, inner) = emit::search(set, start);
-        if let Some(at) = put("search", &code) {
+        let search = emit::search(set);
+        if let Some(at) = put("search", &search.code) {
             // SAFETY: it was made for this; the caller keeps it.
-            unsafe { gate.set_search(set, at, inner) };
+            unsafe { gate.set_search(set, at, &search) };
         }
     }
     for (n, code) in emit::thunks() {

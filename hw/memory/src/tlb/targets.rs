@@ -9,15 +9,11 @@ use crate::PAGE;
 /// Sets of the TLB that code is fetched by.
 const SETS: usize = 2;
 /// Rows of a set, which pages have in turn, and targets in a row; powers of two.
-const ROWS: usize = 64;
-const ROW: usize = 64;
-/// Log2 of the size of a target.
-pub const TARGET_BITS: u8 = 4;
-const _: () = assert!(size_of::<BranchTarget>() == 1 << TARGET_BITS);
-/// What a place's number keeps of `linear >> TARGET_SHIFT ^ linear % TARGET_LOW`.
-pub const TARGET_MASK: i32 = (ROWS * ROW - 1) as i32;
-pub const TARGET_SHIFT: u8 = (PAGE / ROW as u64).trailing_zeros() as u8;
-pub const TARGET_LOW: i32 = ROW as i32;
+const ROWS: usize = 32;
+const ROW: usize = PAGE as usize / size_of::<BranchTarget>();
+/// What an address keeps of itself to be the offset of its target: no two targets are for the same bytes.
+pub const TARGET_MASK: i32 = ((ROWS * ROW - 1) * size_of::<BranchTarget>()) as i32;
+const _: () = assert!(size_of::<BranchTarget>().is_power_of_two());
 
 /// The code that runs for a linear address in a mode.
 #[derive(Clone, Copy)]
@@ -34,7 +30,7 @@ const NONE: BranchTarget = BranchTarget { linear: !0, mode: !0, code: 0 };
 pub struct BranchTargets {
     slots: [[[BranchTarget; ROW]; ROWS]; SETS],
     /// A bit for each row that may have targets.
-    used: [u64; SETS],
+    used: [u32; SETS],
     /// Who filled it, and for which code: nobody else may use it.
     owner: u64,
 }
@@ -46,9 +42,9 @@ impl BranchTargets {
     pub const fn set_offset(set: usize) -> usize {
         std::mem::offset_of!(BranchTargets, slots) + set * size_of::<[[BranchTarget; ROW]; ROWS]>()
     }
-    /// Offset of the word with a bit for each row of a set: bit `linear / PAGE % 64`.
+    /// Offset of the 32 bits for the rows of a set: bit `linear / PAGE % 32`.
     pub const fn used_offset(set: usize) -> usize {
-        std::mem::offset_of!(BranchTargets, used) + set * size_of::<u64>()
+        std::mem::offset_of!(BranchTargets, used) + set * size_of::<u32>()
     }
 
     pub fn owner(&self) -> u64 {
@@ -80,7 +76,7 @@ impl BranchTargets {
     /// Forgets code, which is for a place of this linear address within its page.
     pub fn forget_code(&mut self, linear: u64, code: u32) {
         let low = (linear % PAGE) as usize;
-        let at = (low >> TARGET_SHIFT ^ low) % ROW;
+        let at = low / size_of::<BranchTarget>();
         for (set, used) in self.slots.iter_mut().zip(self.used) {
             for (_, row) in set.iter_mut().enumerate().filter(|(n, _)| used & 1 << n != 0) {
                 if row[at].code == code {
@@ -97,9 +93,8 @@ mod test {
 
     /// As emitted code does it.
     fn slot(t: &mut BranchTargets, set: usize, linear: u64) -> &mut BranchTarget {
-        let n =
-            (linear >> TARGET_SHIFT ^ linear % TARGET_LOW as u64) as usize & TARGET_MASK as usize;
-        t.used[set] |= 1 << (linear / PAGE % 64);
+        let n = (linear as usize & TARGET_MASK as usize) / size_of::<BranchTarget>();
+        t.used[set] |= 1 << (linear / PAGE % 32);
         &mut t.slots[set][n / ROW][n % ROW]
     }
     fn fill(t: &mut BranchTargets, set: usize, linear: u64, code: u32) {

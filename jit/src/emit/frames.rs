@@ -1,0 +1,138 @@
+//! The return stack: a CALL of the guest is a call of the host's, too, so that a RET finds by itself where to go on, and the
+//! host foresees it.
+//!
+//! A frame on the host's stack is the host's return address, and above it the guest's. A RET that finds the address it goes to there
+//! returns; one that does not looks a few frames further up, since some may be left over, and else it searches. Nothing depends
+//! on frames: whoever leaves native code, or does an instruction after which other code may be where a frame was made, goes
+//! back to where the stack began, and all are gone.
+
+use super::asm::{Alu, Asm, BELOW, Hole, NOT_EQUAL, RAX, RCX, RSP, Rm};
+use super::body::{Body, come_in, context, core};
+use crate::clif::rip_at;
+use crate::{native, plan};
+use cpu::{Insn, Width};
+use iced_x86::FlowControl;
+use memory::TARGET_MASK;
+
+/// Bytes of a frame.
+const FRAME: i32 = 16;
+/// So many frames may be there.
+const MOST: i32 = 512;
+/// So many are looked at.
+const LOOKED_AT: i32 = 3;
+/// No RET that gets as far as a comparison goes there: the address is not canonical.
+const NOWHERE: u64 = 1 << 63;
+
+/// What an instruction at a block's end is for the return stack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Call,
+    Ret,
+    Other,
+}
+pub fn kind(i: &Insn) -> Kind {
+    match i.iced().flow_control() {
+        FlowControl::Call | FlowControl::IndirectCall => Kind::Call,
+        FlowControl::Return if plan::returns(i) => Kind::Ret,
+        _ => Kind::Other,
+    }
+}
+
+/// Makes the stack's beginning, right above the return address of the call that comes next: words that no RET goes to, where
+/// frames would have the guest's address. Gives how many words that are; they keep the stack aligned. Uses RCX.
+pub fn begin(a: &mut Asm) -> i32 {
+    let words = 2 * LOOKED_AT - 1;
+    a.lea(Width::W64, RSP, Rm::M(RSP, -8 * words));
+    a.constant(RCX, NOWHERE);
+    (0..LOOKED_AT).for_each(|n| a.store(Width::W64, Rm::M(RSP, FRAME * n), RCX));
+    come_in(a);
+    a.lea(Width::W64, RCX, Rm::M(RSP, -8));
+    a.store(Width::W64, context(native::STACK_TOP), RCX);
+    a.lea(Width::W64, RCX, Rm::M(RCX, -FRAME * MOST));
+    a.store(Width::W64, context(native::STACK_END), RCX);
+    words
+}
+/// No frame is there any more.
+pub fn reset(a: &mut Asm) {
+    a.load(Width::W64, RSP, context(native::STACK_TOP));
+}
+/// Leaves native code.
+pub fn leave(a: &mut Asm, code: u64) {
+    a.small(RAX, code as i8);
+    reset(a);
+    a.ret();
+}
+/// What is left of a frame goes, behind the call that made it.
+pub fn pop(a: &mut Asm) {
+    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+}
+/// For a RET whose address, which is in the state, was not on top.
+pub fn astray(a: &mut Asm, search: u32) {
+    a.load(Width::W64, RAX, core(rip_at()));
+    for n in 1..LOOKED_AT {
+        a.alu(Alu::Cmp, Width::W64, RAX, Rm::M(RSP, FRAME * n + 8));
+        let other = a.jcc(NOT_EQUAL);
+        a.lea(Width::W64, RSP, Rm::M(RSP, FRAME * n));
+        a.ret();
+        a.land(other);
+    }
+    a.jmp_back(search);
+}
+/// Where jumps lead that [`Body::ret_by_frame`] has given.
+pub fn write_tail(a: &mut Asm, astray: &[Hole], set: usize) {
+    if !astray.is_empty() {
+        astray.iter().for_each(|h| a.land(*h));
+        a.jmp_to(context(native::ASTRAY + 8 * set as i32));
+    }
+}
+
+impl Body<'_> {
+    /// The guest's half of a frame, for a CALL behind which comes the instruction so far from where RIP is. The host's call
+    /// comes next.
+    pub fn push_frame(&mut self, next: i32) {
+        let x = self.rip_of(next);
+        let again = self.asm.here();
+        self.asm.alu(Alu::Cmp, Width::W64, RSP, context(native::STACK_END));
+        let hole = self.asm.jcc(BELOW);
+        self.full.push((hole, again));
+        self.asm.push(x);
+    }
+    /// Returns by the frame on top, if that is for the address in this register; gives the jump where it is not.
+    pub fn ret_by_frame(&mut self, h: u8) -> Hole {
+        self.asm.alu(Alu::Cmp, Width::W64, h, Rm::M(RSP, 8));
+        let other = self.asm.jcc(NOT_EQUAL);
+        self.asm.ret();
+        other
+    }
+    /// The code for the place in `h`, where RIP is already, in a register to jump to: what is remembered of it, or the search.
+    pub fn code_of(&mut self, h: u8) -> u8 {
+        self.pinned |= 1 << h;
+        let (t, code) = (self.fresh(), self.fresh());
+        let set = self.mode.code_set();
+        let [linear, mode, offset] = super::target(t, set);
+        self.asm.mov(t, h);
+        self.asm.alu_constant(Alu::And, Width::W32, Rm::R(t), TARGET_MASK);
+        self.asm.alu(Alu::Cmp, Width::W64, h, linear);
+        let new = self.asm.jcc(NOT_EQUAL);
+        self.asm.alu_constant(Alu::Cmp, Width::W32, mode, self.mode.0 as i32);
+        let new_mode = self.asm.jcc(NOT_EQUAL);
+        self.asm.load(Width::W32, code, offset);
+        self.asm.alu(Alu::Add, Width::W64, code, context(native::ARENA));
+        self.unknown.push(([new, new_mode], code, self.asm.here()));
+        code
+    }
+    /// Where there is no room for a frame, and where it is not known where the code is.
+    pub fn write_full(&mut self) {
+        for (hole, back) in std::mem::take(&mut self.full) {
+            self.asm.land(hole);
+            reset(&mut self.asm);
+            self.asm.jmp_back(back);
+        }
+        let search = context(native::SEARCH + 8 * self.mode.code_set() as i32);
+        for (holes, code, back) in std::mem::take(&mut self.unknown) {
+            holes.into_iter().for_each(|h| self.asm.land(h));
+            self.asm.load(Width::W64, code, search);
+            self.asm.jmp_back(back);
+        }
+    }
+}
