@@ -111,17 +111,17 @@ impl Baseline {
     pub fn emit_region(&self, plan: &Plan, ram: u64) -> emit::region::Emitted {
         emit::region::emit(plan, ram, &self.table)
     }
-    /// Puts it in its place; `None`: there is no room. Gives for each entry where it is entered from outside, and from this tier.
+    /// Puts it in its place; `None`: there is no room. Gives where each entry is.
     pub fn put_region(
         &mut self,
         arena: &mut Arena,
         blocks: &Blocks,
         made: emit::region::Emitted,
         mode: Mode,
-    ) -> Option<Vec<(*const u8, *const u8)>> {
+    ) -> Option<Vec<*const u8>> {
         let start = self.put_parts(arena, blocks, made.asm, made.links, mode)?;
         let place = |at: u32| start.wrapping_add(at as usize);
-        Some(made.entries.into_iter().map(|(outer, inner)| (place(outer), place(inner))).collect())
+        Some(made.entries.into_iter().map(place).collect())
     }
     /// Puts code in its place, with its links: those that lead to blocks with code are set.
     fn put_parts(

@@ -17,14 +17,14 @@ mod system;
 pub mod vector;
 pub mod x87;
 
-use crate::clif::{leave, left_at, rip_at};
+use crate::clif::{leave, rip_at};
 use crate::native::{self, Cx};
 use ::memory::{BranchTarget, PAGE, TARGET_MASK};
 use asm::{
     Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
 pub use body::CORE;
-use body::{Body, Term, V, come_in, context, core, core_table, tlb_entry};
+use body::{Body, Term, V, come_in, context, core, core_table, load_left, store_left, tlb_entry};
 use cpu::{Insn, Mode, Width};
 pub use memory::{Miss, THUNKS, thunks};
 use memory::{call, tlb_index};
@@ -59,8 +59,9 @@ pub struct Source {
     pub id: u32,
     /// The count at which the engine is told.
     pub hot: Option<i32>,
-    /// Its CALLs and RETs use the host's stack: see [`frames`].
-    pub frames: bool,
+    /// All code of its mode is this tier's: its CALLs and RETs use the host's stack (see [`frames`]), and the count is in a register
+    /// from where native code is entered on.
+    pub alone: bool,
 }
 
 /// Whether the host has all of these instruction sets.
@@ -118,10 +119,15 @@ fn target(at: u8, set: usize) -> [Rm; 3] {
 
 /// Code that goes on at RIP. If that is not among the branch targets, the TLB says where it is in RAM, and the engine's table which
 /// code it has in this mode.
-pub fn search(set: usize) -> Search {
+/// `n`: see [`native::search_number`]; `alone`: see [`Source::alone`].
+pub fn search(n: usize, alone: bool) -> Search {
+    let (set, alone) = (n & 1, alone && n & 2 != 0);
     let [linear, mode, code] = target(R8, set);
     let mut a = Asm::default();
     come_in(&mut a);
+    if alone {
+        load_left(&mut a);
+    }
     let inner = a.here();
     a.load(Width::W64, RAX, core(rip_at()));
     a.mov(R8, RAX);
@@ -181,7 +187,7 @@ pub fn search(set: usize) -> Search {
     a.jmp_back(inner);
     a.land(bad);
     a.land(unknown);
-    frames::leave(&mut a, leave::JUMP);
+    frames::leave(&mut a, alone, leave::JUMP);
     let astray = a.here();
     frames::astray(&mut a, inner);
     Search { code: a.code, inner, astray }
@@ -214,7 +220,7 @@ struct Writer<'a> {
 /// Emits a block. `table`: see [`table`].
 pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
-        body: Body::new(&source.insns, source.mode),
+        body: Body::new(&source.insns, source.mode, source.alone),
         source,
         links: Vec::new(),
         calls: false,
@@ -224,10 +230,12 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
         others: Vec::new(),
         second: None,
     };
-    come_in(&mut w.body.asm);
+    if !source.alone {
+        come_in(&mut w.body.asm);
+    }
     let inner = w.body.asm.here();
     let n = source.insns.len() as i32;
-    w.body.asm.alu_constant(Alu::Sub, Width::W64, core(left_at()), n);
+    w.body.count(-n);
     let short = w.body.asm.jcc(NEGATIVE);
     w.others.push(short);
     if let Some(second) = source.second {
@@ -261,16 +269,14 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     w.find_second();
     // The rest of a budget is for tier 0.
     std::mem::take(&mut w.others).into_iter().for_each(|h| w.body.asm.land(h));
-    w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
+    w.body.count(n);
     w.body.leave(leave::SIDE);
     if let Some(hot) = hot {
         w.body.asm.land(hot);
-        w.body.asm.alu_constant(Alu::Add, Width::W64, core(left_at()), n);
+        w.body.count(n);
         w.body.leave(leave::EVENT);
     }
-    let set = source.mode.code_set();
-    write_tails(&mut w.body.asm, &w.links, &w.rets, &w.search, set);
-    frames::write_tail(&mut w.body.asm, &w.astray, set);
+    write_tails(&mut w.body, &w.links, &w.rets, &w.search, &w.astray);
     Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
 }
 
@@ -285,9 +291,15 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.asm.constant(RDX, &raw const *i as u64);
     b.asm.constant(RCX, i.len.into());
     let helper = if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) };
+    if b.alone {
+        store_left(&mut b.asm);
+    }
     aligned(&mut b.asm, |a| call(a, helper));
     b.asm.test(Width::W64, Rm::R(RAX), RAX);
     rets.push(b.asm.jcc(NOT_EQUAL));
+    if b.alone || last {
+        load_left(&mut b.asm);
+    }
     if last {
         frames::reset(&mut b.asm);
         b.asm.jmp_to(context(native::AFTER));
@@ -297,11 +309,18 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.put_place(-b.next, -undone);
     false
 }
-/// What many ways lead to: links that are not set, returns, and the code that finds what is next.
-fn write_tails(asm: &mut Asm, links: &[(Hole, u64)], rets: &[Hole], search: &[Hole], set: usize) {
+/// What many ways lead to: links that are not set, returns, the code that finds what is next, and that for RETs without a frame.
+fn write_tails(
+    b: &mut Body<'_>,
+    links: &[(Hole, u64)],
+    rets: &[Hole],
+    search: &[Hole],
+    astray: &[Hole],
+) {
+    let (asm, n) = (&mut b.asm, native::search_number(b.mode) as i32);
     if !links.is_empty() {
         links.iter().for_each(|(h, _)| asm.land(*h));
-        frames::leave(asm, leave::JUMP);
+        frames::leave(asm, b.alone, leave::JUMP);
     }
     if !rets.is_empty() {
         rets.iter().for_each(|h| asm.land(*h));
@@ -310,7 +329,11 @@ fn write_tails(asm: &mut Asm, links: &[(Hole, u64)], rets: &[Hole], search: &[Ho
     }
     if !search.is_empty() {
         search.iter().for_each(|h| asm.land(*h));
-        asm.jmp_to(context(native::SEARCH + 8 * set as i32));
+        asm.jmp_to(context(native::SEARCH + 8 * n));
+    }
+    if !astray.is_empty() {
+        astray.iter().for_each(|h| asm.land(*h));
+        asm.jmp_to(context(native::ASTRAY + 8 * n));
     }
 }
 
@@ -351,7 +374,7 @@ impl Writer<'_> {
             _ => 0,
         };
         b.store_flags(flags);
-        let kind = if self.source.frames { self.source.insns.last() } else { None };
+        let kind = if self.source.alone { self.source.insns.last() } else { None };
         let kind = kind.map_or(frames::Kind::Other, frames::kind);
         match (term, kind) {
             (Term::Indirect(to), frames::Kind::Ret) => {
@@ -365,8 +388,8 @@ impl Writer<'_> {
                 b.pinned |= 1 << h;
                 b.push_frame(next as i32);
                 b.asm.store(Width::W64, core(rip_at()), h);
-                let set = self.source.mode.code_set();
-                b.asm.call(context(native::SEARCH + 8 * set as i32));
+                let n = native::search_number(self.source.mode) as i32;
+                b.asm.call(context(native::SEARCH + 8 * n));
                 return self.behind_call(next);
             }
             (Term::Jump(d), frames::Kind::Call) => {

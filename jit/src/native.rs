@@ -121,11 +121,11 @@ pub struct Cx {
     cond: Ask,
     status: Get,
     /// Code of the baseline tier that goes on at RIP, if the table knows where that is.
-    search: [*const u8; 2],
+    search: [*const u8; SEARCHES],
     /// The same, for regions.
-    search_outer: [*const u8; 2],
+    search_outer: [*const u8; SEARCHES],
     /// What goes on where a RET does not find its frame.
-    astray: [*const u8; 2],
+    astray: [*const u8; SEARCHES],
     /// The one of the first that goes on after [`Cx::finish`] gave 0, and the one of the second.
     after: [*const u8; 2],
     /// How often blocks of the baseline tier were entered, by their numbers.
@@ -158,6 +158,12 @@ pub const FLAG: usize = offset_of!(Cx, flag);
 pub const COND: usize = offset_of!(Cx, cond);
 pub const STATUS: usize = offset_of!(Cx, status);
 
+/// How many pieces of code there are that go on at RIP.
+pub const SEARCHES: usize = 4;
+/// Which of them is for a mode: there is one for each set of the TLB that code is fetched by, for 64-bit mode and for others.
+pub fn search_number(mode: Mode) -> usize {
+    mode.code_set() & 1 | usize::from(mode.long64()) << 1
+}
 /// Counters of entered blocks.
 pub const HEATS: usize = 1 << 21;
 /// Entries of the table of jumps; a power of two.
@@ -232,9 +238,9 @@ impl Gate {
             flag,
             cond,
             status,
-            search: [std::ptr::null(); 2],
-            search_outer: [std::ptr::null(); 2],
-            astray: [std::ptr::null(); 2],
+            search: [std::ptr::null(); SEARCHES],
+            search_outer: [std::ptr::null(); SEARCHES],
+            astray: [std::ptr::null(); SEARCHES],
             after: [std::ptr::null(); 2],
             heat: heat.as_mut_ptr(),
             value: [0; 2],
@@ -265,18 +271,18 @@ impl Gate {
         self.enter = Some(unsafe { std::mem::transmute::<*const u8, Enterer>(at) });
     }
 
-    /// Takes the code that goes on at RIP, for a set of the TLB.
+    /// Takes the code that goes on at RIP: see [`search_number`].
     ///
     /// # Safety
-    /// It must be what [`crate::emit::search`] gave for that set, and stay as long as the gate is used.
-    pub unsafe fn set_search(&mut self, set: usize, code: *const u8, search: &emit::Search) {
-        self.cx.search[set & 1] = code.wrapping_add(search.inner as usize);
-        self.cx.astray[set & 1] = code.wrapping_add(search.astray as usize);
-        self.cx.search_outer[set & 1] = code;
+    /// It must be what [`crate::emit::search`] gave for that number, and stay as long as the gate is used.
+    pub unsafe fn set_search(&mut self, n: usize, code: *const u8, search: &emit::Search) {
+        self.cx.search[n] = code.wrapping_add(search.inner as usize);
+        self.cx.astray[n] = code.wrapping_add(search.astray as usize);
+        self.cx.search_outer[n] = code;
     }
     /// The code that goes on at RIP, for others than the baseline tier.
-    pub fn search(&self, set: usize) -> *const u8 {
-        self.cx.search_outer[set & 1]
+    pub fn search(&self, mode: Mode) -> *const u8 {
+        self.cx.search_outer[search_number(mode)]
     }
     /// Takes the code of a thunk.
     ///
@@ -625,8 +631,8 @@ extern "C" fn finish(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) 
             (*cx).why = Why::Due;
             return leave::EVENT;
         }
-        let set = s.c.mode.code_set() & 1;
-        (*cx).after = [(*cx).search[set], (*cx).search_outer[set]];
+        let n = search_number(s.c.mode);
+        (*cx).after = [(*cx).search[n], (*cx).search_outer[n]];
         if (*cx).after[0].is_null() { leave::JUMP } else { 0 }
     }
 }

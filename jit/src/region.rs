@@ -74,8 +74,8 @@ pub struct Regions {
     threshold: u32,
     /// The same, where native code is left at once then.
     hot: Option<i32>,
-    /// Only code of the baseline tier's emitter is there, whose CALLs and RETs may use the host's stack.
-    frames: bool,
+    /// All code of 64-bit mode is the baseline tier's: see [`Source::alone`].
+    alone: bool,
     pub base: Baseline,
     exits: Exits,
     perf: Perf,
@@ -107,7 +107,7 @@ impl Regions {
         }
         if let Some(at) = enter.and_then(|code| arena.add(&code)) {
             if emit::EMITS {
-                shared::add(&mut arena, &mut gate, &mut perf);
+                shared::add(&mut arena, &mut gate, &mut perf, !config.cranelift);
             }
             arena.keep();
             // SAFETY: it was made for this, and is kept.
@@ -119,7 +119,7 @@ impl Regions {
             gate,
             worker,
             hot: (!config.cranelift).then(|| i32::try_from(config.threshold).ok()).flatten(),
-            frames: !config.cranelift,
+            alone: !config.cranelift,
             base: Baseline::new(),
             exits: Exits::new(),
             ram,
@@ -211,10 +211,10 @@ impl Regions {
         let mut starts = Vec::new();
         for n in 0..plan.entries.len() {
             let Some(at) = start(self, n) else { return };
-            starts.push((at, at));
+            starts.push(at);
         }
         self.place(plan, blocks, &starts, bytes, true);
-        let unset = self.gate.search(mode.code_set()) as u64;
+        let unset = self.gate.search(mode) as u64;
         self.exits.add(self.arena.part(), done.links, mode, |at| {
             let b = blocks.find(at, mode).map(|id| &blocks.all[id as usize]);
             match b {
@@ -223,12 +223,12 @@ impl Regions {
             }
         });
     }
-    /// Has a region whose entries' code is there, for outside and for the baseline tier.
+    /// Has a region whose entries' code is there.
     fn place(
         &mut self,
         plan: Plan,
         blocks: &mut Blocks,
-        starts: &[(*const u8, *const u8)],
+        starts: &[*const u8],
         bytes: usize,
         calls: bool,
     ) {
@@ -260,7 +260,7 @@ impl Regions {
             }
             let _insns = std::mem::take(&mut insns);
             let region =
-                Region { code: start.0, _insns, made: made.clone(), head, at, alive: true };
+                Region { code: start, _insns, made: made.clone(), head, at, alive: true };
             let number = self.all.add(self.arena.part(), region);
             for &(id, _) in &made.from {
                 let b = &mut blocks.all[id as usize];
@@ -270,8 +270,8 @@ impl Regions {
             // Whoever has a link to it goes on in the region from now on.
             let b = &mut blocks.all[head.0 as usize];
             self.take_base(b);
-            (b.region, b.base) = (number, self.base.add(&self.arena, start, (head.0, at, mode)));
-            self.exits.lead(at, mode, start.0 as u64);
+            (b.region, b.base) = (number, self.base.add(&self.arena, (start, start), (head.0, at, mode)));
+            self.exits.lead(at, mode, start as u64);
             self.base.awaited(&mut self.arena, b.base);
         }
     }
@@ -349,8 +349,8 @@ impl Regions {
         let (mode, at, end) = (b.mode, b.at, b.end);
         let second = b.crosses().then(|| self.ram + b.second);
         let hot = if mode.long64() { self.hot } else { None };
-        let frames = mode.long64() && self.frames;
-        let source = Source { insns, mode, at, second, end, id, hot, frames };
+        let alone = mode.long64() && self.alone;
+        let source = Source { insns, mode, at, second, end, id, hot, alone };
         let heat = b.heat;
         #[allow(clippy::disallowed_methods)] // how long it takes; no guest sees it
         let begun = (self.base.made % SAMPLED == 0).then(std::time::Instant::now);
@@ -404,7 +404,7 @@ impl Regions {
     pub fn drop_base(&mut self, number: u32) {
         let (code, at, mode) = self.base.drop(&mut self.arena, number);
         self.gate.forget(self.ram + at, code);
-        self.exits.lead(at, mode, self.gate.search(mode.code_set()) as u64);
+        self.exits.lead(at, mode, self.gate.search(mode) as u64);
     }
     /// How often a block was executed.
     #[inline]

@@ -14,11 +14,13 @@ use iced_x86::Mnemonic;
 /// The core and the context, in registers that helpers keep. Regions have the first one there, too.
 pub const CORE: u8 = 15;
 pub const CX: u8 = 12;
+/// How many instructions may be executed, where all code of a mode is this tier's; else that is in the core all the time.
+pub const LEFT: u8 = 14;
 /// Bytes that a block's code has room for at first, and each instruction's: more than most need.
 const ROOM: usize = 256;
 const PER_INSN: usize = 128;
 /// Registers for values.
-pub const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX);
+pub const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX | 1 << LEFT);
 
 /// A place in the core.
 pub fn core(at: i32) -> Rm {
@@ -44,6 +46,13 @@ pub fn core_table(index: u8, at: i32) -> Rm {
 /// Has the context where this tier wants it.
 pub fn come_in(a: &mut Asm) {
     a.load(Width::W64, CX, core(context_at()));
+}
+/// Takes the count from the core, or puts it there.
+pub fn load_left(a: &mut Asm) {
+    a.load(Width::W64, LEFT, core(left_at()));
+}
+pub fn store_left(a: &mut Asm) {
+    a.store(Width::W64, core(left_at()), LEFT);
 }
 /// Gives the two to a helper.
 pub fn pass_on(a: &mut Asm) {
@@ -161,6 +170,8 @@ pub struct Body<'a> {
     pub asm: Asm,
     pub insns: &'a [Insn],
     pub mode: Mode,
+    /// All code of the mode is this tier's: the count is in a register, and CALLs and RETs use the host's stack.
+    pub alone: bool,
     /// The host has POPCNT, LZCNT and TZCNT; SHLX, SHRX and SARX.
     pub counts: bool,
     pub shifts_x: bool,
@@ -202,12 +213,13 @@ pub struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    pub fn new(insns: &'a [Insn], mode: Mode) -> Body<'a> {
+    pub fn new(insns: &'a [Insn], mode: Mode, alone: bool) -> Body<'a> {
         let now = Now::new();
         Body {
             asm: Asm::with_room(ROOM + PER_INSN * insns.len()),
             insns,
             mode,
+            alone,
             counts: super::has_counts(),
             shifts_x: super::host_has!("bmi2"),
             now,
@@ -565,7 +577,8 @@ impl<'a> Body<'a> {
     }
     /// Adds to the count of what may be executed.
     pub fn count(&mut self, n: i32) {
-        self.add(Width::W64, core(left_at()), n);
+        let left = if self.alone { Rm::R(LEFT) } else { core(left_at()) };
+        self.add(Width::W64, left, n);
     }
     fn add(&mut self, w: Width, place: Rm, n: i32) {
         if n != 0 {
@@ -573,6 +586,6 @@ impl<'a> Body<'a> {
         }
     }
     pub fn leave(&mut self, code: u64) {
-        super::frames::leave(&mut self.asm, code);
+        super::frames::leave(&mut self.asm, self.alone, code);
     }
 }

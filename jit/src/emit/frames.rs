@@ -7,7 +7,7 @@
 //! back to where the stack began, and all are gone.
 
 use super::asm::{Alu, Asm, BELOW, Hole, NOT_EQUAL, RAX, RCX, RSP, Rm};
-use super::body::{Body, come_in, context, core};
+use super::body::{Body, come_in, context, core, load_left, store_left};
 use crate::clif::rip_at;
 use crate::{native, plan};
 use cpu::{Insn, Width};
@@ -46,6 +46,7 @@ pub fn begin(a: &mut Asm) -> i32 {
     a.constant(RCX, NOWHERE);
     (0..LOOKED_AT).for_each(|n| a.store(Width::W64, Rm::M(RSP, FRAME * n), RCX));
     come_in(a);
+    load_left(a);
     a.lea(Width::W64, RCX, Rm::M(RSP, -8));
     a.store(Width::W64, context(native::STACK_TOP), RCX);
     a.lea(Width::W64, RCX, Rm::M(RCX, -FRAME * MOST));
@@ -56,8 +57,11 @@ pub fn begin(a: &mut Asm) -> i32 {
 pub fn reset(a: &mut Asm) {
     a.load(Width::W64, RSP, context(native::STACK_TOP));
 }
-/// Leaves native code.
-pub fn leave(a: &mut Asm, code: u64) {
+/// Leaves native code. `alone`: see [`Body::alone`].
+pub fn leave(a: &mut Asm, alone: bool, code: u64) {
+    if alone {
+        store_left(a);
+    }
     a.small(RAX, code as i8);
     reset(a);
     a.ret();
@@ -77,13 +81,6 @@ pub fn astray(a: &mut Asm, search: u32) {
         a.land(other);
     }
     a.jmp_back(search);
-}
-/// Where jumps lead that [`Body::ret_by_frame`] has given.
-pub fn write_tail(a: &mut Asm, astray: &[Hole], set: usize) {
-    if !astray.is_empty() {
-        astray.iter().for_each(|h| a.land(*h));
-        a.jmp_to(context(native::ASTRAY + 8 * set as i32));
-    }
 }
 
 impl Body<'_> {
@@ -128,7 +125,7 @@ impl Body<'_> {
             reset(&mut self.asm);
             self.asm.jmp_back(back);
         }
-        let search = context(native::SEARCH + 8 * self.mode.code_set() as i32);
+        let search = context(native::SEARCH + 8 * native::search_number(self.mode) as i32);
         for (holes, code, back) in std::mem::take(&mut self.unknown) {
             holes.into_iter().for_each(|h| self.asm.land(h));
             self.asm.load(Width::W64, code, search);

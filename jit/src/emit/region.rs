@@ -5,7 +5,7 @@
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
 use super::asm::{Asm, Hole, NEGATIVE, RAX, RCX, Rm};
-use super::body::{Body, Now, Term, V, WINDOWS, come_in, core};
+use super::body::{Body, Now, Term, V, WINDOWS, core};
 use super::flags::Flags;
 use super::frames::{self, Kind};
 use super::{Meaning, call_out, vector, write_tails};
@@ -17,8 +17,8 @@ use memory::PAGE;
 /// A region's code, to be put anywhere.
 pub struct Emitted {
     pub asm: Asm,
-    /// For each entry, where it is entered from outside and where other code of this tier does.
-    pub entries: Vec<(u32, u32)>,
+    /// Where it is entered.
+    pub entries: Vec<u32>,
     /// Jumps to places in RAM: until they are set they lead back to the engine.
     pub links: Vec<(Hole, u64)>,
     /// The code has pointers to the plan's instructions.
@@ -65,7 +65,7 @@ struct Writer<'a> {
 }
 
 /// Registers for what loops keep: those first that nothing else asks for by name.
-const KEPT: [u8; 10] = [3, 5, 8, 9, 10, 11, 13, 14, 6, 7];
+const KEPT: [u8; 9] = [3, 5, 8, 9, 10, 11, 13, 6, 7];
 /// So many guest registers are kept where ways join.
 const MOST: u32 = 8;
 
@@ -97,7 +97,7 @@ fn chains(plan: &Plan) -> Vec<usize> {
 /// Emits a region. `ram`: where the host has RAM.
 pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
-        body: Body::new(&plan.insns, plan.mode),
+        body: Body::new(&plan.insns, plan.mode, true),
         plan,
         calls: false,
         ram,
@@ -117,10 +117,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
     }
     let mut entries = Vec::new();
     for &n in &plan.entries {
-        let outer = w.body.asm.here();
-        come_in(&mut w.body.asm);
-        let inner = w.body.asm.here();
-        entries.push((outer, inner));
+        entries.push(w.body.asm.here());
         w.body.put_place(-plan.blocks[n].delta as i32, 0);
         w.body.now = Now::new();
         w.settle(n, None);
@@ -133,9 +130,7 @@ pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
         w.way(e.from, e.to);
     }
     w.body.write_exits();
-    let set = plan.mode.code_set();
-    write_tails(&mut w.body.asm, &w.links, &w.rets, &w.search, set);
-    frames::write_tail(&mut w.body.asm, &w.astray, set);
+    write_tails(&mut w.body, &w.links, &w.rets, &w.search, &w.astray);
     Emitted { asm: w.body.asm, entries, links: w.links, calls: w.calls }
 }
 

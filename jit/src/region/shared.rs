@@ -4,12 +4,12 @@
 
 use crate::arena::Arena;
 use crate::emit;
-use crate::native::Gate;
+use crate::native::{Gate, SEARCHES};
 use crate::perf::Perf;
 use crate::x87::Thunk;
 
 /// What all code of the baseline tier uses.
-pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
+pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, alone: bool) {
     let mut put = |name: &str, code: &[u8]| {
         let at = arena.add(code)?;
         if perf.wanted() {
@@ -17,11 +17,11 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf) {
         }
         Some(at)
     };
-    for set in 0..2 {
-        let search = emit::search(set);
+    for n in 0..SEARCHES {
+        let search = emit::search(n, alone);
         if let Some(at) = put("search", &search.code) {
             // SAFETY: it was made for this; the caller keeps it.
-            unsafe { gate.set_search(set, at, &search) };
+            unsafe { gate.set_search(n, at, &search) };
         }
     }
     for (n, code) in emit::thunks() {
