@@ -119,14 +119,29 @@ pub struct Asm {
 
 /// How an instruction is put together, besides its operands.
 #[derive(Clone, Copy)]
-struct Form<'a> {
+struct Form {
     /// 0x66, 0xF2, 0xF3; 0 for none.
     prefix: u8,
     wide: bool,
     /// Its register, and its register operand: as bytes, 4-7 are SPL to DIL, which takes a REX.
     byte_reg: bool,
     byte_rm: bool,
-    opcode: &'a [u8],
+    opcode: Opcode,
+}
+/// Bytes of an opcode, the first one lowest, and how many there are.
+#[derive(Clone, Copy)]
+struct Opcode(u32, u32);
+/// An instruction's first bytes: as many as there may be before the displacement.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    bytes: u64,
+    n: u32,
+}
+impl Head {
+    fn add(&mut self, byte: u8) {
+        self.bytes |= u64::from(byte) << (8 * self.n);
+        self.n += 1;
+    }
 }
 
 impl Asm {
@@ -137,12 +152,19 @@ impl Asm {
         self.code.len() as u32
     }
     fn put4(&mut self, n: i32) {
-        self.code.extend(n.to_le_bytes());
+        self.code.extend_from_slice(&n.to_le_bytes());
+    }
+    /// The low `n` bytes: all are written, which takes one step, and the rest goes.
+    fn put(&mut self, bytes: u128, n: u32) {
+        let end = self.code.len() + n as usize;
+        self.code.extend_from_slice(&bytes.to_le_bytes());
+        self.code.truncate(end);
     }
 
-    fn form(&mut self, f: Form<'_>, reg: u8, rm: Rm) {
+    fn form(&mut self, f: Form, reg: u8, rm: Rm) {
+        let mut head = Head::default();
         if f.prefix != 0 {
-            self.code.push(f.prefix);
+            head.add(f.prefix);
         }
         let (b, x) = match rm {
             R(r) | M(r, _) => (r, 0),
@@ -152,34 +174,38 @@ impl Asm {
         let low = |r: u8| (4..8).contains(&r);
         let named = f.byte_reg && low(reg) || f.byte_rm && matches!(rm, R(r) if low(r));
         if rex != 0x40 || named {
-            self.code.push(rex);
+            head.add(rex);
         }
-        self.code.extend(f.opcode);
-        self.operands(reg, rm);
+        let Opcode(bytes, n) = f.opcode;
+        head.bytes |= u64::from(bytes) << (8 * head.n);
+        head.n += n;
+        self.operands(head, reg, rm);
     }
-    /// ModRM and what belongs to it.
-    fn operands(&mut self, reg: u8, rm: Rm) {
+    /// ModRM and what belongs to it, behind what comes before it.
+    fn operands(&mut self, mut head: Head, reg: u8, rm: Rm) {
         let reg = (reg & 7) << 3;
         let (base, sib, disp) = match rm {
-            R(r) => return self.code.push(0xC0 | reg | r & 7),
+            R(r) => {
+                head.add(0xC0 | reg | r & 7);
+                return self.put(head.bytes.into(), head.n);
+            }
             M(base, disp) => (base, (base & 7 == 4).then_some(0x24), disp),
             X(base, index, scale, disp) => {
                 (base, Some(scale << 6 | (index & 7) << 3 | base & 7), disp)
             }
         };
         // Without a displacement RBP and R13 would mean something else.
-        let size = match disp {
-            0 if base & 7 != 5 => 0,
-            -128..=127 => 1,
-            _ => 2,
+        let (size, bytes) = match disp {
+            0 if base & 7 != 5 => (0, 0),
+            -128..=127 => (1, 1),
+            _ => (2, 4),
         };
-        self.code.push(size << 6 | reg | if sib.is_some() { 4 } else { base & 7 });
-        self.code.extend(sib);
-        match size {
-            0 => {}
-            1 => self.code.push(disp as u8),
-            _ => self.put4(disp),
+        head.add(size << 6 | reg | if sib.is_some() { 4 } else { base & 7 });
+        if let Some(sib) = sib {
+            head.add(sib);
         }
+        let disp = u128::from(disp as u32) << (8 * head.n);
+        self.put(u128::from(head.bytes) | disp, head.n + bytes);
     }
     /// An opcode whose lowest bit says "not bytes".
     fn sized(&mut self, w: Width, opcode: u8, reg: u8, rm: Rm, both: bool) {
@@ -189,7 +215,7 @@ impl Asm {
             wide: w == Width::W64,
             byte_reg: byte && both,
             byte_rm: byte,
-            opcode: &[opcode | !byte as u8],
+            opcode: Opcode((opcode | !byte as u8).into(), 1),
         };
         self.form(f, reg, rm);
     }
@@ -200,7 +226,7 @@ impl Asm {
             wide: w == Width::W64,
             byte_reg: false,
             byte_rm,
-            opcode: &[0x0F, opcode],
+            opcode: Opcode(0x0F | u32::from(opcode) << 8, 2),
         };
         if w == Width::W16 {
             self.code.push(0x66);
@@ -229,7 +255,7 @@ impl Asm {
                     wide: w == Width::W64,
                     byte_reg: false,
                     byte_rm: false,
-                    opcode: &[0x63],
+                    opcode: Opcode(0x63, 1),
                 };
                 self.form(f, to, rm)
             }
@@ -255,28 +281,35 @@ impl Asm {
     /// A vector instruction.  SDM 2, 2.3.
     pub fn vector_insn(&mut self, v: Vector) {
         let prefix = [0, 0x66, 0xF3, 0xF2][usize::from(v.prefix & 3)];
-        let maps: [&[u8]; 4] = [&[], &[0x0F], &[0x0F, 0x38], &[0x0F, 0x3A]];
+        let opcode = u32::from(v.opcode);
         if v.vex {
             let (b, x) = match v.rm {
                 R(r) | M(r, _) => (r >> 3, 0),
                 X(base, index, ..) => (base >> 3, index >> 3),
             };
             let (r, last) = (!v.reg & 8, (!v.vvvv & 15) << 3 | (v.wide as u8) << 2 | v.prefix);
+            let mut head = Head::default();
+            let mut add = |bytes: &[u8]| bytes.iter().for_each(|b| head.add(*b));
             if x == 0 && b == 0 && v.map == 1 && !v.w {
-                self.code.extend([0xC5, r << 4 | last]);
+                add(&[0xC5, r << 4 | last, v.opcode]);
             } else {
                 let inverted = (!x & 1) << 6 | (!b & 1) << 5;
-                self.code.extend([0xC4, r << 4 | inverted | v.map, (v.w as u8) << 7 | last]);
+                add(&[0xC4, r << 4 | inverted | v.map, (v.w as u8) << 7 | last, v.opcode]);
             }
-            self.code.push(v.opcode);
-            self.operands(v.reg, v.rm);
+            self.operands(head, v.reg, v.rm);
         } else {
-            let mut opcode = maps[usize::from(v.map & 3)].to_vec();
-            opcode.push(v.opcode);
-            let f = Form { prefix, wide: v.w, byte_reg: false, byte_rm: false, opcode: &opcode };
+            let opcode = match v.map & 3 {
+                0 => Opcode(opcode, 1),
+                1 => Opcode(0x0F | opcode << 8, 2),
+                2 => Opcode(0x380F | opcode << 16, 3),
+                _ => Opcode(0x3A0F | opcode << 16, 3),
+            };
+            let f = Form { prefix, wide: v.w, byte_reg: false, byte_rm: false, opcode };
             self.form(f, v.reg, v.rm);
         }
-        self.code.extend(v.imm);
+        if let Some(imm) = v.imm {
+            self.code.push(imm);
+        }
     }
     pub fn zero_upper(&mut self) {
         self.code.extend([0xC5, 0xF8, 0x77]);
@@ -328,7 +361,7 @@ impl Asm {
             wide: w == Width::W64,
             byte_reg: false,
             byte_rm: false,
-            opcode: &[0x8D],
+            opcode: Opcode(0x8D, 1),
         };
         self.form(f, to, from);
     }
@@ -416,7 +449,7 @@ impl Asm {
             wide: w == Width::W64,
             byte_reg: false,
             byte_rm: w == Width::W8,
-            opcode: &[0x0F, 0x38, 0xF0 | u8::from(w != Width::W8)],
+            opcode: Opcode(0xF0_380F | u32::from(w != Width::W8) << 16, 3),
         };
         if w == Width::W16 {
             self.code.push(0x66);
@@ -439,8 +472,8 @@ impl Asm {
 
     /// An instruction with an operand in memory, by its opcode and the number beside it.
     pub fn x87(&mut self, opcode: u8, n: u8, place: Rm) {
-        let f = Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: &[opcode] };
-        self.form(f, n, place);
+        let opcode = Opcode(opcode.into(), 1);
+        self.form(Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode }, n, place);
     }
     /// One without.
     pub fn bytes(&mut self, code: &[u8]) {
@@ -485,7 +518,7 @@ impl Asm {
         self.control(2, rm);
     }
     fn control(&mut self, n: u8, rm: Rm) {
-        let f = Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: &[0xFF] };
+        let f = Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: Opcode(0xFF, 1) };
         self.form(f, n, rm);
     }
     pub fn ret(&mut self) {
