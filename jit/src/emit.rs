@@ -7,6 +7,7 @@
 mod arith;
 pub mod asm;
 mod body;
+mod copies;
 mod flags;
 mod frames;
 mod memory;

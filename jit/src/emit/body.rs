@@ -5,6 +5,7 @@
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
 use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm};
+use super::copies::Copies;
 use super::flags::{Flags, registers};
 use crate::clif::{gpr_at, leave, left_at, rip_at};
 use crate::native::{self, BIAS, context_at};
@@ -103,7 +104,7 @@ pub enum Term {
 #[derive(Clone)]
 pub struct Now {
     /// Where copies of guest registers are.
-    pub cache: [Option<u8>; 16],
+    pub cache: Copies,
     pub flags: Flags,
     /// The host's flags are those that [`Flags::Known`] describes.
     pub live: bool,
@@ -144,7 +145,7 @@ impl Now {
     /// Where nothing is known.
     pub fn new() -> Now {
         Now {
-            cache: [None; 16],
+            cache: Copies::NONE,
             flags: Flags::Stored,
             live: false,
             carry: None,
@@ -188,7 +189,8 @@ pub struct Body<'a> {
     /// In use by the current instruction.
     pub pinned: u16,
     /// Where the loop around wants guest registers.
-    pub home: [Option<u8>; 16],
+    home: Copies,
+    homes: u16,
     /// Values that have numbers so far.
     values: u32,
     /// Where the current block's instructions end, up to where they are counted, and where what it has in registers is no longer
@@ -230,7 +232,8 @@ impl<'a> Body<'a> {
             unknown: Vec::new(),
             late: Vec::new(),
             pinned: 0,
-            home: [None; 16],
+            home: Copies::NONE,
+            homes: 0,
             values: 0,
             end: insns.len(),
             until: insns.len(),
@@ -261,7 +264,7 @@ impl<'a> Body<'a> {
         let again = self.crowded;
         if again {
             self.stored_flags();
-            (self.now.cache, self.now.windows) = ([None; 16], [None; WINDOWS]);
+            (self.now.cache, self.now.windows) = (Copies::NONE, [None; WINDOWS]);
         }
         again && self.fits(meaning)
     }
@@ -295,7 +298,7 @@ impl<'a> Body<'a> {
     pub fn cached(&self) -> u16 {
         let windows = self.now.windows.iter().flatten();
         let windows = windows.fold(0, |all, w| all | 1 << w.addend | 1 << w.offset);
-        self.now.cache.iter().flatten().fold(windows, |all, h| all | 1 << h)
+        windows | self.now.cache.hosts()
     }
     /// A register that nobody needs, taken for the current instruction.
     pub fn fresh(&mut self) -> u8 {
@@ -305,7 +308,7 @@ impl<'a> Body<'a> {
             let turned = mask.rotate_right(turn.into());
             (turned != 0).then(|| (turned.trailing_zeros() as u8 + turn) & 15)
         };
-        let homes = self.home.iter().flatten().fold(0, |all, h| all | 1 << h);
+        let homes = self.homes;
         let found = after(!taken & !cached & !homes, self.now.turn)
             .or_else(|| after(!taken & !cached, self.now.turn))
             .or_else(|| after(!taken & !homes, self.now.turn))
@@ -323,6 +326,10 @@ impl<'a> Body<'a> {
         self.now.origin[h as usize] = self.new_value();
         h
     }
+    /// The loop around wants guest registers there.
+    pub fn at_home(&mut self, home: Copies) {
+        (self.home, self.homes) = (home, home.hosts());
+    }
     /// Gives new numbers to all values that somebody else has made.
     pub fn number(&mut self, now: &mut Now) {
         now.origin.fill_with(|| self.new_value());
@@ -339,14 +346,14 @@ impl<'a> Body<'a> {
     }
     /// No guest register has its copy there any more.
     fn forget(&mut self, h: u8) {
-        self.now.cache.iter_mut().filter(|c| **c == Some(h)).for_each(|c| *c = None);
+        self.now.cache.forget(h);
         for w in &mut self.now.windows {
             *w = w.filter(|w| w.addend != h && w.offset != h);
         }
     }
     /// Somebody else had the turn: no copies are left, and the TLB may have changed.
     pub fn forget_all(&mut self) {
-        self.now.cache = [None; 16];
+        self.now.cache = Copies::NONE;
         self.now.windows = [None; WINDOWS];
         self.now.vector.forget();
         self.changed_registers(POOL);
@@ -399,13 +406,13 @@ impl<'a> Body<'a> {
     /// The register for an instruction's result: where a loop wants it, if that is free.
     pub fn result_register(&mut self) -> u8 {
         if let Opnd::Gpr(n) = self.insns[self.index].op[0]
-            && let Some(h) = self.home[n as usize & 15]
+            && let Some(h) = self.home.get(n.into())
         {
             let taken = self.pinned | self.flag_registers();
-            let others = |(k, c): (usize, &Option<u8>)| k != n as usize & 15 && *c == Some(h);
+            let mut copies = self.now.cache.of(h);
             let window = |w: &Window| w.addend == h || w.offset == h;
             if taken & 1 << h == 0
-                && !self.now.cache.iter().enumerate().any(others)
+                && copies.all(|k| k == n as usize & 15)
                 && !self.now.windows.iter().flatten().any(window)
             {
                 return self.taken(h);
@@ -430,7 +437,7 @@ impl<'a> Body<'a> {
         if leads && (i.base == n || i.index == n) {
             return None;
         }
-        let mut copies = (0..16).filter(|&k| self.now.cache[k] == Some(h));
+        let mut copies = self.now.cache.of(h);
         let alone = copies.next() == Some(n as usize & 15) && copies.next().is_none();
         let free = fits && alone && w >= Width::W32 && i.ow[0] == w && b.host() != Some(h);
         if !free || self.flag_registers() & 1 << h != 0 || self.changed {
@@ -453,12 +460,12 @@ impl<'a> Body<'a> {
     }
     pub fn get_gpr(&mut self, n: u8) -> V {
         let n = (n & 15) as usize;
-        let h = match self.now.cache[n] {
+        let h = match self.now.cache.get(n) {
             Some(h) => h,
             None => {
                 let h = self.fresh();
                 self.asm.load(Width::W64, h, core(gpr_at(n)));
-                self.now.cache[n] = Some(h);
+                self.now.cache.set(n, Some(h));
                 self.now.short &= !(1 << n);
                 h
             }
@@ -474,12 +481,12 @@ impl<'a> Body<'a> {
             && let Ok(k) = i32::try_from(k as i64)
         {
             self.asm.store_constant(Width::W64, place, k);
-            self.now.cache[n] = None;
+            self.now.cache.set(n, None);
             return;
         }
         let h = self.reg(v);
         self.asm.store(Width::W64, place, h);
-        self.now.cache[n] = Some(h);
+        self.now.cache.set(n, Some(h));
         let short = super::sem::top(v) <= u32::MAX.into();
         self.now.short = self.now.short & !(1 << n) | u16::from(short) << n;
     }

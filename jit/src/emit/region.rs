@@ -6,6 +6,7 @@
 
 use super::asm::{Asm, Hole, NEGATIVE, RAX, RCX, Rm};
 use super::body::{Body, Now, Term, V, WINDOWS, core};
+use super::copies::Copies;
 use super::flags::Flags;
 use super::frames::{self, Kind};
 use super::{Meaning, call_out, vector, write_tails};
@@ -59,7 +60,7 @@ struct Writer<'a> {
     /// Jumps that have something to do on their way.
     stubs: Vec<Edge>,
     /// Loops around the current block: their last blocks, and where they keep guest registers.
-    loops: Vec<(usize, [Option<u8>; 16])>,
+    loops: Vec<(usize, Copies)>,
     /// For each block, where the chain ends that it is part of: the count at its head is for all of it.
     until: Vec<usize>,
 }
@@ -163,7 +164,7 @@ impl<'a> Writer<'a> {
             self.body.now = now;
             self.reach(n, from, &state);
         }
-        self.body.home = self.loops.last().map_or([None; 16], |l| l.1);
+        self.body.at_home(self.loops.last().map_or(Copies::NONE, |l| l.1));
         self.labels.push((self.body.asm.here(), state.clone()));
         for e in ahead {
             if self.straight(e.from, n) {
@@ -224,17 +225,17 @@ impl<'a> Writer<'a> {
         order.truncate(MOST as usize);
         let mut used = 0u16;
         for &k in &order {
-            if let Some(h) = first.cache[k].filter(|h| used & 1 << h == 0) {
-                state.cache[k] = Some(h);
+            if let Some(h) = first.cache.get(k).filter(|h| used & 1 << h == 0) {
+                state.cache.set(k, Some(h));
                 used |= 1 << h;
             }
         }
         if end.is_some() {
             for &k in &order {
-                if state.cache[k].is_none()
+                if state.cache.get(k).is_none()
                     && let Some(h) = KEPT.into_iter().find(|h| used & 1 << h == 0)
                 {
-                    state.cache[k] = Some(h);
+                    state.cache.set(k, Some(h));
                     used |= 1 << h;
                 }
             }
@@ -432,17 +433,17 @@ impl<'a> Writer<'a> {
     fn load(&mut self, state: &Now) {
         let b = &mut self.body;
         let mut todo: Vec<(usize, u8)> = (0..16)
-            .filter_map(|k| state.cache[k].map(|h| (k, h)))
-            .filter(|&(k, h)| b.now.cache[k] != Some(h))
+            .filter_map(|k| state.cache.get(k).map(|h| (k, h)))
+            .filter(|&(k, h)| b.now.cache.get(k) != Some(h))
             .collect();
         // What is in another register moves, as long as its new place is not another's old one.
         let old = b.now.cache;
         while !todo.is_empty() {
             let needed =
-                |h: u8, but: usize| todo.iter().any(|&(k, _)| k != but && old[k] == Some(h));
+                |h: u8, but: usize| todo.iter().any(|&(k, _)| k != but && old.get(k) == Some(h));
             let Some(at) = todo.iter().position(|&(k, h)| !needed(h, k)) else { break };
             let (k, h) = todo.swap_remove(at);
-            match old[k] {
+            match old.get(k) {
                 Some(from) => b.asm.mov(h, from),
                 None => b.asm.load(Width::W64, h, core(gpr_at(k))),
             }

@@ -605,9 +605,7 @@ impl Sem for Body<'_> {
         for (now, was) in self.now.windows.iter_mut().zip(windows) {
             *now = now.filter(|w| was == Some(*w));
         }
-        for (now, was) in self.now.cache.iter_mut().zip(before) {
-            *now = now.filter(|h| was == Some(*h));
-        }
+        self.now.cache.keep(&before);
         Ok(())
     }
 
