@@ -4,8 +4,8 @@
 
 use crate::clif::leave;
 use crate::counters::Why;
-use crate::emit::{self, THUNKS};
 use crate::emit::outer::MISSES;
+use crate::emit::{self, THUNKS};
 use crate::event;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
@@ -486,14 +486,11 @@ fn load_part(s: &mut Interp<'_>, la: u64, w: Width) -> Result<u64, Why> {
         page(s, set, la, Access::Read)?;
         return s.c.tlb.read(set, la, w).ok_or(Why::NotRam);
     }
-    let mut v = Ok(0);
-    for n in 0..w.bytes() {
-        let at = la.wrapping_add(n);
-        let byte = page(s, set, at, Access::Read)
-            .and_then(|()| s.c.tlb.read(set, at, Width::W8).ok_or(Why::NotRam));
-        v = v.and_then(|v| Ok(v | byte? << (8 * n)));
-    }
-    v
+    // The two are neighbours, which are never in each other's place.
+    page(s, set, la, Access::Read)?;
+    page(s, set, la.wrapping_add(w.bytes() - 1), Access::Read)?;
+    let byte = |n: u64| Some(s.c.tlb.read(set, la.wrapping_add(n), Width::W8)? << (8 * n));
+    (0..w.bytes()).try_fold(0, |v, n| Some(v | byte(n)?)).ok_or(Why::NotRam)
 }
 
 /// A store whose TLB entry was not there. 1: tier 0 has to do it, nothing is done.

@@ -259,8 +259,7 @@ impl Regions {
                 self.drop(old, blocks);
             }
             let _insns = std::mem::take(&mut insns);
-            let region =
-                Region { code: start, _insns, made: made.clone(), head, at, alive: true };
+            let region = Region { code: start, _insns, made: made.clone(), head, at, alive: true };
             let number = self.all.add(self.arena.part(), region);
             for &(id, _) in &made.from {
                 let b = &mut blocks.all[id as usize];
@@ -270,7 +269,8 @@ impl Regions {
             // Whoever has a link to it goes on in the region from now on.
             let b = &mut blocks.all[head.0 as usize];
             self.take_base(b);
-            (b.region, b.base) = (number, self.base.add(&self.arena, (start, start), (head.0, at, mode)));
+            (b.region, b.base) =
+                (number, self.base.add(&self.arena, (start, start), (head.0, at, mode)));
             self.exits.lead(at, mode, start as u64);
             self.base.awaited(&mut self.arena, b.base);
         }

@@ -128,6 +128,11 @@ struct Form {
     byte_rm: bool,
     opcode: Opcode,
 }
+impl Form {
+    const fn of(opcode: Opcode) -> Form {
+        Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode }
+    }
+}
 /// Bytes of an opcode, the first one lowest, and how many there are.
 #[derive(Clone, Copy)]
 struct Opcode(u32, u32);
@@ -250,14 +255,8 @@ impl Asm {
             Width::W8 => self.two(w, 0, 0xBE, to, rm, true),
             Width::W16 => self.two(w, 0, 0xBF, to, rm, false),
             _ => {
-                let f = Form {
-                    prefix: 0,
-                    wide: w == Width::W64,
-                    byte_reg: false,
-                    byte_rm: false,
-                    opcode: Opcode(0x63, 1),
-                };
-                self.form(f, to, rm)
+                let wide = w == Width::W64;
+                self.form(Form { wide, ..Form::of(Opcode(0x63, 1)) }, to, rm)
             }
         }
     }
@@ -356,14 +355,8 @@ impl Asm {
         }
     }
     pub fn lea(&mut self, w: Width, to: u8, from: Rm) {
-        let f = Form {
-            prefix: 0,
-            wide: w == Width::W64,
-            byte_reg: false,
-            byte_rm: false,
-            opcode: Opcode(0x8D, 1),
-        };
-        self.form(f, to, from);
+        let wide = w == Width::W64;
+        self.form(Form { wide, ..Form::of(Opcode(0x8D, 1)) }, to, from);
     }
 
     // Arithmetic.
@@ -472,8 +465,7 @@ impl Asm {
 
     /// An instruction with an operand in memory, by its opcode and the number beside it.
     pub fn x87(&mut self, opcode: u8, n: u8, place: Rm) {
-        let opcode = Opcode(opcode.into(), 1);
-        self.form(Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode }, n, place);
+        self.form(Form::of(Opcode(opcode.into(), 1)), n, place);
     }
     /// One without.
     pub fn bytes(&mut self, code: &[u8]) {
@@ -518,8 +510,7 @@ impl Asm {
         self.control(2, rm);
     }
     fn control(&mut self, n: u8, rm: Rm) {
-        let f = Form { prefix: 0, wide: false, byte_reg: false, byte_rm: false, opcode: Opcode(0xFF, 1) };
-        self.form(f, n, rm);
+        self.form(Form::of(Opcode(0xFF, 1)), n, rm);
     }
     pub fn ret(&mut self) {
         self.code.push(0xC3);
