@@ -30,6 +30,7 @@ fn odd() -> Vec<(&'static str, Vec<u8>)> {
         ("device", programs::device()),
         ("mixture", programs::mixture()),
         ("kernel", programs::kernel()),
+        ("returns", programs::returns()),
     ]
 }
 

@@ -120,6 +120,78 @@ pub fn branchy() -> Vec<u8> {
     })
 }
 
+/// Calls that come back, that come back elsewhere, that never come back, and one that finds other code where it comes back.
+pub fn returns() -> Vec<u8> {
+    asm(|a| {
+        let [mut top, mut deep, mut bottom, mut away, mut beyond, mut inner, mut next] =
+            std::array::from_fn(|_| a.create_label());
+        let [mut pop, mut patch, mut code, mut still, mut indirect] =
+            std::array::from_fn(|_| a.create_label());
+        a.set_label(&mut top)?;
+        a.inc(r9)?;
+        // Deeper than the host's stack has frames, now and then.
+        a.mov(ecx, 3)?;
+        a.mov(eax, 700)?;
+        a.test(r9b, 15)?;
+        a.cmove(ecx, eax)?;
+        a.call(deep)?;
+        // It comes back behind the INC.
+        a.call(away)?;
+        a.inc(r10)?;
+        a.set_label(&mut pop)?;
+        // Its callee comes back here.
+        a.call(beyond)?;
+        a.add(r11, 5)?;
+        // It takes its words along.
+        a.push(rax)?;
+        a.push(rcx)?;
+        a.lea(rax, ptr(indirect))?;
+        a.mov(edx, DATA as u32)?;
+        a.mov(qword_ptr(rdx), rax)?;
+        a.call(qword_ptr(rdx))?;
+        a.push(rcx)?;
+        a.push(r9)?;
+        a.call(rax)?;
+        // Where it is.
+        a.call(next)?;
+        a.set_label(&mut next)?;
+        a.pop(rdx)?;
+        a.add(r12, rdx)?;
+        // It changes the constant that is added behind it.
+        a.test(r9b, 31)?;
+        a.jne(still)?;
+        a.call(patch)?;
+        a.set_label(&mut code)?;
+        a.add(r13d, 0x01020304)?;
+        a.set_label(&mut still)?;
+        a.jmp(top)?;
+
+        a.set_label(&mut deep)?;
+        a.dec(ecx)?;
+        a.je(bottom)?;
+        a.call(deep)?;
+        a.add(rbx, rcx)?;
+        a.set_label(&mut bottom)?;
+        a.ret()?;
+        a.set_label(&mut away)?;
+        a.lea(rax, ptr(pop))?;
+        a.mov(qword_ptr(rsp), rax)?;
+        a.ret()?;
+        a.set_label(&mut beyond)?;
+        a.call(inner)?;
+        a.set_label(&mut inner)?;
+        a.add(r14, 1)?;
+        a.add(rsp, 8)?;
+        a.ret()?;
+        a.set_label(&mut indirect)?;
+        a.add(r15, qword_ptr(rsp + 8))?;
+        a.ret_1(16)?;
+        a.set_label(&mut patch)?;
+        a.inc(byte_ptr(code) + 3)?;
+        a.ret()
+    })
+}
+
 /// Recursive Fibonacci numbers: calls, returns and the stack.
 pub fn fibonacci() -> Vec<u8> {
     asm(|a| {
