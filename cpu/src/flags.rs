@@ -26,7 +26,8 @@ pub const ID: u64 = 1 << 21;
 /// The six status flags.
 pub const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
 
-/// How the status flags arose. `r` of a raw one holds the flags themselves, at their places in RFLAGS.
+/// How the status flags arose. `r` of a raw one holds the flags themselves, at their places in RFLAGS. Which of the others count:
+/// see [`FlagKind::fields`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Lazy {
@@ -44,6 +45,17 @@ impl Default for Lazy {
     }
 }
 
+impl FlagKind {
+    /// Which of a [`Lazy`]'s `a`, `b` and `r` are looked at.
+    pub const fn fields(self) -> [bool; 3] {
+        match self {
+            FlagKind::Raw | FlagKind::Logic => [false, false, true],
+            FlagKind::Mul => [false, true, true],
+            FlagKind::Add | FlagKind::Sub => [true, true, false],
+            _ => [true, true, true],
+        }
+    }
+}
 impl Lazy {
     pub const fn raw(status: u64) -> Self {
         Lazy { a: 0, b: 0, r: status, how: how(FlagKind::Raw, Width::W64), pad: 0 }
@@ -78,7 +90,16 @@ impl Lazy {
     }
     #[inline(always)]
     fn flag_with(&self, n: &mut Numbers, f: Flag) -> u64 {
-        value(n, f, self.kind(), self.width(), self.a, self.b, self.r)
+        value(n, f, self.kind(), self.width(), self.a, self.b, self.result())
+    }
+    /// The result, which follows from the operands of an addition or a subtraction.
+    #[inline(always)]
+    pub fn result(&self) -> u64 {
+        match self.kind() {
+            FlagKind::Add => Op2::Add.eval(self.width(), self.a, self.b),
+            FlagKind::Sub => Op2::Sub.eval(self.width(), self.a, self.b),
+            _ => self.r,
+        }
     }
 }
 

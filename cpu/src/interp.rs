@@ -118,8 +118,8 @@ impl Sem for Interp<'_> {
         // The common ones without working out a flag: equality after anything, order after a comparison.
         if l.kind() != FlagKind::Raw {
             match c {
-                Cond::E => return (l.r == 0) as u64,
-                Cond::Ne => return (l.r != 0) as u64,
+                Cond::E => return (l.result() == 0) as u64,
+                Cond::Ne => return (l.result() != 0) as u64,
                 _ => {}
             }
             if l.kind() == FlagKind::Sub {

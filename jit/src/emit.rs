@@ -20,7 +20,7 @@ pub mod x87;
 
 use crate::clif::{leave, rip_at};
 use crate::native::{self, Cx};
-use ::memory::{BranchTarget, PAGE, TARGET_MASK};
+use ::memory::{BranchTarget, PAGE, TARGET_MASK, TARGET_ROWS};
 use asm::{
     Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
@@ -176,6 +176,7 @@ pub fn search(n: usize, alone: bool) -> Search {
     a.alu(Alu::Sub, Width::W64, RAX, Rm::R(RDX));
     a.store(Width::W32, code, RAX);
     a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
+    a.alu_constant(Alu::And, Width::W32, Rm::R(RCX), TARGET_ROWS as i32 - 1);
     a.small(RAX, 1);
     a.shift_cl(Shift::Shl, Width::W32, Rm::R(RAX));
     a.alu_to(Alu::Or, Width::W32, core(native::targets_used_at(set)), RAX);

@@ -206,18 +206,16 @@ impl Clif<'_> {
             c.put_state(v, lazy_at(at));
         };
         // Where a formula does not look, what stands there does not matter.
-        let (with_a, with_b) = match arisen.kind {
-            FlagKind::Raw | FlagKind::Logic => (false, false),
-            FlagKind::Mul => (false, true),
-            _ => (true, true),
-        };
+        let [with_a, with_b, with_r] = arisen.kind.fields();
         if with_a {
             put(self, arisen.a, offset_of!(flags::Lazy, a));
         }
         if with_b {
             put(self, arisen.b, offset_of!(flags::Lazy, b));
         }
-        put(self, arisen.r, offset_of!(flags::Lazy, r));
+        if with_r {
+            put(self, arisen.r, offset_of!(flags::Lazy, r));
+        }
         let how = self.b.ins().iconst(types::I32, flags::how(arisen.kind, arisen.w) as i64);
         self.put_state(how, lazy_at(offset_of!(flags::Lazy, how)));
     }

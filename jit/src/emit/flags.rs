@@ -136,20 +136,10 @@ impl Body<'_> {
             core(lazy as i32)
         };
         // Where a formula does not look, what stands there does not matter.
-        let (with_a, with_b) = match kind {
-            FlagKind::Raw | FlagKind::Logic => (false, false),
-            FlagKind::Mul => (false, true),
-            _ => (true, true),
-        };
-        let fields = [
-            (with_a, a, offset_of!(flags::Lazy, a)),
-            (with_b, b, offset_of!(flags::Lazy, b)),
-            (true, r, offset_of!(flags::Lazy, r)),
-        ];
-        for (wanted, v, field) in fields {
-            if !wanted {
-                continue;
-            }
+        let [a_at, b_at, r_at] =
+            [offset_of!(flags::Lazy, a), offset_of!(flags::Lazy, b), offset_of!(flags::Lazy, r)];
+        let fields = [(a, a_at), (b, b_at), (r, r_at)];
+        for ((v, field), _) in fields.into_iter().zip(kind.fields()).filter(|f| f.1) {
             let v = if v == V::Gone { self.derived(kind, w, a, b, r) } else { v };
             match v {
                 V::R(h, _) => self.asm.store(Width::W64, place(field), h),

@@ -9,10 +9,10 @@ use crate::PAGE;
 /// Sets of the TLB that code is fetched by.
 const SETS: usize = 2;
 /// Rows of a set, which pages have in turn, and targets in a row; powers of two.
-const ROWS: usize = 32;
+pub const TARGET_ROWS: usize = 16;
 const ROW: usize = PAGE as usize / size_of::<BranchTarget>();
 /// What an address keeps of itself to be the offset of its target: no two targets are for the same bytes.
-pub const TARGET_MASK: i32 = ((ROWS * ROW - 1) * size_of::<BranchTarget>()) as i32;
+pub const TARGET_MASK: i32 = ((TARGET_ROWS * ROW - 1) * size_of::<BranchTarget>()) as i32;
 const _: () = assert!(size_of::<BranchTarget>().is_power_of_two());
 
 /// The code that runs for a linear address in a mode.
@@ -28,7 +28,7 @@ const NONE: BranchTarget = BranchTarget { linear: !0, mode: !0, code: 0 };
 
 #[repr(C, align(64))]
 pub struct BranchTargets {
-    slots: [[[BranchTarget; ROW]; ROWS]; SETS],
+    slots: [[[BranchTarget; ROW]; TARGET_ROWS]; SETS],
     /// A bit for each row that may have targets.
     used: [u32; SETS],
     /// Who filled it, and for which code: nobody else may use it.
@@ -37,12 +37,13 @@ pub struct BranchTargets {
 
 impl BranchTargets {
     pub const NEW: BranchTargets =
-        BranchTargets { slots: [[[NONE; ROW]; ROWS]; SETS], used: [0; SETS], owner: 0 };
+        BranchTargets { slots: [[[NONE; ROW]; TARGET_ROWS]; SETS], used: [0; SETS], owner: 0 };
     /// Offset of the first target of a set, for emitted code.
     pub const fn set_offset(set: usize) -> usize {
-        std::mem::offset_of!(BranchTargets, slots) + set * size_of::<[[BranchTarget; ROW]; ROWS]>()
+        std::mem::offset_of!(BranchTargets, slots)
+            + set * size_of::<[[BranchTarget; ROW]; TARGET_ROWS]>()
     }
-    /// Offset of the 32 bits for the rows of a set: bit `linear / PAGE % 32`.
+    /// Offset of the 32 bits for the rows of a set: bit `linear / PAGE % TARGET_ROWS`.
     pub const fn used_offset(set: usize) -> usize {
         std::mem::offset_of!(BranchTargets, used) + set * size_of::<u32>()
     }
@@ -65,7 +66,7 @@ impl BranchTargets {
     }
     /// Forgets the targets in a page.
     pub fn forget_page(&mut self, set: usize, linear: u64) {
-        let n = (linear / PAGE) as usize % ROWS;
+        let n = (linear / PAGE) as usize % TARGET_ROWS;
         if let Some(used) = self.used.get_mut(set)
             && *used & 1 << n != 0
         {
@@ -94,7 +95,7 @@ mod test {
     /// As emitted code does it.
     fn slot(t: &mut BranchTargets, set: usize, linear: u64) -> &mut BranchTarget {
         let n = (linear as usize & TARGET_MASK as usize) / size_of::<BranchTarget>();
-        t.used[set] |= 1 << (linear / PAGE % 32);
+        t.used[set] |= 1 << (linear / PAGE % TARGET_ROWS as u64);
         &mut t.slots[set][n / ROW][n % ROW]
     }
     fn fill(t: &mut BranchTargets, set: usize, linear: u64, code: u32) {
