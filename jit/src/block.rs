@@ -7,6 +7,7 @@
 //! Memory is bounded: decoded instructions are in a ring, and those that are wanted later are decoded again from the block's
 //! bytes; blocks that have no code and are not executed any more are dropped when there are many of them.
 
+use crate::decode::Memo;
 use crate::hash::Map;
 use crate::native::KEY_MODE;
 use crate::plan::{Flow, flow};
@@ -134,6 +135,7 @@ const SHUN: u64 = 2_000_000;
 pub struct Blocks {
     pub all: Vec<Block>,
     ring: Ring<Op>,
+    pub memo: Memo,
     bytes: Vec<u8>,
     /// Bytes of dropped blocks among them.
     waste: usize,
@@ -162,6 +164,7 @@ impl Blocks {
     pub fn new() -> Self {
         Blocks {
             all: Vec::new(),
+            memo: Memo::new(),
             ring: Ring::new(OPS),
             bytes: Vec::new(),
             waste: 0,

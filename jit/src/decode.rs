@@ -2,14 +2,48 @@
 
 use crate::block::{Blocks, Id, ONE_PAGE, Op};
 use crate::fast;
-use cpu::decode::decode;
+use cpu::decode::Odd;
 use cpu::rows::ROWS;
-use cpu::{Core, Insn, Mode, Opnd};
+use cpu::{Core, Features, Insn, Mode, Opnd};
 use iced_x86::FlowControl;
 use memory::PAGE;
 
 /// Instructions in a block at most.
 pub const MAX_BLOCK: usize = 64;
+
+/// Instructions that were decoded, by their bytes: programs have many that are the same. All are of cores with the same features.
+pub struct Memo(Vec<Option<(u128, Mode, Insn)>>);
+/// A power of two.
+const KNOWN: usize = 4096;
+/// Bytes of an instruction at most.
+const LONGEST: usize = 15;
+
+impl Memo {
+    pub fn new() -> Memo {
+        Memo(vec![None; KNOWN])
+    }
+    /// See [`cpu::decode::decode`].
+    fn decode(&mut self, bytes: &[u8], mode: Mode, features: &Features) -> Result<Insn, Odd> {
+        let Some(all) = bytes.first_chunk::<LONGEST>() else {
+            return cpu::decode::decode(bytes, mode, features);
+        };
+        let mut wide = [0; 16];
+        wide[..LONGEST].copy_from_slice(all);
+        let key = u128::from_le_bytes(wide);
+        // The first four bytes tell most apart.
+        let at = (key as u32).wrapping_mul(0x9e37_79b1) >> (32 - KNOWN.trailing_zeros());
+        let slot = &mut self.0[at as usize];
+        if let Some((known, m, insn)) = slot
+            && *m == mode
+            && (*known ^ key) << (128 - 8 * u32::from(insn.len)) == 0
+        {
+            return Ok(*insn);
+        }
+        let insn = cpu::decode::decode(bytes, mode, features)?;
+        *slot = Some((key, mode, insn));
+        Ok(insn)
+    }
+}
 
 /// Whether control may go elsewhere after this instruction.
 pub fn leaves(i: &Insn) -> bool {
@@ -27,14 +61,14 @@ pub fn ends(i: &Insn) -> bool {
 
 /// Decodes the block at RAM offset `at` in the core's mode and keeps it. `None`: its first instruction crosses the page.
 pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
-    let mut page = [0; MAX_BLOCK * 15];
+    let mut page = [0; MAX_BLOCK * LONGEST];
     let room = ((PAGE - at % PAGE) as usize).min(page.len());
     core.tlb.ram().read(at, &mut page[..room])?;
     let mut ops = Vec::with_capacity(16);
     let (mut n, mut end) = (0, false);
     while n < room && ops.len() < MAX_BLOCK {
-        let bytes = &page[n..room.min(n + 15)];
-        let Ok(insn) = decode(bytes, core.mode, &core.features) else { break };
+        let bytes = &page[n..room.min(n + LONGEST)];
+        let Ok(insn) = blocks.memo.decode(bytes, core.mode, &core.features) else { break };
         ops.push(op(insn, core.mode));
         n += insn.len as usize;
         end = ends(&insn);
@@ -51,12 +85,12 @@ pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
 
 /// Decodes the instruction at RAM offset `at` that goes on in the page `second`, as a block of its own. `None`: there is none.
 pub fn across(blocks: &mut Blocks, core: &mut Core, at: u64, second: u64) -> Option<Id> {
-    let mut bytes = [0; 15];
+    let mut bytes = [0; LONGEST];
     let first = ((PAGE - at % PAGE) as usize).min(bytes.len());
     core.tlb.ram().read(at, &mut bytes[..first])?;
     core.tlb.ram().read(second, &mut bytes[first..])?;
     let mode = core.mode;
-    let insn = decode(&bytes, mode, &core.features).ok()?;
+    let insn = cpu::decode::decode(&bytes, mode, &core.features).ok()?;
     let n = usize::from(insn.len);
     (n > first)
         .then(|| blocks.add((at, second), mode, &[op(insn, mode)], &bytes[..n], ends(&insn), core))
@@ -67,7 +101,8 @@ pub fn insns<'a>(blocks: &'a Blocks, id: Id, core: &'a Core) -> impl Iterator<It
     let known = blocks.ops(id);
     let (mode, mut text) = (blocks.all[id as usize].mode, blocks.text(id));
     let again = std::iter::from_fn(move || {
-        let insn = decode(text.get(..15).unwrap_or(text), mode, &core.features).ok()?;
+        let bytes = text.get(..LONGEST).unwrap_or(text);
+        let insn = cpu::decode::decode(bytes, mode, &core.features).ok()?;
         text = text.get(usize::from(insn.len)..)?;
         Some(insn)
     });

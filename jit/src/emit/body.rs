@@ -552,7 +552,11 @@ impl<'a> Body<'a> {
         let mut ways = std::mem::take(&mut self.ways_out);
         ways.sort_by_key(|w| w.0);
         let mut ways = ways.into_iter().peekable();
-        for (n, x) in std::mem::take(&mut self.exits).into_iter().enumerate() {
+        let exits = std::mem::take(&mut self.exits);
+        // They have one end, which the last one is right before.
+        let many = exits.len();
+        let mut ends = Vec::with_capacity(many);
+        for (n, x) in exits.into_iter().enumerate() {
             while let Some((_, hole)) = ways.next_if(|w| w.0 == n as u32) {
                 self.asm.land(hole);
             }
@@ -562,6 +566,12 @@ impl<'a> Body<'a> {
                 self.store_place(RAX, last);
             }
             self.put_place(x.delta, x.undone);
+            if n + 1 < many {
+                ends.push(self.asm.jmp());
+            }
+        }
+        if many > 0 {
+            ends.into_iter().for_each(|h| self.asm.land(h));
             self.leave(leave::SIDE);
         }
     }
