@@ -150,8 +150,8 @@ static INTEL: LazyLock<bool> = LazyLock::new(|| {
 });
 /// Whether this host answers a case otherwise than Intel's processors, which the emulator follows: so AMD's do where a word with
 /// a segment register is pushed (all of the word is written), in products' NaNs, in flags of transcendental functions, in the
-/// upper halves of registers of repeated string instructions, in how much MOVSXD to 16 bits reads, and in what has been done or comes
-/// first at a fault.
+/// upper halves of registers of repeated string instructions, in how much MOVSXD to 16 bits reads, in MXCSR's bit 17, and in what has
+/// been done or comes first at a fault.
 pub fn by_maker(case: &Case, fault: bool) -> bool {
     use Mnemonic::*;
     !*INTEL
@@ -167,6 +167,7 @@ pub fn by_maker(case: &Case, fault: bool) -> bool {
                         || i.has_rep_prefix()
                         || i.has_repne_prefix()
                         || mmx()
+                        || matches!(m, Ldmxcsr | Vldmxcsr)
                         || matches!(m, Maskmovdqu | Maskmovq | Vmaskmovdqu | Vcvtps2ph)
                         || matches!(m, Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq)
                         || m == Movsxd && i.op0_register().size() == 2

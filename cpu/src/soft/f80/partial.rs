@@ -29,7 +29,8 @@ pub fn rem(a: F80, b: F80, nearest: bool, env: &mut Env) -> Remainder {
     }
     let x = Finite::of(a);
     if b.class() == Class::Infinity {
-        return done(canonical(a), 0);
+        // The same number, which may be too small where underflow is not masked (seen on AMD's processors).
+        return done(round_pack_full(x.sign, x.exp, x.sig, 0, env), 0);
     }
     let y = Finite::of(b);
     let d = x.exp - y.exp;

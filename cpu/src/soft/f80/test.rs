@@ -336,3 +336,16 @@ fn a_denormal_in_memory_is_a_denormal_operand() {
     assert_eq!(with_f32(ZERO, 1, &mut env, add), F80 { sig: TOP, sign_exp: 0x3fff - 149 });
     assert_eq!(env.flags, flag::DE);
 }
+
+/// As a processor (AMD, Zen 4) does it.
+#[test]
+fn a_denormal_that_infinity_leaves_alone_is_too_small_if_that_is_not_masked() {
+    let (tiny, infinity) = (F80 { sig: 1, sign_exp: 0 }, F80 { sig: TOP, sign_exp: 0xffff });
+    let mut env = Env::from_control(0x0d6f);
+    let r = rem(tiny, infinity, false, &mut env);
+    assert_eq!((r.value, r.quotient), (F80 { sig: TOP, sign_exp: 0x5fc2 }, 0));
+    assert_eq!(env.flags & flag::UE, flag::UE);
+    let mut env = Env::from_control(0x037f);
+    assert_eq!(rem(tiny, infinity, false, &mut env).value, tiny);
+    assert_eq!(env.flags, flag::DE);
+}
