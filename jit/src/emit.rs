@@ -13,6 +13,7 @@ mod frames;
 mod memory;
 pub mod outer;
 pub mod region;
+pub mod search;
 mod sem;
 mod system;
 pub mod vector;
@@ -20,15 +21,14 @@ pub mod x87;
 
 use crate::clif::{leave, rip_at};
 use crate::native::{self, Cx};
-use ::memory::{BranchTarget, PAGE, TARGET_MASK, TARGET_ROWS};
-use asm::{
-    Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
-};
+use ::memory::PAGE;
+use asm::{Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
 pub use body::CORE;
-use body::{Body, Term, V, come_in, context, core, core_table, load_left, store_left, tlb_entry};
+use body::{Body, Term, V, come_in, context, core, load_left, store_left};
 use cpu::{Insn, Mode, Width};
+use frames::Kind;
+use memory::call;
 pub use memory::{Miss, THUNKS, thunks};
-use memory::{call, tlb_index};
 pub use sem::{Meaning, table};
 use std::mem::offset_of;
 
@@ -109,96 +109,6 @@ fn aligned(a: &mut Asm, call: impl FnOnce(&mut Asm)) {
     a.lea(Width::W64, RSP, Rm::M(RSP, -8));
     call(a);
     a.lea(Width::W64, RSP, Rm::M(RSP, 8));
-}
-
-/// The parts of a branch target with this offset: the address, the mode, the code.
-fn target(at: u8, set: usize) -> [Rm; 3] {
-    let target = |field: usize| core_table(at, native::targets_at(set) + field as i32);
-    let (linear, mode) = (offset_of!(BranchTarget, linear), offset_of!(BranchTarget, mode));
-    [linear, mode, offset_of!(BranchTarget, code)].map(target)
-}
-
-/// Code that goes on at RIP. If that is not among the branch targets, the TLB says where it is in RAM, and the engine's table which
-/// code it has in this mode.
-/// `n`: see [`native::search_number`]; `alone`: see [`Source::alone`].
-pub fn search(n: usize, alone: bool) -> Search {
-    let (set, alone) = (n & 1, alone && n & 2 != 0);
-    let [linear, mode, code] = target(R8, set);
-    let mut a = Asm::default();
-    come_in(&mut a);
-    if alone {
-        load_left(&mut a);
-    }
-    let inner = a.here();
-    a.load(Width::W64, RAX, core(rip_at()));
-    a.mov(R8, RAX);
-    a.alu_constant(Alu::And, Width::W32, Rm::R(R8), TARGET_MASK);
-    a.load(Width::W32, RDI, core(native::MODE));
-    a.load(Width::W64, RDX, context(native::ARENA));
-    a.alu(Alu::Cmp, Width::W64, RAX, linear);
-    let new = a.jcc(NOT_EQUAL);
-    a.alu(Alu::Cmp, Width::W32, RDI, mode);
-    let new_mode = a.jcc(NOT_EQUAL);
-    a.load(Width::W32, RSI, code);
-    a.alu(Alu::Add, Width::W64, RDX, Rm::R(RSI));
-    a.jmp_to(Rm::R(RDX));
-
-    a.land(new);
-    a.land(new_mode);
-    tlb_index(&mut a, RCX, RAX);
-    a.mov(RSI, RAX);
-    a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
-    let entry = |field| tlb_entry(RCX, native::tlb_at(set) + field);
-    a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
-    let other = a.jcc(NOT_EQUAL);
-    a.alu(Alu::Add, Width::W64, RAX, entry(native::ADDEND));
-    a.mov(RCX, RAX);
-    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
-    a.alu(Alu::Xor, Width::W64, RCX, Rm::R(RAX));
-    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), native::JUMP_SLOTS as i32 - 1);
-    a.shift(Shift::Shl, Width::W64, Rm::R(RCX), native::JUMP_BITS as u8);
-    a.alu(Alu::Add, Width::W64, RCX, context(native::JUMPS));
-    a.mov(RSI, RDI);
-    a.shift(Shift::Shl, Width::W64, Rm::R(RSI), native::KEY_MODE);
-    a.alu(Alu::Xor, Width::W64, RSI, Rm::R(RAX));
-    a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
-    let here = a.jcc(EQUAL);
-    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RCX), 1 << native::JUMP_BITS);
-    a.alu(Alu::Cmp, Width::W64, RSI, Rm::M(RCX, native::JUMP_KEY));
-    let unknown = a.jcc(NOT_EQUAL);
-    a.land(here);
-    // It becomes a branch target, and its row is used.
-    a.load(Width::W64, RSI, Rm::M(RCX, native::JUMP_CODE));
-    a.load(Width::W64, RCX, core(rip_at()));
-    a.store(Width::W64, linear, RCX);
-    a.store(Width::W32, mode, RDI);
-    a.mov(RAX, RSI);
-    a.alu(Alu::Sub, Width::W64, RAX, Rm::R(RDX));
-    a.store(Width::W32, code, RAX);
-    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
-    a.alu_constant(Alu::And, Width::W32, Rm::R(RCX), TARGET_ROWS as i32 - 1);
-    a.small(RAX, 1);
-    a.shift_cl(Shift::Shl, Width::W32, Rm::R(RAX));
-    a.alu_to(Alu::Or, Width::W32, core(native::targets_used_at(set)), RAX);
-    a.jmp_to(Rm::R(RSI));
-    a.land(other);
-    a.mov(RDX, RAX);
-    aligned(&mut a, |a| call(a, offset_of!(Cx, find)));
-    a.test(Width::W32, Rm::R(RAX), RAX);
-    let bad = a.jcc(NOT_EQUAL);
-    a.jmp_back(inner);
-    a.land(bad);
-    a.land(unknown);
-    frames::leave(&mut a, alone, leave::JUMP);
-    let astray = a.here();
-    frames::astray(&mut a, inner);
-    Search { code: a.code, inner, astray }
-}
-/// Code that finds where to go on, and where this tier enters it: everybody, and whoever has not found a RET's frame.
-pub struct Search {
-    pub code: Vec<u8>,
-    pub inner: u32,
-    pub astray: u32,
 }
 
 /// The writer of one block.
@@ -319,7 +229,7 @@ fn write_tails(
     search: &[Hole],
     astray: &[Hole],
 ) {
-    let (asm, n) = (&mut b.asm, native::search_number(b.mode) as i32);
+    let (asm, mode) = (&mut b.asm, b.mode);
     if !links.is_empty() {
         links.iter().for_each(|(h, _)| asm.land(*h));
         frames::leave(asm, b.alone, leave::JUMP);
@@ -331,11 +241,11 @@ fn write_tails(
     }
     if !search.is_empty() {
         search.iter().for_each(|h| asm.land(*h));
-        asm.jmp_to(context(native::SEARCH + 8 * n));
+        asm.jmp_to(context(native::search_at(mode)));
     }
     if !astray.is_empty() {
         astray.iter().for_each(|h| asm.land(*h));
-        asm.jmp_to(context(native::ASTRAY + 8 * n));
+        asm.jmp_to(context(native::astray_at(mode)));
     }
 }
 
@@ -376,33 +286,8 @@ impl Writer<'_> {
             _ => 0,
         };
         b.store_flags(flags);
-        let kind = if self.source.alone { self.source.insns.last() } else { None };
-        let kind = kind.map_or(frames::Kind::Other, frames::kind);
-        match (term, kind) {
-            (Term::Indirect(to), frames::Kind::Ret) => {
-                let h = b.reg(to);
-                b.asm.store(Width::W64, core(rip_at()), h);
-                self.astray.push(b.ret_by_frame(h));
-                return;
-            }
-            (Term::Indirect(to), frames::Kind::Call) => {
-                let h = b.reg(to);
-                b.pinned |= 1 << h;
-                b.push_frame(next as i32);
-                b.asm.store(Width::W64, core(rip_at()), h);
-                let n = native::search_number(self.source.mode) as i32;
-                b.asm.call(context(native::SEARCH + 8 * n));
-                return self.behind_call(next);
-            }
-            (Term::Jump(d), frames::Kind::Call) => {
-                b.push_frame(next as i32);
-                b.put_far(d);
-                let hole = b.asm.call_near();
-                self.lead(hole, d);
-                return self.behind_call(next);
-            }
-            _ => {}
-        }
+        let last = self.source.insns.last().filter(|_| b.alone);
+        let kind = last.map_or(Kind::Other, frames::kind);
         match term {
             Term::Branch(c, d) => {
                 let cond = b.branch_on(c);
@@ -413,8 +298,25 @@ impl Writer<'_> {
             }
             Term::Indirect(to) => {
                 let h = b.reg(to);
+                if kind == Kind::Call {
+                    b.push_frame(next as i32);
+                }
                 b.asm.store(Width::W64, core(rip_at()), h);
-                self.search.push(b.asm.jmp());
+                match kind {
+                    Kind::Ret => self.astray.push(b.ret_by_frame(h)),
+                    Kind::Other => self.search.push(b.asm.jmp()),
+                    Kind::Call => {
+                        b.asm.call(context(native::search_at(b.mode)));
+                        self.behind_call(next);
+                    }
+                }
+            }
+            Term::Jump(d) if kind == Kind::Call => {
+                b.push_frame(next as i32);
+                b.put_far(d);
+                let hole = b.asm.call_near();
+                self.lead(hole, d);
+                self.behind_call(next);
             }
             Term::Jump(d) => self.go(d),
             Term::Fall => {}

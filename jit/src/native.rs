@@ -146,9 +146,6 @@ pub const MISS: i32 = offset_of!(Cx, misses) as i32;
 pub const BAD: i32 = offset_of!(Cx, bad) as i32;
 pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
-pub const SEARCH: i32 = offset_of!(Cx, search) as i32;
-pub const SEARCH_OUTER: i32 = offset_of!(Cx, search_outer) as i32;
-pub const ASTRAY: i32 = offset_of!(Cx, astray) as i32;
 pub const AFTER: i32 = offset_of!(Cx, after) as i32;
 pub const AFTER_OUTER: i32 = AFTER + size_of::<*const u8>() as i32;
 pub const HEAT: i32 = offset_of!(Cx, heat) as i32;
@@ -163,6 +160,19 @@ pub const SEARCHES: usize = 4;
 /// Which of them is for a mode: there is one for each set of the TLB that code is fetched by, for 64-bit mode and for others.
 pub fn search_number(mode: Mode) -> usize {
     mode.code_set() & 1 | usize::from(mode.long64()) << 1
+}
+/// Offsets in [`Cx`] of that one: for the baseline tier, for others, and for RETs that have not found their frame.
+pub fn search_at(mode: Mode) -> i32 {
+    of_mode(offset_of!(Cx, search), mode)
+}
+pub fn search_outer_at(mode: Mode) -> i32 {
+    of_mode(offset_of!(Cx, search_outer), mode)
+}
+pub fn astray_at(mode: Mode) -> i32 {
+    of_mode(offset_of!(Cx, astray), mode)
+}
+fn of_mode(all: usize, mode: Mode) -> i32 {
+    (all + size_of::<*const u8>() * search_number(mode)) as i32
 }
 /// Counters of entered blocks.
 pub const HEATS: usize = 1 << 21;
@@ -274,8 +284,8 @@ impl Gate {
     /// Takes the code that goes on at RIP: see [`search_number`].
     ///
     /// # Safety
-    /// It must be what [`crate::emit::search`] gave for that number, and stay as long as the gate is used.
-    pub unsafe fn set_search(&mut self, n: usize, code: *const u8, search: &emit::Search) {
+    /// It must be what [`emit::search::search`] gave for that number, and stay as long as the gate is used.
+    pub unsafe fn set_search(&mut self, n: usize, code: *const u8, search: &emit::search::Search) {
         self.cx.search[n] = code.wrapping_add(search.inner as usize);
         self.cx.astray[n] = code.wrapping_add(search.astray as usize);
         self.cx.search_outer[n] = code;

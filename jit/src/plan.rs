@@ -145,8 +145,10 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
         grown: choice.grown,
     };
     // The baseline tier finds its way back by itself.
-    let most = if wish.native { 0 } else { RETURNS };
-    let behind = behind_calls(blocks, chosen, &|id| choice.heat(id), most);
+    let behind = match wish.native {
+        true => Vec::new(),
+        false => behind_calls(blocks, chosen, &|id| choice.heat(id)),
+    };
     let roots = choice.roots();
     let order = order(blocks, chosen, &behind, &roots);
     let place = |d: i64| order.iter().position(|&k| chosen[k].0 == d);
@@ -214,12 +216,7 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
 const RETURNS: usize = 3;
 
 /// The chosen blocks that calls come back to, the hottest first.
-fn behind_calls(
-    blocks: &Blocks,
-    chosen: &[(i64, Id)],
-    heat: &dyn Fn(Id) -> u32,
-    most: usize,
-) -> Vec<usize> {
+fn behind_calls(blocks: &Blocks, chosen: &[(i64, Id)], heat: &dyn Fn(Id) -> u32) -> Vec<usize> {
     let callers = chosen.iter().filter(|c| blocks.all[c.1 as usize].flow.calls);
     let mut all: Vec<usize> = callers
         .filter_map(|&(delta, id)| {
@@ -229,7 +226,7 @@ fn behind_calls(
         .collect();
     all.sort_by_key(|&k| (std::cmp::Reverse(heat(chosen[k].1)), chosen[k].0));
     all.dedup();
-    all.truncate(most);
+    all.truncate(RETURNS);
     all
 }
 

@@ -206,15 +206,11 @@ impl Clif<'_> {
             c.put_state(v, lazy_at(at));
         };
         // Where a formula does not look, what stands there does not matter.
-        let [with_a, with_b, with_r] = arisen.kind.fields();
-        if with_a {
-            put(self, arisen.a, offset_of!(flags::Lazy, a));
-        }
-        if with_b {
-            put(self, arisen.b, offset_of!(flags::Lazy, b));
-        }
-        if with_r {
-            put(self, arisen.r, offset_of!(flags::Lazy, r));
+        let [a_at, b_at, r_at] =
+            [offset_of!(flags::Lazy, a), offset_of!(flags::Lazy, b), offset_of!(flags::Lazy, r)];
+        let fields = [(arisen.a, a_at), (arisen.b, b_at), (arisen.r, r_at)];
+        for ((v, at), _) in fields.into_iter().zip(arisen.kind.fields()).filter(|f| f.1) {
+            put(self, v, at);
         }
         let how = self.b.ins().iconst(types::I32, flags::how(arisen.kind, arisen.w) as i64);
         self.put_state(how, lazy_at(offset_of!(flags::Lazy, how)));

@@ -167,7 +167,7 @@ impl Clif<'_> {
         self.b.switch_to_block(no);
         if crate::emit::EMITS {
             // The page may only be missing in the TLB.
-            let at = native::SEARCH_OUTER + 8 * native::search_number(self.plan.mode) as i32;
+            let at = native::search_outer_at(self.plan.mode);
             let cx = self.cx();
             let search = get(self, cx, at);
             self.pass_to(search);

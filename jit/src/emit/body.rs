@@ -549,6 +549,7 @@ impl<'a> Body<'a> {
     pub fn write_exits(&mut self) {
         self.write_late();
         self.write_full();
+        self.write_unknown();
         let mut ways = std::mem::take(&mut self.ways_out);
         ways.sort_by_key(|w| w.0);
         let mut ways = ways.into_iter().peekable();

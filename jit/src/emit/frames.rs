@@ -12,7 +12,6 @@ use crate::clif::rip_at;
 use crate::{native, plan};
 use cpu::{Insn, Width};
 use iced_x86::FlowControl;
-use memory::TARGET_MASK;
 
 /// Bytes of a frame.
 const FRAME: i32 = 16;
@@ -101,34 +100,11 @@ impl Body<'_> {
         self.asm.ret();
         other
     }
-    /// The code for the place in `h`, where RIP is already, in a register to jump to: what is remembered of it, or the search.
-    pub fn code_of(&mut self, h: u8) -> u8 {
-        self.pinned |= 1 << h;
-        let (t, code) = (self.fresh(), self.fresh());
-        let set = self.mode.code_set();
-        let [linear, mode, offset] = super::target(t, set);
-        self.asm.mov(t, h);
-        self.asm.alu_constant(Alu::And, Width::W32, Rm::R(t), TARGET_MASK);
-        self.asm.alu(Alu::Cmp, Width::W64, h, linear);
-        let new = self.asm.jcc(NOT_EQUAL);
-        self.asm.alu_constant(Alu::Cmp, Width::W32, mode, self.mode.0 as i32);
-        let new_mode = self.asm.jcc(NOT_EQUAL);
-        self.asm.load(Width::W32, code, offset);
-        self.asm.alu(Alu::Add, Width::W64, code, context(native::ARENA));
-        self.unknown.push(([new, new_mode], code, self.asm.here()));
-        code
-    }
-    /// Where there is no room for a frame, and where it is not known where the code is.
+    /// Where there is no room for a frame.
     pub fn write_full(&mut self) {
         for (hole, back) in std::mem::take(&mut self.full) {
             self.asm.land(hole);
             reset(&mut self.asm);
-            self.asm.jmp_back(back);
-        }
-        let search = context(native::SEARCH + 8 * native::search_number(self.mode) as i32);
-        for (holes, code, back) in std::mem::take(&mut self.unknown) {
-            holes.into_iter().for_each(|h| self.asm.land(h));
-            self.asm.load(Width::W64, code, search);
             self.asm.jmp_back(back);
         }
     }

@@ -18,7 +18,7 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, alone: bool) {
         Some(at)
     };
     for n in 0..SEARCHES {
-        let search = emit::search(n, alone);
+        let search = emit::search::search(n, alone);
         if let Some(at) = put("search", &search.code) {
             // SAFETY: it was made for this; the caller keeps it.
             unsafe { gate.set_search(n, at, &search) };
