@@ -113,6 +113,11 @@ impl Mode {
     pub fn code_set(self) -> usize {
         (self.cpl() == 3) as usize
     }
+    /// The mode that a kernel with SMAP is in while RFLAGS.AC is like this.
+    pub fn with_access(self, on: bool) -> Mode {
+        let user = if on { 2 << Self::SET } else { 0 };
+        Mode(self.0 & !(3 << Self::SET) | user)
+    }
     /// Width of the stack pointer.
     #[inline(always)]
     pub fn stack_width(self) -> Width {

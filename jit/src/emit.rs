@@ -6,6 +6,7 @@
 
 mod arith;
 pub mod asm;
+mod bits;
 mod body;
 mod copies;
 mod flags;
@@ -167,6 +168,10 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
         let done = table[i.row as usize].is_some_and(|m| w.body.one(m));
         if !done {
             let last = k + 1 == source.insns.len() && source.end;
+            over = last && w.body.flip_access(i);
+            if over {
+                break;
+            }
             over = call_out(&mut w.body, &mut w.rets, i, last);
             w.calls = true;
         }

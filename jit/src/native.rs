@@ -51,13 +51,27 @@ pub fn rflags_at() -> i32 {
 pub fn mxcsr_at() -> i32 {
     (offset_of!(Core, state) + offset_of!(State, mxcsr)) as i32
 }
+pub fn cr4_at() -> i32 {
+    (offset_of!(Core, state) + offset_of!(State, cr4)) as i32
+}
+pub fn pkru_at() -> i32 {
+    (offset_of!(Core, state) + offset_of!(State, pkru)) as i32
+}
+pub fn intr_at() -> i32 {
+    offset_of!(Core, intr) as i32
+}
 pub fn kernel_gs_base_at() -> i32 {
     let msr = offset_of!(State, msr) + offset_of!(Msrs, kernel_gs_base);
     (offset_of!(Core, state) + msr) as i32
 }
 pub fn base_at(seg: usize) -> i32 {
-    let seg = offset_of!(State, seg) + seg * size_of::<Segment>() + offset_of!(Segment, base);
-    (offset_of!(Core, state) + seg) as i32
+    segment_at(seg) + offset_of!(Segment, base) as i32
+}
+pub fn selector_at(seg: usize) -> i32 {
+    segment_at(seg) + offset_of!(Segment, sel) as i32
+}
+fn segment_at(seg: usize) -> i32 {
+    (offset_of!(Core, state) + offset_of!(State, seg) + seg * size_of::<Segment>()) as i32
 }
 
 pub type Access2 = extern "C" fn(*mut Core, *mut Cx, u64, u64) -> u64;
@@ -611,8 +625,8 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u6
         return leave::FAULT;
     }
     // SAFETY: as above.
-    let s = unsafe { interp(core, cx) };
-    if s.c.stop {
+    let mut s = unsafe { interp(core, cx) };
+    if s.c.stop && !stays(&mut s) {
         s.c.left -= 1;
         // SAFETY: as above.
         unsafe { (*cx).why = Why::Due };
@@ -623,6 +637,12 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u6
         return leave::JUMP;
     }
     0
+}
+
+/// Whether the code goes on as it is although something said that it should not: what STI holds off is not there.
+fn stays(s: &mut Interp<'_>) -> bool {
+    let mode = s.c.mode.0 & !Mode::STEP;
+    s.c.state.shadow == 1 && s.c.left > 1 && event::nothing_due(s) && s.c.mode.0 == mode
 }
 
 /// Does an instruction after which something may be due. 0: nothing is, and [`Cx::after`] goes on.

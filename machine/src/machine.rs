@@ -40,9 +40,9 @@ pub enum Slice {
     Stuck,
 }
 
-/// Instructions that one core of several may run before the next has its turn.
+/// Instructions that a core may run before another has its turn that has something to do, too.
 const TURN: u64 = 4_000;
-/// Instructions that a single core runs before the host's clock is looked at.
+/// Instructions that a core runs before the host's clock is looked at.
 const LOOK: u64 = 50_000;
 /// Guest time stays below this (73 years), so that sums of times make sense.
 pub(crate) const END_OF_TIME: Tick = 1 << 61;
@@ -176,7 +176,8 @@ impl Machine {
     }
 
     fn run_core(&mut self, n: usize) {
-        let mut budget = if self.cores.len() > 1 { TURN } else { LOOK };
+        let runnable = self.cores.iter().filter(|c| cpu::event::runnable(c)).count();
+        let mut budget = if runnable > 1 { TURN } else { LOOK };
         if let Some(at) = self.world.next_wake()
             && let Some(left) = self.clock.instructions_until(self.count, at)
         {

@@ -107,9 +107,12 @@ pub fn random(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
 
 /// Changes the rights of user pages by key.
 pub fn set_pkru(s: &mut Interp<'_>, v: u32) {
-    if s.c.state.pkru != v {
+    let changed = s.c.state.pkru ^ v;
+    if changed != 0 {
         s.c.state.pkru = v;
-        if s.c.state.cr4 & super::control::cr4::PKE != 0 {
+        // What is known of pages has their keys' rights in it.
+        let keys = (0..16).filter(|k| changed >> (2 * k) & 3 != 0).fold(0, |all, k| all | 1 << k);
+        if s.c.state.cr4 & super::control::cr4::PKE != 0 && s.c.tlb.has_keys(keys) {
             s.flush_all();
         }
     }

@@ -122,6 +122,8 @@ pub struct Tlb<const SETS: usize> {
     info: Box<[[TlbInfo; TLB_SIZE]; SETS]>,
     used: [[Used; 2]; SETS],
     second: Second,
+    /// A bit for each protection key that an entry had since all were dropped.
+    keys: u16,
     ram: Arc<Ram>,
     pub counts: TlbCounts,
 }
@@ -173,6 +175,7 @@ impl<const SETS: usize> Tlb<SETS> {
             info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
             used: std::array::from_fn(|_| [Used::new(), Used::new()]),
             second: Second::new(),
+            keys: 0,
             ram,
             counts: TlbCounts::default(),
         }
@@ -301,6 +304,7 @@ impl<const SETS: usize> Tlb<SETS> {
     /// Puts an entry in. A `ram` offset outside the mapping makes it a device page.
     pub fn insert(&mut self, set: usize, linear: u64, mut info: TlbInfo) {
         self.second.insert(set, linear, info);
+        self.keys |= 1 << (info.key & 15);
         let (i, page) = (index(linear), linear & !(PAGE - 1));
         if info.ram.is_some_and(|at| at % PAGE != 0 || at + PAGE > self.ram.len()) {
             info.ram = None;
@@ -335,8 +339,13 @@ impl<const SETS: usize> Tlb<SETS> {
         self.entries[set].put(slot, e, |page| self.targets.forget_page(set, page));
     }
 
+    /// Whether some page may be known that has one of these protection keys.
+    pub fn has_keys(&self, keys: u16) -> bool {
+        self.keys & keys != 0
+    }
     pub fn flush(&mut self) {
         self.counts.flushes += 1;
+        self.keys = 0;
         self.second.flush();
         self.targets.clear();
         for (used, entries) in self.used.iter_mut().zip(&mut self.entries) {

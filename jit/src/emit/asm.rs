@@ -6,6 +6,7 @@ use cpu::Width;
 pub const RAX: u8 = 0;
 pub const RCX: u8 = 1;
 pub const RDX: u8 = 2;
+pub const RBX: u8 = 3;
 pub const RSP: u8 = 4;
 pub const RSI: u8 = 6;
 pub const RDI: u8 = 7;
@@ -68,6 +69,16 @@ pub enum One {
     Imul = 5,
     Div = 6,
     Idiv = 7,
+}
+
+/// What is done with a bit besides copying it to CF; the numbers are the encoding's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BitOp {
+    Bt = 4,
+    Bts = 5,
+    Btr = 6,
+    Btc = 7,
 }
 
 /// Bit counts.
@@ -428,8 +439,20 @@ impl Asm {
     }
     /// CF becomes a bit of a register.
     pub fn bit_test(&mut self, r: u8, bit: u8) {
-        self.two(Width::W32, 0, 0xBA, 4, R(r), false);
+        self.bit_constant(BitOp::Bt, Width::W32, r, bit);
+    }
+    pub fn bit_constant(&mut self, op: BitOp, w: Width, r: u8, bit: u8) {
+        self.two(w, 0, 0xBA, op as u8, R(r), false);
         self.code.push(bit);
+    }
+    /// The bit that another register says, modulo the width.
+    pub fn bit(&mut self, op: BitOp, w: Width, r: u8, bit: u8) {
+        self.two(w, 0, 0x83 | (op as u8) << 3, bit, R(r), false);
+    }
+    /// Shifts `to`, and what comes in is from another register.
+    pub fn shift_double(&mut self, left: bool, w: Width, to: u8, from: u8, n: u8) {
+        self.two(w, 0, if left { 0xA4 } else { 0xAC }, from, R(to), false);
+        self.code.push(n);
     }
     /// CF becomes this.
     pub fn carry(&mut self, on: bool) {

@@ -272,9 +272,7 @@ impl<'a> Body<'a> {
         let saved = self.now.clone();
         let lens = (self.asm.code.len(), self.exits.len(), self.slow.len(), self.late.len());
         let ways = self.ways_out.len();
-        (self.before, self.exit) = (self.now.flags, None);
-        (self.changed, self.misfit, self.crowded) = (false, false, false);
-        self.pinned = self.flag_registers();
+        self.begin_insn();
         (self.now.made, self.owned) = (None, None);
         let Ok(()) = meaning(self, &self.insns[self.index]);
         if self.misfit {
@@ -289,9 +287,16 @@ impl<'a> Body<'a> {
         !self.misfit
     }
 
+    /// Nothing is known of the current instruction yet.
+    pub fn begin_insn(&mut self) {
+        (self.before, self.exit) = (self.now.flags, None);
+        (self.changed, self.misfit, self.crowded) = (false, false, false);
+        self.pinned = self.flag_registers();
+    }
+
     // Registers.
 
-    fn flag_registers(&self) -> u16 {
+    pub fn flag_registers(&self) -> u16 {
         registers(self.now.flags) | self.now.carry.map_or(0, |h| 1 << h)
     }
     /// Registers with copies of guest registers.

@@ -1,6 +1,6 @@
 //! The status flags: what is known of them, who wants them, and how the host gets them or the state does.
 
-use super::asm::{Alu, NOT_EQUAL, One, Rm, Shift};
+use super::asm::{ABOVE_EQUAL, Alu, BELOW, NOT_EQUAL, One, Rm, Shift};
 use super::body::{Body, V, context, core};
 use super::outer;
 use crate::native;
@@ -58,6 +58,20 @@ fn status_of(i: &Insn) -> Status {
 /// Whether the host has all flags of such a kind by doing the operation again.
 pub fn whole_flags(kind: FlagKind) -> bool {
     matches!(kind, FlagKind::Sub | FlagKind::Add | FlagKind::Logic | FlagKind::Adc | FlagKind::Sbb)
+}
+
+/// The bit of the flag that a condition is about, if it is one.
+fn one_flag(c: Cond) -> Option<u8> {
+    use Cond::*;
+    let flag = match c {
+        O | No => flags::OF,
+        B | Ae => flags::CF,
+        E | Ne => flags::ZF,
+        S | Ns => flags::SF,
+        P | Np => flags::PF,
+        _ => return None,
+    };
+    Some(flag.trailing_zeros() as u8)
 }
 
 impl Body<'_> {
@@ -231,6 +245,13 @@ impl Body<'_> {
         if let Flags::Turned(..) | Flags::Apart(..) = self.now.flags {
             self.stored_flags();
         }
+        if let Flags::Known(FlagKind::Raw, _, _, _, r) = self.now.flags {
+            let (c, bit) = (Cond::ALL[c as usize & 15], one_flag(Cond::ALL[c as usize & 15])?);
+            let h = self.reg(r);
+            self.clobber();
+            self.asm.bit_test(h, bit);
+            return Some(if c as u8 & 1 == 0 { BELOW } else { ABOVE_EQUAL });
+        }
         if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
             let whole = matches!(kind, FlagKind::Sub | FlagKind::Add) && a == V::Gone;
             let a = if whole { self.derived(kind, w, a, b, r) } else { a };
@@ -330,7 +351,7 @@ impl Body<'_> {
         use Cond::*;
         match self.now.flags {
             Flags::Known(kind, ..) if whole_flags(kind) => true,
-            Flags::Known(FlagKind::Raw, ..) => false,
+            Flags::Known(FlagKind::Raw, ..) => one_flag(c).is_some(),
             Flags::Stored | Flags::Turned(..) | Flags::Apart(..) => true,
             // By the result alone.
             Flags::Known(..) => matches!(c, E | Ne | S | Ns | P | Np),

@@ -31,7 +31,7 @@ pub fn table() -> Vec<Option<Meaning>> {
     for &(m, f) in super::x87::TABLE {
         all[cpu::rows::number(m) as usize] = Some(f);
     }
-    for &(m, f) in super::system::TABLE {
+    for &(m, f) in super::system::TABLE.iter().chain(super::bits::TABLE) {
         all[cpu::rows::number(m) as usize] = Some(f);
     }
     for (m, f) in super::vector::table() {
