@@ -31,6 +31,8 @@ pub struct Core {
     pub stop: bool,
     /// The core waits for another one (PAUSE): a good time for that one's turn.
     pub yields: bool,
+    /// There is another one that has something to do: PAUSE is not for nothing.
+    pub shares: bool,
     /// [`Mode::of`] the state, brought up to date by [`Core::refresh`].
     pub mode: Mode,
     /// The exception behind a [`crate::Raised`].
@@ -62,6 +64,7 @@ impl Core {
             end: 0,
             stop: false,
             yields: false,
+            shares: false,
             fault: Exception::UD,
             intr: false,
             id,

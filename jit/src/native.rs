@@ -60,6 +60,9 @@ pub fn pkru_at() -> i32 {
 pub fn intr_at() -> i32 {
     offset_of!(Core, intr) as i32
 }
+pub fn shares_at() -> i32 {
+    offset_of!(Core, shares) as i32
+}
 pub fn kernel_gs_base_at() -> i32 {
     let msr = offset_of!(State, msr) + offset_of!(Msrs, kernel_gs_base);
     (offset_of!(Core, state) + msr) as i32

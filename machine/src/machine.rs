@@ -41,7 +41,7 @@ pub enum Slice {
 }
 
 /// Instructions that a core may run before another has its turn that has something to do, too.
-const TURN: u64 = 4_000;
+const TURN: u64 = 10_000;
 /// Instructions that a core runs before the host's clock is looked at.
 const LOOK: u64 = 50_000;
 /// Guest time stays below this (73 years), so that sums of times make sense.
@@ -176,8 +176,8 @@ impl Machine {
     }
 
     fn run_core(&mut self, n: usize) {
-        let runnable = self.cores.iter().filter(|c| cpu::event::runnable(c)).count();
-        let mut budget = if runnable > 1 { TURN } else { LOOK };
+        let shares = self.cores.iter().filter(|c| cpu::event::runnable(c)).count() > 1;
+        let mut budget = if shares { TURN } else { LOOK };
         if let Some(at) = self.world.next_wake()
             && let Some(left) = self.clock.instructions_until(self.count, at)
         {
@@ -189,7 +189,7 @@ impl Machine {
         let core = &mut self.cores[n];
         let before = core.retired();
         let end = before + budget;
-        core.stop = false;
+        (core.stop, core.shares) = (false, shares);
         self.world.attention = false;
         let lapic = self.parts.lapic_ids().get(n).copied();
         let window = lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);

@@ -18,8 +18,10 @@ pub fn hlt(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
 
 /// PAUSE: somebody spins, so another core should have its turn.
 pub fn pause(s: &mut Interp<'_>, _: &Insn) -> Result<(), Raised> {
-    s.c.yields = true;
-    s.c.stop = true;
+    if s.c.shares {
+        s.c.yields = true;
+        s.c.stop = true;
+    }
     Ok(())
 }
 /// What leaves the core unchanged.

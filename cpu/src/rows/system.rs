@@ -48,7 +48,7 @@ macro_rules! system_rows { ($then:ident) => { $then! {
     Monitor   big misc::monitor;
     Mwait     big misc::mwait END;
     Out       big io::output END;
-    Pause     big misc::pause END;
+    Pause     big misc::pause;
     Popf      big flags::popf END;
     Popfd     big flags::popf END;
     Popfq     big flags::popf END;

@@ -15,6 +15,7 @@ pub static TABLE: &[(Mnemonic, Meaning)] = &[
     (Mnemonic::Sti, sti),
     (Mnemonic::Swapgs, swapgs),
     (Mnemonic::Pushfq, pushfq),
+    (Mnemonic::Pause, pause),
     // Whatever is written is seen at once.
     (Mnemonic::Serialize, |_, _| Ok(())),
     (Mnemonic::Mov, mov),
@@ -82,6 +83,13 @@ fn sti(s: &mut Body<'_>, _: &Insn) -> Result<(), Infallible> {
     }
     s.asm.alu_constant(Alu::Or, Width::W64, core(native::rflags_at()), flags::IF as i32);
     s.changed = true;
+    Ok(())
+}
+/// SDM 2, PAUSE.
+fn pause(s: &mut Body<'_>, _: &Insn) -> Result<(), Infallible> {
+    s.clobber();
+    s.asm.alu_constant(Alu::Cmp, Width::W8, core(native::shares_at()), 0);
+    s.exit(Some(NOT_EQUAL));
     Ok(())
 }
 /// SDM 2, MOV: what a segment register holds, too.
