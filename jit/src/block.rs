@@ -154,7 +154,7 @@ pub struct Blocks {
 }
 
 /// Decoded instructions in the ring.
-const OPS: usize = 1 << 17;
+const OPS: usize = 1 << 14;
 /// There are always so many blocks before it is looked who can go, and bytes before those of dropped blocks are taken out.
 const FEW: usize = 1 << 16;
 /// From so many blocks on, those that were executed lately go, too.

@@ -12,6 +12,7 @@ mod copies;
 mod flags;
 mod frames;
 mod memory;
+mod miss;
 pub mod outer;
 pub mod region;
 pub mod search;
@@ -25,11 +26,11 @@ use crate::native::{self, Cx};
 use ::memory::PAGE;
 use asm::{Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
 pub use body::CORE;
-use body::{Body, Term, V, come_in, context, core, load_left, store_left};
+use body::{Body, Term, V, come_in, context, core, forget_stack, load_left, store_left};
 use cpu::{Insn, Mode, Width};
 use frames::Kind;
-use memory::call;
-pub use memory::{Miss, THUNKS, thunks};
+use miss::call;
+pub use miss::{Miss, THUNKS, thunks};
 pub use sem::{Meaning, table};
 use std::mem::offset_of;
 
@@ -93,6 +94,7 @@ pub fn enter() -> Vec<u8> {
     a.mov(RAX, RSI);
     let words = frames::begin(&mut a);
     let next = a.here();
+    forget_stack(&mut a);
     a.call(Rm::R(RAX));
     // Regions do not go on by themselves.
     a.alu_constant(Alu::Cmp, Width::W64, Rm::R(RAX), leave::CODE as i32);
@@ -216,6 +218,7 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     rets.push(b.asm.jcc(NOT_EQUAL));
     if b.alone || last {
         load_left(&mut b.asm);
+        forget_stack(&mut b.asm);
     }
     if last {
         frames::reset(&mut b.asm);

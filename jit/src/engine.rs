@@ -71,7 +71,7 @@ const SAMPLE: i64 = 128;
 /// A core is so far behind that its TLB is to be flushed: for a core that has not run for long, nothing is kept.
 const BEHIND: usize = usize::MAX;
 const MOST_PROTECTED: usize = 1024;
-const JUMPS: usize = 65536;
+const JUMPS: usize = 16384;
 const ODD: usize = 1024;
 const NOT_ODD: (u64, Mode) = (!0, Mode(0));
 const NO_JUMP: Jump = Jump { at: !0, mode: Mode(0), id: NONE };

@@ -106,7 +106,18 @@ fn remapping(config: Config) -> Guest {
         a.invlpg(byte_ptr(r8))?;
         a.jmp(top)
     });
-    let mut g = Guest::new(&code, config);
+    let g = paging(&code, config, SECOND);
+    let ram = g.ram.clone();
+    // There the instruction has another end.
+    let mut copy = vec![0; code.len() - 0x1000];
+    ram.read(SECOND[0], &mut copy).unwrap();
+    copy[0] ^= 0x5a;
+    ram.write(SECOND[1], &copy).unwrap();
+    g
+}
+/// A guest with paging. R8 is a page that may be here or there in RAM, RDI where its entry is, and RSI what flips that.
+fn paging(code: &[u8], config: Config, page: [u64; 2]) -> Guest {
+    let mut g = Guest::new(code, config);
     let ram = g.ram.clone();
     let put = |at: u64, v: u64| ram.write(at, &v.to_le_bytes()).unwrap();
     let present = |to: u64| to | 3;
@@ -118,31 +129,121 @@ fn remapping(config: Config) -> Guest {
     for n in 0..1024 {
         put(TABLES + 0x3000 + 8 * n, present(n << 12));
     }
-    // There the instruction has another end.
-    let mut copy = vec![0; code.len() - 0x1000];
-    ram.read(SECOND[0], &mut copy).unwrap();
-    copy[0] ^= 0x5a;
-    ram.write(SECOND[1], &copy).unwrap();
     let s = &mut g.core.state;
     (s.cr3, s.cr4, s.cr0) = (TABLES, s.cr4 | 1 << 5, s.cr0 | 1 << 31);
-    s.gpr[7] = TABLES + 0x3000 + 8 * (SECOND[0] >> 12);
-    s.gpr[6] = SECOND[0] ^ SECOND[1];
-    s.gpr[8] = SECOND[0];
+    s.gpr[7] = TABLES + 0x3000 + 8 * (page[0] >> 12);
+    s.gpr[6] = page[0] ^ page[1];
+    s.gpr[8] = page[0];
     g.core.refresh();
     g
 }
-
-#[test]
-fn an_instruction_goes_on_where_its_second_page_is_now() {
+/// Runs it in all tiers, which end in the state that plain steps do.
+fn same_everywhere(make: impl Fn(Config) -> Guest) {
     let insns = 20_000;
-    let mut o = remapping(tiers(NEVER, NEVER));
+    let mut o = make(tiers(NEVER, NEVER));
     o.core.set_budget(insns);
     let mut s = cpu::Interp { c: &mut o.core, bus: &mut o.bus };
     (0..insns).for_each(|_| cpu::step(&mut s).unwrap());
     let want = o.state();
     for config in configs() {
-        let mut g = remapping(config);
+        let mut g = make(config);
         g.run(insns);
+        assert_eq!(g.state(), want, "{config:?}");
+    }
+}
+
+#[test]
+fn an_instruction_goes_on_where_its_second_page_is_now() {
+    same_everywhere(remapping);
+}
+
+#[test]
+fn the_stack_is_where_its_page_is_now_and_may_go_across_its_end() {
+    const STACK: [u64; 2] = [0x14_0000, 0x14_2000];
+    let code = asm(|a| {
+        let (mut top, mut callee) = (a.create_label(), a.create_label());
+        a.set_label(&mut top)?;
+        a.lea(rsp, qword_ptr(r8 + 0x800))?;
+        a.push(rcx)?;
+        a.push(rbx)?;
+        a.add(rbx, qword_ptr(rsp + 8))?;
+        a.pop(rax)?;
+        a.xor(qword_ptr(rdi), rsi)?;
+        a.invlpg(byte_ptr(r8))?;
+        a.add(rbx, qword_ptr(rsp))?;
+        a.push(rax)?;
+        a.call(callee)?;
+        a.pop(rdx)?;
+        a.add(rbx, rdx)?;
+        a.lea(rsp, qword_ptr(r8 + 0x100c))?;
+        a.push(rcx)?;
+        a.push(rbx)?;
+        a.inc(dword_ptr(rsp - 0x10))?;
+        a.add(dword_ptr(rsp + 3), ebx)?;
+        a.call(callee)?;
+        a.pop(rax)?;
+        a.add(rdx, rax)?;
+        a.pop(r9)?;
+        a.inc(rcx)?;
+        a.jmp(top)?;
+        a.set_label(&mut callee)?;
+        a.sti()?;
+        a.lock().bts(qword_ptr(rsp - 0x20), rcx)?;
+        a.adc(rbx, 0)?;
+        a.cli()?;
+        a.lock().cmpxchg(qword_ptr(rsp - 0x28), rbx)?;
+        a.cmovne(rdx, rax)?;
+        a.bzhi(r10, rbx, rcx)?;
+        a.sete(r11b)?;
+        a.shrd(rdx, r10, 9)?;
+        a.ret()
+    });
+    same_everywhere(|config| paging(&code, config, STACK));
+}
+
+#[test]
+fn a_kernel_may_use_the_stack_of_a_user_while_it_says_so() {
+    const USERS: [u64; 2] = [0x14_0000, 0x14_2000];
+    let code = asm(|a| {
+        let mut top = a.create_label();
+        a.set_label(&mut top)?;
+        a.stac()?;
+        a.lea(rsp, qword_ptr(r8 + 0x800))?;
+        a.push(rcx)?;
+        a.add(rbx, qword_ptr(rsp))?;
+        a.clac()?;
+        a.lea(r10, qword_ptr(r8 + 0x7f8))?;
+        a.cmp(rcx, 700)?;
+        a.mov(rsp, r9)?;
+        a.cmove(rsp, r10)?;
+        a.add(rbx, qword_ptr(rsp))?;
+        a.inc(rcx)?;
+        a.jmp(top)
+    });
+    let make = |config| {
+        let mut g = paging(&code, config, USERS);
+        for level in 0..3 {
+            let at = TABLES + 0x1000 * level;
+            g.ram.write(at, &((at + 0x1000) | 7).to_le_bytes()).unwrap();
+        }
+        let at = g.core.state.gpr[7];
+        g.ram.write(at, &(USERS[0] | 7).to_le_bytes()).unwrap();
+        (g.core.state.gpr[1], g.core.state.gpr[9]) = (0, DATA);
+        g.core.state.cr4 |= 1 << 21;
+        g.core.refresh();
+        g
+    };
+    let mut o = make(tiers(NEVER, NEVER));
+    o.core.set_budget(20_000);
+    let mut s = cpu::Interp { c: &mut o.core, bus: &mut o.bus };
+    while cpu::step(&mut s).is_ok() {}
+    assert_eq!(o.core.state.gpr[1], 700);
+    let want = o.state();
+    for config in configs() {
+        let mut g = make(config);
+        g.core.set_budget(20_000);
+        let fault = g.engine.run_to_fault(&mut g.core, &mut g.bus);
+        assert_eq!(fault.map(|f| f.vector), Some(14), "{config:?}");
         assert_eq!(g.state(), want, "{config:?}");
     }
 }

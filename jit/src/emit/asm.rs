@@ -424,6 +424,10 @@ impl Asm {
         };
         self.bmi(w, pp, 0xF7, to, a, n);
     }
+    /// The bits of a register below the number in another's low byte. For hosts with BMI2.
+    pub fn low_bits(&mut self, w: Width, to: u8, from: u8, n: u8) {
+        self.bmi(w, 0, 0xF5, to, from, n);
+    }
     /// So many bits of a register from a certain one on, by the two low bytes of another. For hosts with BMI1.
     pub fn bits(&mut self, w: Width, to: u8, from: u8, by: u8) {
         self.bmi(w, 0, 0xF7, to, from, by);

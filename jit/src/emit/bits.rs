@@ -17,6 +17,7 @@ pub static TABLE: &[(Mnemonic, Meaning)] = &[
     (Mnemonic::Bts, |s, i| s.bit(i, BitOp::Bts).unwrap_or_else(|| bits::bts(s, i))),
     (Mnemonic::Btr, |s, i| s.bit(i, BitOp::Btr).unwrap_or_else(|| bits::btr(s, i))),
     (Mnemonic::Btc, |s, i| s.bit(i, BitOp::Btc).unwrap_or_else(|| bits::btc(s, i))),
+    (Mnemonic::Bzhi, |s, i| s.low_bits(i).unwrap_or_else(|| bits::bzhi(s, i))),
     (Mnemonic::Cmpxchg, |s, i| s.exchange(i).unwrap_or_else(|| moves::cmpxchg(s, i))),
     (Mnemonic::Cmpxchg16b, |s, i| s.exchange_wide(i)),
     (Mnemonic::Shld, |s, i| s.shift_double(i, true).unwrap_or_else(|| shift::shld(s, i))),
@@ -111,6 +112,27 @@ impl Body<'_> {
             self.flags_are(rest);
         }
         Some(Ok(()))
+    }
+
+    /// BZHI; `None` where the host has none.
+    fn low_bits(&mut self, i: &Insn) -> Option<Done> {
+        if !self.shifts_x {
+            return None;
+        }
+        let (Ok(v), Ok(n)) = (read(self, i, 1), read(self, i, 2));
+        let (v, n) = (self.low(i.w, v), self.low(Width::W8, n));
+        let t = self.fresh();
+        self.clobber();
+        self.asm.low_bits(i.w, t, v, n);
+        if !self.unseen() {
+            let all = self.fresh();
+            self.host_flags(all);
+            let few = flags::CF | flags::ZF | flags::SF;
+            self.asm.alu_constant(Alu::And, Width::W32, Rm::R(all), few as i32);
+            self.flags_are(all);
+        }
+        let v = self.result(i.w, t);
+        Some(write(self, i, 0, v))
     }
 
     /// CMPXCHG with memory.

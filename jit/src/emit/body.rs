@@ -20,8 +20,13 @@ pub const LEFT: u8 = 14;
 /// Bytes that a block's code has room for at first, and each instruction's: more than most need.
 const ROOM: usize = 256;
 const PER_INSN: usize = 128;
+/// The page of the stack, where all code of a mode is this tier's: less the page's address, and what leads from the guest's
+/// address to the host's. It may be read and written.
+pub const STACK: [u8; 2] = [5, 13];
+/// What the first of them is where there is no such page: no canonical address and this make an offset in one.
+const NO_STACK: u64 = 1 << 63;
 /// Registers for values.
-pub const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX | 1 << LEFT);
+pub const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX | 1 << LEFT | 1 << STACK[0] | 1 << STACK[1]);
 
 /// A place in the core.
 pub fn core(at: i32) -> Rm {
@@ -54,6 +59,10 @@ pub fn load_left(a: &mut Asm) {
 }
 pub fn store_left(a: &mut Asm) {
     a.store(Width::W64, core(left_at()), LEFT);
+}
+/// The TLB may have changed: the page of the stack is not known.
+pub fn forget_stack(a: &mut Asm) {
+    a.constant(STACK[0], NO_STACK);
 }
 /// Gives the two to a helper.
 pub fn pass_on(a: &mut Asm) {

@@ -3,7 +3,7 @@
 
 use super::asm::{Alu, Asm, EQUAL, R8, RAX, RCX, RDI, RDX, RSI, Rm, Shift, Vector};
 use super::body::{context, context_by, core};
-use super::memory::{LOOKS, Miss, SETS, VECTORS, call, keep_vectors, keeping, look};
+use super::miss::{LOOKS, Miss, SETS, VECTORS, call, keep_vectors, keeping, look};
 use super::vector;
 use crate::native;
 use cpu::flags::{self, Lazy};

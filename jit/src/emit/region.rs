@@ -4,7 +4,7 @@
 //! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
-use super::asm::{Asm, Hole, NEGATIVE, RAX, RCX, Rm};
+use super::asm::{Asm, Hole, NEGATIVE, RAX, RCX, RDX, Rm};
 use super::body::{Body, Now, Term, V, WINDOWS, core};
 use super::copies::Copies;
 use super::flags::Flags;
@@ -66,7 +66,7 @@ struct Writer<'a> {
 }
 
 /// Registers for what loops keep: those first that nothing else asks for by name.
-const KEPT: [u8; 9] = [3, 5, 8, 9, 10, 11, 13, 6, 7];
+const KEPT: [u8; 8] = [3, 8, 9, 10, 11, 6, 7, RDX];
 /// So many guest registers are kept where ways join.
 const MOST: u32 = 8;
 

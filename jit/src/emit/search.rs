@@ -2,7 +2,7 @@
 
 use super::asm::{Alu, Asm, EQUAL, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, Rm, Shift};
 use super::body::{Body, come_in, context, core, core_table, load_left, tlb_entry};
-use super::memory::{call, tlb_index};
+use super::miss::{call, tlb_index};
 use super::{aligned, frames};
 use crate::clif::{leave, rip_at};
 use crate::native::{self, Cx};

@@ -1,7 +1,7 @@
 //! What kernels do all the time of the system's instructions, and which can neither fail nor have anything due behind it.
 
 use super::asm::{Alu, EQUAL, NOT_EQUAL, RCX, Rm};
-use super::body::{Body, LEFT, V, context, core};
+use super::body::{Body, LEFT, V, context, core, forget_stack};
 use super::frames;
 use super::sem::Meaning;
 use crate::native;
@@ -167,6 +167,7 @@ impl Body<'_> {
         }
         self.asm.store_constant(Width::W32, core(native::MODE), next.0 as i32);
         self.put_place(self.next, (self.until - self.index) as i32 - 1);
+        forget_stack(&mut self.asm);
         // The frames are for code of the other mode.
         frames::reset(&mut self.asm);
         self.asm.jmp_to(context(native::search_at(self.mode)));

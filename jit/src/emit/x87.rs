@@ -6,7 +6,7 @@
 use super::asm::{Alu, EQUAL, Hole, NOT_EQUAL, RAX, RCX, RDX, RSP, Rm};
 use super::body::{Body, V, context, core};
 use super::flags::Flags;
-use super::memory::{Miss, VECTORS, call, keep_vectors, keeping, look_again, placed};
+use super::miss::{Miss, VECTORS, call, keep_vectors, keeping, look_again, placed};
 use super::sem::Meaning;
 use super::vector::avx;
 use crate::clif::rip_at;

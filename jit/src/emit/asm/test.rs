@@ -235,3 +235,29 @@ fn registers_alone_and_control_are_what_they_say() {
         (N::Je, 12, N::Jmp, 13)
     );
 }
+
+#[test]
+fn bits_and_double_shifts_are_encoded() {
+    let ops =
+        [(BitOp::Bt, N::Bt), (BitOp::Bts, N::Bts), (BitOp::Btr, N::Btr), (BitOp::Btc, N::Btc)];
+    for (w, r, other) in WIDE.into_iter().flat_map(|w| (0..16).map(move |r| (w, r, 15 - r))) {
+        for (op, name) in ops {
+            let i = emit(|a| a.bit(op, w, r, other));
+            assert_eq!((i.mnemonic(), i.op1_register()), (name, register(w, other)));
+            is_rm(&i, 0, w, R(r));
+            let i = emit(|a| a.bit_constant(op, w, r, 31));
+            assert_eq!((i.mnemonic(), i.immediate8()), (name, 31));
+            is_rm(&i, 0, w, R(r));
+        }
+        for (left, name) in [(true, N::Shld), (false, N::Shrd)] {
+            let i = emit(|a| a.shift_double(left, w, r, other, 9));
+            assert_eq!((i.mnemonic(), i.op1_register()), (name, register(w, other)));
+            assert_eq!(i.immediate8(), 9);
+            is_rm(&i, 0, w, R(r));
+        }
+        let i = emit(|a| a.low_bits(w, r, other, 11));
+        let operands = [r, other, 11].map(|n| register(w, n));
+        assert_eq!(i.mnemonic(), N::Bzhi);
+        assert_eq!([i.op0_register(), i.op1_register(), i.op2_register()], operands);
+    }
+}
