@@ -60,8 +60,8 @@ pub struct Source {
     pub end: bool,
     /// The number of its counter.
     pub id: u32,
-    /// The count at which the engine is told.
-    pub hot: Option<i32>,
+    /// The engine is told when that has come down to 0.
+    pub hot: bool,
     /// All code of its mode is this tier's: its CALLs and RETs use the host's stack (see [`frames`]), and the count is in a register
     /// from where native code is entered on.
     pub alone: bool,
@@ -156,13 +156,9 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     if let Some(second) = source.second {
         w.check_second(second);
     }
-    w.body.asm.load(Width::W64, RAX, context(native::HEAT));
-    let counter = 4 * (source.id as usize % native::HEATS) as i32;
-    w.body.asm.alu_constant(Alu::Add, Width::W32, Rm::M(RAX, counter), 1);
-    let hot = source.hot.map(|count| {
-        w.body.asm.alu_constant(Alu::Cmp, Width::W32, Rm::M(RAX, counter), count);
-        w.body.asm.jcc(EQUAL)
-    });
+    let counter = native::HEAT + 4 * (source.id as usize % native::HEATS) as i32;
+    w.body.asm.alu_constant(Alu::Sub, Width::W32, context(counter), 1);
+    let hot = source.hot.then(|| w.body.asm.jcc(EQUAL));
     let mut over = false;
     for (k, i) in source.insns.iter().enumerate() {
         w.body.index = k;

@@ -26,6 +26,7 @@ mod links;
 mod native;
 mod parts;
 mod perf;
+mod placed;
 mod plan;
 mod region;
 mod ring;

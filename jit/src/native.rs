@@ -7,12 +7,12 @@ use crate::counters::Why;
 use crate::emit::outer::MISSES;
 use crate::emit::{self, THUNKS};
 use crate::event;
+use crate::placed::Placed;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Msrs, Segment, Sem, State, Width};
 use memory::{BranchTargets, PAGE, TLB_SIZE, Tlb, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const TAG_READ: i32 = offset_of!(TlbEntries, read) as i32;
@@ -90,23 +90,6 @@ type Get = extern "C" fn(*mut Core, *mut Cx) -> u64;
 pub const CONTEXT_BIAS: i32 = 0x0c;
 const BELOW: usize = 0x0c00;
 const _: () = assert!(PAGE == 1 << 12 && TLB_SIZE == 1 << 12);
-#[repr(C, align(0x10000))]
-struct Placed {
-    _below: [u8; BELOW],
-    cx: Cx,
-}
-impl Deref for Placed {
-    type Target = Cx;
-    fn deref(&self) -> &Cx {
-        &self.cx
-    }
-}
-impl DerefMut for Placed {
-    fn deref_mut(&mut self) -> &mut Cx {
-        &mut self.cx
-    }
-}
-
 /// What native code has besides the core: helpers, and what they need.
 #[repr(C, align(16))]
 pub struct Cx {
@@ -145,8 +128,6 @@ pub struct Cx {
     astray: [*const u8; SEARCHES],
     /// The one of the first that goes on after [`Cx::finish`] gave 0, and the one of the second.
     after: [*const u8; 2],
-    /// How often blocks of the baseline tier were entered, by their numbers.
-    heat: *mut u32,
     /// Why a helper sent native code away.
     why: Why,
     /// How often the interpreter did an instruction for native code, by rows.
@@ -165,7 +146,8 @@ pub const FLOATS: i32 = offset_of!(Cx, floats) as i32;
 pub const JUMPS: i32 = offset_of!(Cx, jumps) as i32;
 pub const AFTER: i32 = offset_of!(Cx, after) as i32;
 pub const AFTER_OUTER: i32 = AFTER + size_of::<*const u8>() as i32;
-pub const HEAT: i32 = offset_of!(Cx, heat) as i32;
+/// Where counters of entered blocks are, behind the context: see [`Gate::heat`].
+pub const HEAT: i32 = Placed::<Cx>::COUNTERS as i32;
 pub const MODE: i32 = offset_of!(Core, mode) as i32;
 pub const ENTER_FLOATS: usize = offset_of!(Cx, enter_floats);
 pub const FLAG: usize = offset_of!(Cx, flag);
@@ -230,9 +212,10 @@ type Enterer = unsafe extern "C" fn(*mut Core, *const u8) -> u64;
 
 /// The way into native code, with what it needs besides the core.
 pub struct Gate {
-    cx: Box<Placed>,
+    cx: Placed<Cx>,
     jumps: Box<[Pair]>,
-    heat: Box<[u32]>,
+    /// Executions of a block after which native code is left.
+    hot: u32,
     enter: Option<Enterer>,
     /// Whoever has branch targets of this code only, and what has gone since.
     targets: u64,
@@ -251,9 +234,9 @@ fn owner() -> u64 {
 unsafe impl Send for Gate {}
 
 impl Gate {
-    pub fn new() -> Gate {
+    /// `hot`: executions of a block in the baseline tier after which native code is left.
+    pub fn new(hot: u32) -> Gate {
         let mut jumps = vec![Pair([NO_JUMP; 2]); JUMP_SLOTS / 2].into_boxed_slice();
-        let mut heat = vec![0; HEATS].into_boxed_slice();
         let cx = Cx {
             load,
             store,
@@ -269,7 +252,6 @@ impl Gate {
             search_outer: [std::ptr::null(); SEARCHES],
             astray: [std::ptr::null(); SEARCHES],
             after: [std::ptr::null(); 2],
-            heat: heat.as_mut_ptr(),
             value: [0; 2],
             stack: [0; 2],
             arena: std::ptr::null(),
@@ -283,9 +265,9 @@ impl Gate {
             jumps: jumps.as_mut_ptr().cast(),
             bus: MaybeUninit::uninit(),
         };
-        let cx = Box::new(Placed { _below: [0; BELOW], cx });
+        let cx = Placed::new(cx, BELOW, HEATS);
         let (targets, gone) = (owner(), Vec::new());
-        Gate { cx, jumps, heat, enter: None, targets, gone }
+        Gate { cx, jumps, hot, enter: None, targets, gone }
     }
 
     /// Takes the code that enters regions, and where the arena is that has all code.
@@ -333,12 +315,12 @@ impl Gate {
         // SAFETY: the caller vouches for it.
         unsafe { self.cx.x87.set_thunk(t, code) }
     }
-    /// How often a block was entered by the baseline tier.
+    /// How often a block was entered by the baseline tier, which counts down from where it is hot.
     pub fn heat(&self, id: u32) -> u32 {
-        self.heat[id as usize % HEATS]
+        self.hot.wrapping_sub(self.cx.counter(id as usize))
     }
     pub fn set_heat(&mut self, id: u32, heat: u32) {
-        self.heat[id as usize % HEATS] = heat;
+        self.cx.set_counter(id as usize, self.hot.wrapping_sub(heat));
     }
     /// Why native code was left, if a helper had a say in it; asked once.
     #[inline]
@@ -410,7 +392,7 @@ impl Gate {
         let bus =
             unsafe { std::mem::transmute::<*mut (dyn Bus + '_), *mut dyn Bus>(&raw mut *s.bus) };
         self.cx.bus = MaybeUninit::new(bus);
-        s.c.context = &raw mut self.cx.cx as usize + CONTEXT_BIAS as usize;
+        s.c.context = &raw mut *self.cx as usize + CONTEXT_BIAS as usize;
         if !self.gone.is_empty() || s.c.tlb.targets.owner() != self.targets {
             self.sync(s.c);
         }

@@ -72,8 +72,8 @@ pub struct Regions {
     ram: u64,
     /// Executions that earn a region.
     threshold: u32,
-    /// The same, where native code is left at once then.
-    hot: Option<i32>,
+    /// Native code is left at once then.
+    hot: bool,
     /// All code of 64-bit mode is the baseline tier's: see [`Source::alone`].
     alone: bool,
     pub base: Baseline,
@@ -98,7 +98,7 @@ impl Regions {
         let emits = config.baseline != u32::MAX;
         let compiles = config.threshold != u32::MAX;
         let mut arena = Arena::new(if emits || compiles { config.code_bytes } else { 0 })?;
-        let (mut gate, mut perf) = (Gate::new(), Perf::new(config.profilers)?);
+        let (mut gate, mut perf) = (Gate::new(config.threshold), Perf::new(config.profilers)?);
         let mut worker = None;
         let mut enter = emit::EMITS.then(emit::enter);
         if compiles {
@@ -118,7 +118,7 @@ impl Regions {
             arena,
             gate,
             worker,
-            hot: (!config.cranelift).then(|| i32::try_from(config.threshold).ok()).flatten(),
+            hot: !config.cranelift && config.threshold != u32::MAX,
             alone: !config.cranelift,
             base: Baseline::new(),
             exits: Exits::new(),
@@ -348,7 +348,7 @@ impl Regions {
         let insns: Box<[Insn]> = decode::insns(blocks, id, core).collect();
         let (mode, at, end) = (b.mode, b.at, b.end);
         let second = b.crosses().then(|| self.ram + b.second);
-        let hot = if mode.long64() { self.hot } else { None };
+        let hot = mode.long64() && self.hot;
         let alone = mode.long64() && self.alone;
         let source = Source { insns, mode, at, second, end, id, hot, alone };
         let heat = b.heat;
