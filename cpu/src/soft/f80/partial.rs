@@ -64,11 +64,6 @@ pub fn rem(a: F80, b: F80, nearest: bool, env: &mut Env) -> Remainder {
     done(exact(sign, y.exp - unit, rest as u64, env), (q & 7) as u8)
 }
 
-/// The same number; a pseudo-denormal gets the exponent it stands for.
-fn canonical(a: F80) -> F80 {
-    F80 { sign_exp: a.sign_exp | (a.exp() == 0 && a.sig & TOP != 0) as u16, ..a }
-}
-
 /// `(x << n) / y`: the low 64 bits of the quotient and the remainder; `n` is below 64, `x` and `y` are normalized.
 fn quotient(x: u64, y: u64, n: u32) -> (u64, u64) {
     if n == 0 {
@@ -131,7 +126,8 @@ pub fn scale(a: F80, b: F80, env: &mut Env) -> F80 {
     // Beyond this every result is as far out of range, wrapped or not.
     const FAR: u64 = 0x2_0000;
     let by = match cb {
-        Class::Zero => return canonical(a),
+        // The same number, which may be too small where underflow is not masked (seen on AMD's processors).
+        Class::Zero => 0,
         _ => match convert::integral(Finite::of(b), Round::Zero) {
             Some((size, ..)) => size.min(FAR) as i32,
             None => FAR as i32,

@@ -349,3 +349,15 @@ fn a_denormal_that_infinity_leaves_alone_is_too_small_if_that_is_not_masked() {
     assert_eq!(rem(tiny, infinity, false, &mut env).value, tiny);
     assert_eq!(env.flags, flag::DE);
 }
+
+/// As a processor (AMD, Zen 4) does it.
+#[test]
+fn a_denormal_that_is_scaled_by_nothing_is_too_small_if_that_is_not_masked() {
+    let (tiny, zero) = (F80 { sig: 3, sign_exp: 0 }, F80::zero(false));
+    let mut env = Env::from_control(0x026f);
+    assert_eq!(scale(tiny, zero, &mut env), F80 { sig: 3 << 62, sign_exp: 0x5fc3 });
+    assert_eq!(env.flags, flag::UE | flag::DE);
+    let mut env = Env::from_control(0x037f);
+    assert_eq!(scale(tiny, zero, &mut env), tiny);
+    assert_eq!(env.flags, flag::DE);
+}
