@@ -163,13 +163,9 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     for (k, i) in source.insns.iter().enumerate() {
         w.body.index = k;
         w.body.next = w.body.delta + i32::from(i.len);
-        let done = table[i.row as usize].is_some_and(|m| w.body.one(m));
-        if !done {
-            let last = k + 1 == source.insns.len() && source.end;
-            over = last && w.body.flip_access(i);
-            if over {
-                break;
-            }
+        let last = k + 1 == source.insns.len() && source.end;
+        over = last && w.body.flip_access(i);
+        if !over && !table[i.row as usize].is_some_and(|m| w.body.one(m)) {
             over = call_out(&mut w.body, &mut w.rets, i, last);
             w.calls = true;
         }

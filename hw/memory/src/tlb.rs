@@ -476,6 +476,17 @@ mod test {
     }
 
     #[test]
+    fn protection_keys_are_known_until_all_is_flushed() {
+        let mut t = tlb();
+        t.insert(0, 0x5000, TlbInfo { key: 3, ..page(0) });
+        assert_eq!([1 << 3, 1 << 2, !0].map(|keys| t.has_keys(keys)), [true, false, true]);
+        // The second level still has it.
+        t.switch(1, false);
+        assert!(t.has_keys(1 << 3));
+        t.flush();
+        assert!(!t.has_keys(!0));
+    }
+    #[test]
     fn flushes_keep_what_they_should() {
         let mut t = tlb();
         t.insert(0, 0x1000, TlbInfo { global: true, ..page(0) });

@@ -49,6 +49,24 @@ impl Body<'_> {
         self.set_flags(Flags::Known(FlagKind::Raw, Width::W64, V::K(0), V::K(0), all), false);
     }
 
+    /// The host's flags of these, and no others, if somebody sees them, in a register.
+    fn flags_of_host(&mut self, few: u64) -> Option<u8> {
+        if self.unseen() {
+            return None;
+        }
+        let all = self.fresh();
+        self.host_flags(all);
+        self.asm.alu_constant(Alu::And, Width::W32, Rm::R(all), few as i32);
+        Some(all)
+    }
+    /// Where the host has what is to be read and written, with no register taken but for that and those that are held.
+    fn place_alone(&mut self, held: u16, la: u8, w: Width) -> u8 {
+        self.pinned = held | 1 << la;
+        let place = self.writable(la, w);
+        self.pinned = held | 1 << place;
+        place
+    }
+
     /// BT and its kin; `None` for words.
     fn bit(&mut self, i: &Insn, op: BitOp) -> Option<Done> {
         let w = i.w;
@@ -68,14 +86,13 @@ impl Body<'_> {
                 at = self.op2(Op2::Add, i.aw, at, bytes);
             }
             let la = self.linear(i.seg, at);
-            self.pinned = held | 1 << la;
             if op == BitOp::Bt {
+                self.pinned = held | 1 << la;
                 let v = self.load_linear(la, w);
                 self.reg(v)
             } else {
-                let place = self.writable(la, w);
+                let place = self.place_alone(held, la, w);
                 host = Some(place);
-                self.pinned = held | 1 << place;
                 let t = self.fresh();
                 self.asm.load(w, t, Rm::M(place, 0));
                 t
@@ -124,11 +141,7 @@ impl Body<'_> {
         let t = self.fresh();
         self.clobber();
         self.asm.low_bits(i.w, t, v, n);
-        if !self.unseen() {
-            let all = self.fresh();
-            self.host_flags(all);
-            let few = flags::CF | flags::ZF | flags::SF;
-            self.asm.alu_constant(Alu::And, Width::W32, Rm::R(all), few as i32);
+        if let Some(all) = self.flags_of_host(flags::CF | flags::ZF | flags::SF) {
             self.flags_are(all);
         }
         let v = self.result(i.w, t);
@@ -148,9 +161,7 @@ impl Body<'_> {
         let held = self.pinned;
         let at = address(self, i);
         let la = self.linear(i.seg, at);
-        self.pinned = held | 1 << la;
-        let place = self.writable(la, w);
-        self.pinned = held | 1 << place;
+        let place = self.place_alone(held, la, w);
         let (old, kept) = (self.fresh(), self.fresh());
         self.asm.load(w, old, Rm::M(place, 0));
         self.asm.mov(kept, old);
@@ -191,13 +202,11 @@ impl Body<'_> {
         let held = self.pinned;
         let at = address(self, i);
         let la = self.linear(i.seg, at);
-        self.pinned = held | 1 << la;
         self.clobber();
         self.asm.test_constant(Width::W8, Rm::R(la), 15);
         self.exit(Some(NOT_EQUAL));
         // Both halves are in one page.
-        let place = self.writable(la, w);
-        self.pinned = held | 1 << place;
+        let place = self.place_alone(held, la, w);
         let rest = self.flags_besides(flags::ZF);
         let (lo, hi) = (self.fresh(), self.fresh());
         self.asm.load(w, lo, Rm::M(place, 0));
@@ -239,12 +248,9 @@ impl Body<'_> {
         self.asm.mov(t, a);
         self.clobber();
         self.asm.shift_double(left, w, t, b, n);
-        if !self.unseen() {
+        let few = flags::CF | flags::PF | flags::ZF | flags::SF;
+        if let Some(all) = self.flags_of_host(few) {
             // OF is the change of sign, whatever the count; AF is clear.
-            let all = self.fresh();
-            self.host_flags(all);
-            let few = flags::CF | flags::PF | flags::ZF | flags::SF;
-            self.asm.alu_constant(Alu::And, Width::W32, Rm::R(all), few as i32);
             let x = self.fresh();
             self.asm.mov(x, a);
             self.asm.alu(Alu::Xor, w, x, Rm::R(t));

@@ -246,11 +246,14 @@ impl Body<'_> {
             self.stored_flags();
         }
         if let Flags::Known(FlagKind::Raw, _, _, _, r) = self.now.flags {
-            let (c, bit) = (Cond::ALL[c as usize & 15], one_flag(Cond::ALL[c as usize & 15])?);
+            let Some(bit) = one_flag(Cond::ALL[c as usize & 15]) else {
+                self.misfit = true;
+                return None;
+            };
             let h = self.reg(r);
             self.clobber();
             self.asm.bit_test(h, bit);
-            return Some(if c as u8 & 1 == 0 { BELOW } else { ABOVE_EQUAL });
+            return Some(if c & 1 == 0 { BELOW } else { ABOVE_EQUAL });
         }
         if let (Flags::Known(kind, w, a, b, r), false) = (self.now.flags, self.now.live) {
             let whole = matches!(kind, FlagKind::Sub | FlagKind::Add) && a == V::Gone;

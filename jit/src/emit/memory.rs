@@ -2,7 +2,7 @@
 
 use super::asm::{ABOVE, Alu, Hole, NOT_EQUAL, One, RAX, RDX, RSP, Rm};
 use super::body::{Body, POOL, STACK, V, WINDOWS, Window, context, core, tlb_entry};
-use super::miss::{CALLERS, KINDS, Miss, call, look_again, number, placed, stack_is, tlb_index};
+use super::miss::{CALLERS, Miss, call, look_again, number, placed, stack_is, tlb_index};
 use crate::clif::rip_at;
 use crate::native;
 
@@ -343,9 +343,7 @@ impl Body<'_> {
                 Way::Refill(w) | Way::Place(w, _) => (Miss::Refill, w),
             };
             a.push(s.la);
-            let n = number(miss, w, set)
-                + if s.vectors { KINDS } else { 0 }
-                + if s.stack { 2 * KINDS } else { 0 };
+            let n = number(miss, w, set, s.vectors, s.stack);
             a.call(context(native::THUNK + 8 * n as i32));
             match s.way {
                 Way::Load(_, out) => a.pop(out),
@@ -360,12 +358,9 @@ impl Body<'_> {
             if let Way::Place(_, x) = s.way {
                 there.into_iter().for_each(|h| a.land(h));
                 if s.stack {
-                    a.load(Width::W64, x, tlb_entry(x, native::tlb_at(set) + native::ADDEND));
-                    stack_is(a, x, s.la);
-                    a.alu(Alu::Add, Width::W64, x, Rm::R(s.la));
-                } else {
-                    placed(a, x, s.la, set);
+                    stack_is(a, tlb_entry(x, native::tlb_at(set) + native::ADDEND), s.la);
                 }
+                placed(a, x, s.la, set);
             }
             a.jmp_back(s.back);
         }

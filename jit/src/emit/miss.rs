@@ -38,11 +38,12 @@ pub const SETS: usize = 3;
 /// How many thunks there are, which all probes that miss call: each for four widths and three sets, once more for where
 /// vector registers are in use, and all of them for what was not in the page of the stack.
 pub const THUNKS: usize = 4 * KINDS;
-pub const KINDS: usize = 4 * SETS * Miss::ALL.len();
+const KINDS: usize = 4 * SETS * Miss::ALL.len();
 
-/// The number of a thunk.
-pub fn number(m: Miss, w: Width, set: usize) -> usize {
-    4 * (SETS * m as usize + set % SETS) + w.bytes().trailing_zeros() as usize
+/// The number of a thunk; `vectors`: vector registers are in use; `stack`: it was not in the page of the stack.
+pub fn number(m: Miss, w: Width, set: usize, vectors: bool, stack: bool) -> usize {
+    let kind = 4 * (SETS * m as usize + set % SETS) + w.bytes().trailing_zeros() as usize;
+    kind + KINDS * (usize::from(vectors) + 2 * usize::from(stack))
 }
 /// All thunks, by their numbers.
 pub fn thunks() -> impl Iterator<Item = (usize, Vec<u8>)> {
@@ -50,10 +51,10 @@ pub fn thunks() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let all = widths.into_iter().flat_map(|w| (0..SETS).map(move |set| (w, set)));
     let of = move |m| all.clone().map(move |(w, set)| (m, w, set));
     Miss::ALL.into_iter().flat_map(of).flat_map(|(m, w, set)| {
-        let n = number(m, w, set);
-        let of_stack = |n| (n + 2 * KINDS, stack_thunk(m, w, set, n));
-        let plain = [(n, thunk(m, w, set, false)), (n + KINDS, thunk(m, w, set, true))];
-        plain.into_iter().chain([of_stack(n), of_stack(n + KINDS)])
+        [false, true].into_iter().flat_map(move |vectors| {
+            let [plain, stack] = [false, true].map(|stack| number(m, w, set, vectors, stack));
+            [(plain, thunk(m, w, set, vectors)), (stack, stack_thunk(m, w, set, plain))]
+        })
     })
 }
 
@@ -85,7 +86,7 @@ pub fn keeping(room: i32, body: impl FnOnce(&mut Asm, i32)) -> Vec<u8> {
 fn thunk(m: Miss, w: Width, set: usize, vectors: bool) -> Vec<u8> {
     let mut a = Asm::default();
     if m != Miss::Refill {
-        aside(&mut a, m, w, set);
+        aside(&mut a, m, w, set, false);
     }
     a.code.extend(missed(m, w, vectors));
     a.code
@@ -95,44 +96,18 @@ fn thunk(m: Miss, w: Width, set: usize, vectors: bool) -> Vec<u8> {
 fn stack_thunk(m: Miss, w: Width, set: usize, n: usize) -> Vec<u8> {
     let mut a = Asm::default();
     if m != Miss::Refill {
-        let (address, value) = on_stack();
-        LOOKS.iter().for_each(|r| a.push(*r));
-        a.load(Width::W64, RDX, address);
-        let other = look(&mut a, RDX, Miss::Store, w.bytes() as u32, set);
-        stack_is(&mut a, RAX, RDX);
-        access(&mut a, m, w, [address, value]);
-        // The flag "equal" says that it is done.
-        a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RAX));
-        LOOKS.iter().rev().for_each(|r| a.pop(*r));
-        a.ret();
-        a.land(other);
-        LOOKS.iter().rev().for_each(|r| a.pop(*r));
+        aside(&mut a, m, w, set, true);
     }
     a.jmp_to(context(native::THUNK + 8 * n as i32));
     a.code
 }
 /// The page of the stack is that of `la` from now on, to which `addend` leads.
-pub fn stack_is(a: &mut Asm, addend: u8, la: u8) {
+pub fn stack_is(a: &mut Asm, addend: Rm, la: u8) {
     let [page, to] = STACK;
-    a.mov(to, addend);
+    a.load(Width::W64, to, addend);
     a.mov(page, la);
     a.alu_constant(Alu::And, Width::W64, Rm::R(page), !0xfff);
     a.one(One::Neg, Width::W64, Rm::R(page));
-}
-/// Where thunks have the address and what is to be stored, behind [`LOOKS`].
-fn on_stack() -> (Rm, Rm) {
-    (Rm::M(RSP, 8 * LOOKS.len() as i32 + 8), Rm::M(RSP, 8 * LOOKS.len() as i32 + 16))
-}
-/// The access at the host's address RAX and RDX make. The host's flags stay.
-fn access(a: &mut Asm, m: Miss, w: Width, [address, value]: [Rm; 2]) {
-    let there = Rm::X(RAX, RDX, 0, 0);
-    if m == Miss::Load {
-        a.load(w, RCX, there);
-        a.store(Width::W64, address, RCX);
-    } else {
-        a.load(Width::W64, RCX, value);
-        a.store(w, there, RCX);
-    }
 }
 /// What [`look`] uses besides the address.
 pub const LOOKS: [u8; 3] = [RAX, RCX, RDX];
@@ -153,13 +128,25 @@ pub fn look(a: &mut Asm, la: u8, m: Miss, bytes: u32, set: usize) -> Hole {
     a.load(Width::W64, RAX, entry(native::ADDEND));
     other
 }
-/// Does it if the page is in the other place where it may be.
-fn aside(a: &mut Asm, m: Miss, w: Width, set: usize) {
-    let (address, value) = on_stack();
+/// Does it if the page is in one of the two places where it may be; `stack`: and may be written, too, and becomes that of the stack.
+fn aside(a: &mut Asm, m: Miss, w: Width, set: usize, stack: bool) {
+    let address = Rm::M(RSP, 8 * LOOKS.len() as i32 + 8);
+    let value = Rm::M(RSP, 8 * LOOKS.len() as i32 + 16);
     LOOKS.iter().for_each(|r| a.push(*r));
     a.load(Width::W64, RDX, address);
-    let other = look(a, RDX, m, w.bytes() as u32, set);
-    access(a, m, w, [address, value]);
+    let other = look(a, RDX, if stack { Miss::Store } else { m }, w.bytes() as u32, set);
+    if stack {
+        stack_is(a, Rm::R(RAX), RDX);
+        a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RAX));
+    }
+    let there = Rm::X(RAX, RDX, 0, 0);
+    if m == Miss::Load {
+        a.load(w, RCX, there);
+        a.store(Width::W64, address, RCX);
+    } else {
+        a.load(Width::W64, RCX, value);
+        a.store(w, there, RCX);
+    }
     // The flag "equal" is there since the comparison.
     LOOKS.iter().rev().for_each(|r| a.pop(*r));
     a.ret();

@@ -194,9 +194,8 @@ impl<'a> Writer<'a> {
             self.body.next = self.body.delta + i32::from(i.len);
             let last = at + 1 == g.insns.end && g.end;
             let meaning = table[i.row as usize].filter(|_| !last);
-            if last && self.body.flip_access(i) {
-                over = true;
-            } else if !meaning.is_some_and(|m| self.body.one(m)) {
+            over = last && self.body.flip_access(i);
+            if !over && !meaning.is_some_and(|m| self.body.one(m)) {
                 over = call_out(&mut self.body, &mut self.rets, i, last);
                 self.calls = true;
             }
