@@ -122,14 +122,20 @@ struct Page {
     since: u64,
     /// Until this count of instructions nothing of the page is kept.
     shun: u64,
+    /// How often that was so.
+    shuns: u32,
 }
 
 /// So much trouble within [`WINDOW`] instructions makes a page shunned.
 const TROUBLE: u32 = 400;
-/// What losing a block weighs, against 1 for a write that hurt none.
+/// What a write weighs that hurts blocks, against 1 for one that hurts none. How many it hurts does not matter: a page that gets
+/// other code as a whole is not troubled.
 const LOSS: u32 = 20;
 const WINDOW: u64 = 200_000;
-const SHUN: u64 = 2_000_000;
+/// For so many instructions, and twice as long each time, up to the second: a kernel that patches itself is through with a page
+/// soon, and executing one instruction at a time costs as much as making hundreds of blocks then.
+const SHUN: u64 = 30_000;
+const LONG_SHUN: u64 = 2_000_000;
 
 /// All blocks.
 pub struct Blocks {
@@ -340,8 +346,7 @@ impl Blocks {
             if now.wrapping_sub(p.since) > WINDOW {
                 (p.since, p.trouble) = (now, 0);
             }
-            p.trouble += 1;
-            let mut k = 0;
+            let (mut k, mut hurt) = (0, false);
             while k < p.blocks.len() {
                 let id = p.blocks[k];
                 let b = &mut self.all[id as usize];
@@ -351,12 +356,13 @@ impl Blocks {
                     continue;
                 }
                 p.blocks.swap_remove(k);
-                p.trouble += LOSS;
+                hurt = true;
                 drop_block(id, b, &mut self.index, &mut gone);
             }
+            p.trouble += if hurt { LOSS } else { 1 };
             if p.trouble > TROUBLE {
-                p.shun = now + SHUN;
-                p.trouble = 0;
+                p.shun = now + (SHUN << p.shuns.min(16)).min(LONG_SHUN);
+                (p.trouble, p.shuns) = (0, p.shuns + 1);
                 for id in p.blocks.drain(..) {
                     drop_block(id, &mut self.all[id as usize], &mut self.index, &mut gone);
                 }
