@@ -131,9 +131,10 @@ const TROUBLE: u32 = 400;
 /// What a write weighs that hurts blocks, against 1 for one that hurts none. How many it hurts does not matter: a page that gets
 /// other code as a whole is not troubled.
 const LOSS: u32 = 20;
-const WINDOW: u64 = 200_000;
+/// To make a block again takes as long as to execute a hundred instructions one at a time.
+const WINDOW: u64 = 5_000;
 /// For so many instructions, and twice as long each time, up to the second: a kernel that patches itself is through with a page
-/// soon, and executing one instruction at a time costs as much as making hundreds of blocks then.
+/// soon.
 const SHUN: u64 = 30_000;
 const LONG_SHUN: u64 = 2_000_000;
 
