@@ -8,7 +8,7 @@
 
 use crate::arena::Arena;
 use crate::block::{Blocks, Id, Key};
-use crate::emit::asm::{Asm, Hole};
+use crate::emit::asm::{Asm, Hole, Mark};
 use crate::emit::{self, Emitted, Meaning, Source};
 use crate::hash::Map;
 use crate::parts::Parts;
@@ -48,16 +48,25 @@ unsafe impl Send for Link {}
 
 /// Code that is made, and has no place yet.
 pub struct Made {
-    emitted: Emitted,
-    insns: Box<[Insn]>,
-    at: u64,
-    mode: Mode,
-    block: Id,
+    pub emitted: Emitted,
+    pub insns: Box<[Insn]>,
+    pub at: u64,
+    pub mode: Mode,
+    pub block: Id,
 }
 impl Made {
     /// Bytes of hot and of cold code.
     pub fn lengths(&self) -> (usize, usize) {
         self.emitted.asm.lengths()
+    }
+    /// Code that was made for another block of the same bytes becomes this one's.
+    pub fn adopt(&mut self) {
+        let Made { emitted, insns, block, .. } = self;
+        emitted.asm.fill(|mark| match mark {
+            Mark::Counter => emit::counter_distance(*block).into(),
+            Mark::Insn(n) => insns.get(n as usize).map_or(0, |i| &raw const *i as u64),
+            Mark::Page(_) => 0,
+        });
     }
 }
 

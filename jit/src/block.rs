@@ -12,7 +12,8 @@ use crate::hash::Map;
 use crate::native::KEY_MODE;
 use crate::plan::{Flow, flow};
 use crate::region;
-use crate::ring::Ring;
+use crate::ring::{NOWHERE, Ring};
+use crate::store::About;
 use cpu::sem::Big;
 use cpu::{Core, Insn, Mode};
 use memory::{CODE, PAGE, Ram};
@@ -280,18 +281,34 @@ impl Blocks {
         end: bool,
         core: &mut Core,
     ) -> Id {
+        let flow = ops.last().map_or(Flow::default(), |op| flow(&op.insn));
+        let about = About { count: ops.len() as u32, end, flow };
+        let id = self.add_kept((at, second), mode, &about, text, core);
+        self.all[id as usize].first = self.ring.put(ops);
+        id
+    }
+    /// Keeps a block that was decoded when its bytes were met earlier.
+    pub fn add_kept(
+        &mut self,
+        (at, second): (u64, u64),
+        mode: Mode,
+        about: &About,
+        text: &[u8],
+        core: &mut Core,
+    ) -> Id {
         self.serial += 1;
         if self.waste > FEW.max(self.bytes.len() / 2) {
             self.pack();
         }
-        self.insns += ops.len() as u64;
+        let &About { count, end, flow } = about;
+        self.insns += u64::from(count);
         let block = Block {
             at,
             second,
             mode,
-            first: self.ring.put(ops),
-            count: ops.len() as u32,
-            flow: ops.last().map_or(Flow::default(), |op| flow(&op.insn)),
+            first: NOWHERE,
+            count,
+            flow,
             bytes: text.len() as u16,
             end,
             heat: 0,

@@ -55,6 +55,8 @@ pub struct Counters {
     pub baseline: u64,
     pub baseline_bytes: u64,
     pub baseline_nanos: u64,
+    /// Blocks whose code an earlier run had kept.
+    pub recalled: u64,
     /// Regions compiled, thrown away, and those that could not be.
     pub regions: u64,
     pub regions_dropped: u64,
@@ -126,8 +128,9 @@ impl Display for Report<'_> {
             ("instructions in blocks", c.ops),
             ("blocks with baseline code", c.baseline),
             ("bytes of baseline code", c.baseline_bytes),
+            ("  of it kept from earlier runs", c.recalled),
             ("baseline compile time, ms", c.baseline_nanos / 1_000_000),
-            ("  per block, ns", each(c.baseline_nanos, c.baseline)),
+            ("  per block, ns", each(c.baseline_nanos, c.baseline - c.recalled)),
             ("regions compiled", c.regions),
             ("regions dropped", c.regions_dropped),
             ("regions that did not compile", c.regions_failed),

@@ -17,6 +17,8 @@ pub struct Memo(Vec<Option<(u128, Mode, Insn)>>);
 const KNOWN: usize = 4096;
 /// Bytes of an instruction at most.
 const LONGEST: usize = 15;
+/// Bytes of a block at most.
+pub const LONGEST_BLOCK: usize = MAX_BLOCK * LONGEST;
 
 impl Memo {
     pub fn new() -> Memo {
@@ -61,7 +63,7 @@ pub fn ends(i: &Insn) -> bool {
 
 /// Decodes the block at RAM offset `at` in the core's mode and keeps it. `None`: its first instruction crosses the page.
 pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
-    let mut page = [0; MAX_BLOCK * LONGEST];
+    let mut page = [0; LONGEST_BLOCK];
     let room = ((PAGE - at % PAGE) as usize).min(page.len());
     core.tlb.ram().read(at, &mut page[..room])?;
     let mut ops = Vec::with_capacity(16);

@@ -24,7 +24,9 @@ pub mod x87;
 use crate::clif::{leave, rip_at};
 use crate::native::{self, Cx};
 use ::memory::PAGE;
-use asm::{Alu, Asm, BELOW, EQUAL, Hole, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm};
+use asm::{
+    Alu, Asm, BELOW, EQUAL, Hole, Mark, NEGATIVE, NOT_EQUAL, RAX, RCX, RDI, RDX, RSI, RSP, Rm,
+};
 pub use body::CORE;
 use body::{Body, Term, V, come_in, context, core, forget_stack, load_left, store_left};
 use cpu::{Insn, Mode, Width};
@@ -67,7 +69,7 @@ pub struct Source {
     pub alone: bool,
 }
 
-/// Whether the host has all of these instruction sets.
+/// Whether the host has all of these instruction sets, which must be among those of [`host`].
 macro_rules! host_has {
     ($($set:tt),*) => {{
         #[cfg(target_arch = "x86_64")]
@@ -78,6 +80,14 @@ macro_rules! host_has {
     }};
 }
 use host_has;
+
+/// The instruction sets of the host by which its code differs, as far as it has them: all that [`host_has`] is asked for.
+pub fn host() -> String {
+    macro_rules! those { ($($set:tt)*) => { [$(($set, host_has!($set))),*] } }
+    let all = those!("popcnt" "lzcnt" "bmi1" "bmi2" "sse3" "ssse3" "sse4.1" "sse4.2" "aes" "pclmulqdq" "sha" "avx" "avx2" "fma"
+        "f16c" "vaes" "vpclmulqdq" "gfni");
+    all.iter().filter(|s| s.1).map(|s| s.0).collect::<Vec<_>>().join(" ")
+}
 
 /// Whether the host counts bits, and takes them out of words.
 fn has_counts() -> bool {
@@ -105,6 +115,16 @@ pub fn enter() -> Vec<u8> {
     KEPT.iter().rev().for_each(|r| a.pop(*r));
     a.ret();
     a.code
+}
+
+/// Where in the context a block's counter is; too far for a distance of one byte.
+fn counter_at(id: u32) -> i32 {
+    native::HEAT + 4 * (id as usize % native::HEATS) as i32
+}
+/// What stands in the code where a block's counter is marked.
+pub fn counter_distance(id: u32) -> u32 {
+    let Rm::M(_, distance) = context(counter_at(id)) else { return 0 };
+    distance as u32
 }
 
 /// A call from where the stack is 8 bytes off, as it is right behind a return address. The host's flags stay.
@@ -156,8 +176,9 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     if let Some(second) = source.second {
         w.check_second(second);
     }
-    let counter = native::HEAT + 4 * (source.id as usize % native::HEATS) as i32;
-    w.body.asm.alu_constant(Alu::Sub, Width::W32, context(counter), 1);
+    w.body.asm.alu_constant(Alu::Sub, Width::W32, context(counter_at(source.id)), 1);
+    // Behind the distance comes the constant, of one byte.
+    w.body.asm.mark(5, Mark::Counter);
     let hot = source.hot.then(|| w.body.asm.jcc(EQUAL));
     let mut over = false;
     for (k, i) in source.insns.iter().enumerate() {
@@ -199,7 +220,7 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     b.call_beside_unit(i);
     let undone = (b.until - b.index) as i32;
     b.put_place(b.next, undone);
-    b.asm.constant(RDX, &raw const *i as u64);
+    b.asm.marked(RDX, &raw const *i as u64, Mark::Insn(b.index as u32));
     b.asm.constant(RCX, i.len.into());
     let helper = if last { offset_of!(Cx, finish) } else { offset_of!(Cx, interpret) };
     if b.alone {
@@ -257,7 +278,7 @@ impl Writer<'_> {
         a.load(Width::W64, RAX, core(rip_at()));
         a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
         a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
-        let [other, moved] = self.body.same_page(RAX, RDX, host);
+        let [other, moved] = self.body.same_page(RAX, RDX, (1, host));
         self.others.push(moved);
         self.second = Some((other, again));
     }

@@ -6,9 +6,11 @@ use crate::cross::Steps;
 use crate::emit::EMITS;
 use crate::perf::Profilers;
 use crate::region::{self, After, Native, Regions};
+use crate::store::Store;
 use crate::{decode, event, plan};
-use cpu::{Activity, Bus, Core, Exception, Interp, Mode};
+use cpu::{Activity, Bus, Core, Exception, Features, Interp, Mode};
 use memory::{Ram, TlbCounts};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How the engine is to work.
@@ -54,6 +56,8 @@ pub enum JitError {
     Thread(std::io::Error),
     #[error("no native code for this host: {0}")]
     Host(String),
+    #[error("cannot keep code in {path}: {why}")]
+    Folder { path: String, why: std::io::Error },
     #[error("cannot write {path}: {why}")]
     Profile { path: String, why: std::io::Error },
 }
@@ -147,6 +151,18 @@ impl Engine {
         })
     }
 
+    /// Keeps native code in a folder, which is made if need be, and uses what earlier runs have left there. `features`: of all cores.
+    pub fn keep_code(&mut self, folder: &Path, features: &Features) -> Result<(), JitError> {
+        if self.config.baseline != u32::MAX {
+            let Config { cranelift, threshold, .. } = self.config;
+            let config = format!("{cranelift} {}", threshold != u32::MAX);
+            let fault = |why| JitError::Folder { path: folder.display().to_string(), why };
+            let store = Store::open(folder, features, &config).map_err(fault)?;
+            self.regions.store = Some(store);
+        }
+        Ok(())
+    }
+
     /// Forgets everything.
     pub fn flush(&mut self) {
         self.blocks.clear(&self.ram);
@@ -174,6 +190,7 @@ impl Engine {
             compile_nanos: self.regions.nanos,
             memory_used: used as u64,
             memory: memory as u64,
+            recalled: self.regions.recalled,
             ..self.count
         }
     }
@@ -537,7 +554,11 @@ impl Engine {
                 if self.blocks.full() {
                     self.blocks.sweep(&self.ram, s.c.retired());
                 }
-                let mut id = decode::block(&mut self.blocks, s.c, at);
+                let mut id = None;
+                if self.config.baseline != u32::MAX && plan::may(mode) {
+                    id = self.regions.recall(&mut self.blocks, s.c, at, s.c.state.rip);
+                }
+                id = id.or_else(|| decode::block(&mut self.blocks, s.c, at));
                 if id.is_none() {
                     // Executed one at a time, it gets its second page into the TLB.
                     let second = s.c.tlb.exec(mode.code_set(), next_page(la))?;

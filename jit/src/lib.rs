@@ -31,6 +31,7 @@ mod plan;
 mod region;
 mod ring;
 mod softmmu;
+mod store;
 mod words;
 mod x87;
 

@@ -84,7 +84,7 @@ const ENTRIES: usize = if EMITS { 32 } else { 1 };
 const SMALL: usize = 8;
 
 /// Where control goes behind a block.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// How far behind it a near branch or call leads.
     pub taken: Option<i32>,

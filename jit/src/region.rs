@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::Arena;
-use crate::baseline::{self, Baseline};
+use crate::baseline::{self, Baseline, Made as Base};
 use crate::block::{Block, Blocks, NONE};
 use crate::clif::leave;
 use crate::compile::{Done, Worker};
@@ -16,11 +16,13 @@ use crate::native::Gate;
 use crate::parts::Parts;
 use crate::perf::Perf;
 use crate::plan::{Made, Plan};
+use crate::store::Store;
 use cpu::{Core, Insn, Interp};
 use memory::Ram;
 use std::sync::Arc;
 
 mod evict;
+mod recall;
 mod shared;
 
 /// Numbers in [`crate::block::Block::region`] from here on are none.
@@ -77,6 +79,8 @@ pub struct Regions {
     /// All code of 64-bit mode is the baseline tier's: see [`Source::alone`].
     alone: bool,
     pub base: Baseline,
+    /// Code that is kept from run to run.
+    pub store: Option<Store>,
     exits: Exits,
     perf: Perf,
     // What was done so far, for `Counters`.
@@ -87,6 +91,8 @@ pub struct Regions {
     pub insns: u64,
     pub bytes: u64,
     pub nanos: u64,
+    /// Blocks whose code was kept.
+    pub recalled: u64,
     /// The time that the code of some blocks took, and of how many: see [`SAMPLED`].
     base_nanos: u64,
     base_sampled: u64,
@@ -121,6 +127,7 @@ impl Regions {
             hot: !config.cranelift && config.threshold != u32::MAX,
             alone: !config.cranelift,
             base: Baseline::new(),
+            store: None,
             exits: Exits::new(),
             ram,
             threshold: config.threshold,
@@ -132,6 +139,7 @@ impl Regions {
             insns: 0,
             bytes: 0,
             nanos: 0,
+            recalled: 0,
             base_nanos: 0,
             base_sampled: 0,
         })
@@ -345,40 +353,51 @@ impl Regions {
         if b.base != baseline::NONE {
             return Some(Native(self.base.entry(b.base)));
         }
+        if let Some(code) = self.kept_code(blocks, id, core) {
+            return Some(code);
+        }
         let insns: Box<[Insn]> = decode::insns(blocks, id, core).collect();
+        let b = &blocks.all[id as usize];
         let (mode, at, end) = (b.mode, b.at, b.end);
         let second = b.crosses().then(|| self.ram + b.second);
         let hot = mode.long64() && self.hot;
         let alone = mode.long64() && self.alone;
         let source = Source { insns, mode, at, second, end, id, hot, alone };
-        let heat = b.heat;
         #[allow(clippy::disallowed_methods)] // how long it takes; no guest sees it
         let begun = (self.base.made % SAMPLED == 0).then(std::time::Instant::now);
         let made = self.base.emit(source);
-        let (hot, cold) = made.lengths();
-        if !self.room_for(hot, cold, blocks) {
-            return None;
-        }
-        let number = self.base.put(&mut self.arena, blocks, made)?;
-        if self.perf.wanted() {
-            let (hot, cold) = self.arena.newest();
-            self.perf.note('b', core.state.rip, hot);
-            self.perf.note('c', core.state.rip, cold);
-        }
-        self.gate.set_heat(id, heat);
-        blocks.all[id as usize].base = number;
-        self.base.awaited(&mut self.arena, number);
-        let code = self.base.entry(number);
-        self.exits.lead(at, mode, code as u64);
+        self.keep(blocks, id, &made, core);
+        let code = self.put_base(blocks, made, core.state.rip)?;
         if let Some(begun) = begun {
             self.base_nanos += begun.elapsed().as_nanos() as u64;
             self.base_sampled += 1;
         }
+        Some(code)
+    }
+    /// Puts a block's code in its place. `rip`: where it is, for profilers.
+    fn put_base(&mut self, blocks: &mut Blocks, made: Base, rip: u64) -> Option<Native> {
+        let (hot, cold) = made.lengths();
+        if !self.room_for(hot, cold, blocks) {
+            return None;
+        }
+        let (id, at, mode) = (made.block, made.at, made.mode);
+        let number = self.base.put(&mut self.arena, blocks, made)?;
+        if self.perf.wanted() {
+            let (hot, cold) = self.arena.newest();
+            self.perf.note('b', rip, hot);
+            self.perf.note('c', rip, cold);
+        }
+        let b = &mut blocks.all[id as usize];
+        self.gate.set_heat(id, b.heat);
+        b.base = number;
+        self.base.awaited(&mut self.arena, number);
+        let code = self.base.entry(number);
+        self.exits.lead(at, mode, code as u64);
         Some(Native(code))
     }
     /// The time that the baseline tier's code took, as far as a part of it tells.
     pub fn base_nanos(&self) -> u64 {
-        let all = u128::from(self.base_nanos) * u128::from(self.base.made);
+        let all = u128::from(self.base_nanos) * u128::from(self.base.made - self.recalled);
         (all / u128::from(self.base_sampled.max(1))) as u64
     }
     /// Bytes of memory that have native code, and how many there are.

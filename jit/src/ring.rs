@@ -8,6 +8,9 @@ pub struct Ring<T> {
     filled: u64,
 }
 
+/// Where no run is.
+pub const NOWHERE: u64 = u64::MAX;
+
 impl<T: Copy> Ring<T> {
     /// An empty one. `most`: a power of two.
     pub fn new(most: usize) -> Ring<T> {
@@ -32,7 +35,7 @@ impl<T: Copy> Ring<T> {
     /// The run that was put there, if it still is.
     #[inline(always)]
     pub fn get(&self, first: u64, len: usize) -> Option<&[T]> {
-        let there = self.filled - first <= self.most as u64;
+        let there = first != NOWHERE && self.filled - first <= self.most as u64;
         there.then(|| &self.all[first as usize % self.most..][..len])
     }
 }

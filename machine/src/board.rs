@@ -161,7 +161,10 @@ pub(crate) fn build(mut config: Config) -> Result<Machine, MachineError> {
     let mut world = World::new(ram.clone(), seed(&config), drives);
     world.log = config.log.clone();
     (world.memory, world.ports) = (b.memory, b.ports);
-    let engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
+    let mut engine = jit::Engine::new(ram.clone(), engine_config(&config))?;
+    if let Some(folder) = &config.accel.code_cache {
+        engine.keep_code(folder, &model.features())?;
+    }
     let cores = (0..config.topology.cpus).map(|n| {
         let id = board.layout.apic_ids[n as usize];
         Core::new(id, ram.clone(), model.clone())
@@ -250,7 +253,7 @@ fn model(config: &Config) -> Result<Model, MachineError> {
 
 fn engine_config(config: &Config) -> jit::Config {
     let mut c = jit::Config::default();
-    if let Some(bytes) = config.accel.code_cache {
+    if let Some(bytes) = config.accel.code_bytes {
         c.code_bytes = usize::try_from(bytes).unwrap_or(c.code_bytes).clamp(1 << 20, 2 << 30);
     }
     c.baseline = config.accel.baseline.unwrap_or(c.baseline);

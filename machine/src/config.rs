@@ -231,10 +231,10 @@ impl Default for Topology {
 }
 
 /// `-accel tcg,...`: how, never what, the machine computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accel {
     /// `tb-size=`: bytes of translated code to keep; `None`: as the engine likes.
-    pub code_cache: Option<u64>,
+    pub code_bytes: Option<u64>,
     /// `one-insn-per-tb=on`: translate one instruction at a time.
     pub one_instruction: bool,
     /// `baseline=`: executions after which a block gets native code of its own; `None`: as the engine likes.
@@ -243,6 +243,8 @@ pub struct Accel {
     pub regions: Option<u32>,
     /// `compiler=cranelift`: that compiler makes all regions.
     pub cranelift: bool,
+    /// `code-cache=`: the folder where native code is kept for later runs.
+    pub code_cache: Option<PathBuf>,
     /// `-perfmap` and `-jitdump`.
     pub profilers: jit::Profilers,
 }

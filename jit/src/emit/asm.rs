@@ -118,14 +118,26 @@ impl Default for Vector {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole(pub u32);
 
+/// What in code is not the same each time: code that is kept gets it anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// 32 bits: where the block's counter is.
+    Counter,
+    /// 64 bits: the address of the instruction with this number.
+    Insn(u32),
+    /// 64 bits: the host's address of the guest's page with this number, as whoever emits counts them.
+    Page(u32),
+}
+
 /// Code under construction: hot, and behind it cold, which goes to another place.
 #[derive(Default)]
 pub struct Asm {
     pub code: Vec<u8>,
     /// Where the cold code begins.
-    cut: Option<u32>,
+    pub cut: Option<u32>,
     /// Distances from one of the two to the other.
-    crossing: Vec<u32>,
+    pub crossing: Vec<u32>,
+    pub marks: Vec<(u32, Mark)>,
 }
 
 /// How an instruction is put together, besides its operands.
@@ -346,6 +358,24 @@ impl Asm {
             self.code.push(0x48 | to >> 3);
             self.code.push(0xB8 | to & 7);
             self.code.extend(k.to_le_bytes());
+        }
+    }
+    /// A constant in the longest way, which is what the mark says.
+    pub fn marked(&mut self, to: u8, k: u64, mark: Mark) {
+        self.code.push(0x48 | to >> 3);
+        self.code.push(0xB8 | to & 7);
+        self.mark(0, mark);
+        self.code.extend(k.to_le_bytes());
+    }
+    /// So many bytes before the end is what the mark says.
+    pub fn mark(&mut self, back: u32, mark: Mark) {
+        self.marks.push((self.here() - back, mark));
+    }
+    /// Gives all marked places what is in them now.
+    pub fn fill(&mut self, value: impl Fn(Mark) -> u64) {
+        for &(at, mark) in &self.marks {
+            let n = if mark == Mark::Counter { 4 } else { 8 };
+            self.code[at as usize..][..n].copy_from_slice(&value(mark).to_le_bytes()[..n]);
         }
     }
     /// A small constant in the fewest bytes.

@@ -110,8 +110,12 @@ pub struct Guest {
 impl Guest {
     /// A guest with `code` at [`CODE`], about to run it, with the stack below [`DATA`].
     pub fn new(code: &[u8], config: Config) -> Guest {
+        Guest::at(CODE, code, config)
+    }
+    /// The same with the code elsewhere.
+    pub fn at(at: u64, code: &[u8], config: Config) -> Guest {
         let ram = Arc::new(Ram::new(RAM).unwrap());
-        ram.write(CODE, code).unwrap();
+        ram.write(at, code).unwrap();
         let model = Arc::new(cpu::big::cpuid::Model::max());
         let mut core = Core::new(0, ram.clone(), model);
         let s = &mut core.state;
@@ -128,7 +132,7 @@ impl Guest {
             s.seg[n].limit = u32::MAX;
         }
         s.rflags = 2 | flags::IF;
-        s.rip = CODE;
+        s.rip = at;
         s.gpr[4] = DATA;
         core.refresh();
         assert!(core.mode.long64());

@@ -197,11 +197,12 @@ pub fn accel(g: &mut Gathered, said: &mut Said) -> Done {
     let megabytes = words.number("tb-size", 0..=1 << 20)?.filter(|n| *n != 0);
     let compiler = words.choice("compiler", &[("own", false), ("cranelift", true)])?;
     let accel = Accel {
-        code_cache: megabytes.map(|n| n * MIB),
+        code_bytes: megabytes.map(|n| n * MIB),
         one_instruction: words.on_off("one-insn-per-tb")?.unwrap_or(false),
         baseline: executions(&mut words, "baseline")?,
         regions: executions(&mut words, "regions")?,
         cranelift: compiler.unwrap_or(false),
+        code_cache: words.text("code-cache")?.map(Into::into),
         profilers: g.config.accel.profilers,
     };
     words.choice("thread", &[("single", ())])?;

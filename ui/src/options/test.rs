@@ -187,8 +187,9 @@ fn machine_options_are_understood() {
     assert_eq!(c("-name guest=vm,debug-threads=on").name.as_deref(), Some("vm"));
     assert_eq!(c("-uuid 00112233-4455-6677-8899-aabbccddeeff").uuid[15], 0xFF);
     assert_eq!(c("-append a=b~c,d").boot.append.as_deref(), Some("a=b c,d"));
-    assert_eq!(c("-accel kvm -accel tcg,tb-size=64").accel.code_cache, Some(64 * MIB));
-    assert_eq!(c("-accel tcg,tb-size=0").accel.code_cache, None);
+    assert_eq!(c("-accel kvm -accel tcg,tb-size=64").accel.code_bytes, Some(64 * MIB));
+    assert_eq!(c("-accel tcg,tb-size=0").accel.code_bytes, None);
+    assert_eq!(c("-accel tcg,code-cache=/a/b").accel.code_cache, Some("/a/b".into()));
     assert!(c("-accel tcg,one-insn-per-tb=on,thread=single").accel.one_instruction);
     let cpu = c("-cpu max,+avx,-sse4.2,x2apic,level=0xd,hypervisor=off").cpu;
     let set = |n: &str, s| (n.to_string(), s);
