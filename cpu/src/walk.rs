@@ -25,26 +25,42 @@ mod code {
 }
 
 /// Which large pages may have a piece in the TLB. INVLPG must drop all pieces of a page at once, and they are not found by
-/// their address; so a set bit makes it flush everything.
-#[derive(Clone, Copy, Default)]
-pub struct Large([u64; 8]);
+/// their address; so a set bit makes it flush everything. There are so many bits that a small page rarely meets the bit of
+/// another page, which is large: where that happens to one that is invalidated often, a process takes half as long again.
+#[derive(Clone)]
+pub struct Large {
+    bits: Box<[u64; Large::WORDS]>,
+    /// The sizes that there are, by their log2.
+    sizes: u64,
+}
+
+impl Default for Large {
+    fn default() -> Large {
+        Large { bits: Box::new([0; Large::WORDS]), sizes: 0 }
+    }
+}
 
 impl Large {
+    const WORDS: usize = 1024;
+
     fn bit(la: u64, shift: u32) -> (usize, u64) {
-        let n = (la >> shift) as usize;
-        // The sizes share one table: start each somewhere else in it.
-        let n = n.wrapping_add(shift as usize * 16) % 512;
-        (n / 64, 1 << (n % 64))
+        let n = (la >> shift << 6 | u64::from(shift)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        (n as usize / 64, 1 << (n % 64))
     }
     fn note(&mut self, la: u64, shift: u32) {
         let (word, bit) = Self::bit(la, shift);
-        self.0[word] |= bit;
+        self.bits[word] |= bit;
+        self.sizes |= 1 << shift;
     }
     fn has(&self, la: u64) -> bool {
         [21, 22, 30].iter().any(|&shift| {
             let (word, bit) = Self::bit(la, shift);
-            self.0[word] & bit != 0
+            self.sizes >> shift & 1 != 0 && self.bits[word] & bit != 0
         })
+    }
+    fn clear(&mut self) {
+        self.bits.fill(0);
+        self.sizes = 0;
     }
 }
 
@@ -77,7 +93,7 @@ impl Interp<'_> {
     /// Forgets all translations.
     pub fn flush_all(&mut self) {
         self.c.tlb.flush();
-        self.c.large = Large::default();
+        self.c.large.clear();
     }
     /// Forgets the translations that are not global.
     pub fn flush_non_global(&mut self) {

@@ -261,3 +261,19 @@ fn data_breakpoints_catch_accesses_that_overlap() {
     s.store_linear(0x6007, Width::W8, 1).unwrap();
     assert_eq!(s.c.state.pending_debug, 2);
 }
+
+#[test]
+fn small_pages_rarely_pass_for_large_ones() {
+    let mut large = Large::default();
+    // All of a GiB of RAM, as Linux maps it, and its own code.
+    let ram = (0..512u64).map(|n| 0xffff_8880_0000_0000 + (n << 21));
+    let code = (0..16u64).map(|n| 0xffff_ffff_8100_0000 + (n << 21));
+    let all: Vec<u64> = ram.chain(code).collect();
+    all.iter().for_each(|&la| large.note(la, 21));
+    assert!(all.iter().all(|&la| large.has(la + 0x5000)));
+    let small = (0..10_000u64).map(|n| 0x5555_0000_0000 + n * 0x31_7000);
+    let wrong = small.filter(|&la| large.has(la)).count();
+    assert!(wrong < 200, "{wrong} of 10000");
+    large.clear();
+    assert!(!all.iter().any(|&la| large.has(la)));
+}
