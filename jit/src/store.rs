@@ -19,6 +19,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
+/// Names of files begin with this.
+const NAME: &str = "code-";
 /// So many bytes of a block, if its page has as many behind its start, tell it from most others.
 const TOLD_BY: usize = 8;
 /// Bytes of a file at most.
@@ -59,7 +61,7 @@ impl Store {
         }
         let who = format!("{} {} {features:?} {config}", env!("BUILD"), emit::host());
         let identity = xxh3_128(who.as_bytes());
-        let path = folder.join(format!("code-{:016x}", identity as u64));
+        let path = folder.join(format!("{NAME}{:016x}", identity as u64));
         let new = Some(Added::new(folder)?);
         let old = Old::open(&path, identity);
         Ok(Store { path, identity, old, new, seen: HashSet::default() })

@@ -55,6 +55,8 @@ fn places(hash: Hash, many: usize) -> impl Iterator<Item = usize> {
 pub struct Old {
     file: File,
     table: Vec<Slot>,
+    /// Of each place in the table, whether its record was found.
+    found: Vec<bool>,
     /// Where the table begins.
     end: u64,
     pub records: u32,
@@ -89,9 +91,11 @@ impl Old {
         if xxh3_64(&table) != word(6) {
             return None;
         }
-        let table = table.as_chunks().0.iter().map(|w| Slot::of(u64::from_le_bytes(*w))).collect();
+        let slots = table.as_chunks().0.iter().map(|w| Slot::of(u64::from_le_bytes(*w)));
+        let table: Vec<Slot> = slots.collect();
+        let found = vec![false; table.len()];
         let (chunks, buffer) = (vec![(u64::MAX, Vec::new()); CHUNKS], Vec::new());
-        Some(Old { file, table, end, records: records as u32, chunks, buffer })
+        Some(Old { file, table, found, end, records: records as u32, chunks, buffer })
     }
 
     /// The first record with this hash that `wanted` makes something of.
@@ -102,9 +106,10 @@ impl Old {
                 break;
             }
             if slot.hash == hash
-                && let Some(found) = self.record(slot.place).and_then(&mut wanted)
+                && let Some(that) = self.record(slot.place).and_then(&mut wanted)
             {
-                return Some(found);
+                self.found[n] = true;
+                return Some(that);
             }
         }
         None
@@ -141,6 +146,17 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |w| u64::from_le_bytes(*w))
 }
 
+/// Writes a record with what is before it; gives how many bytes that were.
+fn put(to: &mut impl Write, record: &[u8]) -> io::Result<u64> {
+    const NOUGHTS: [u8; ALIGN as usize] = [0; ALIGN as usize];
+    let pad = record.len().wrapping_neg() % ALIGN as usize;
+    to.write_all(&xxh3_64(record).to_le_bytes())?;
+    to.write_all(&(record.len() as u64).to_le_bytes())?;
+    to.write_all(record)?;
+    to.write_all(&NOUGHTS[..pad])?;
+    Ok((LEAD + record.len() + pad) as u64)
+}
+
 /// Records that are to be in the next file: they are in one without a name meanwhile.
 pub struct Added {
     file: BufWriter<File>,
@@ -163,19 +179,13 @@ impl Added {
         if record.len() >= LONGEST {
             return Ok(());
         }
-        const NOUGHTS: [u8; ALIGN as usize] = [0; ALIGN as usize];
-        let pad = record.len().wrapping_neg() % ALIGN as usize;
-        self.file.write_all(&xxh3_64(record).to_le_bytes())?;
-        self.file.write_all(&(record.len() as u64).to_le_bytes())?;
-        self.file.write_all(record)?;
-        self.file.write_all(&NOUGHTS[..pad])?;
         self.index.push((hash, self.len));
-        self.len += (LEAD + record.len() + pad) as u64;
+        self.len += put(&mut self.file, record)?;
         Ok(())
     }
 
-    /// Makes the file at `path` one of these records and those of `old`, unless that would have more than `most` bytes: then of
-    /// these alone. It is there as a whole or not at all.
+    /// Makes the file at `path` one of these records and those of `old`; if that would have more than `most` bytes, of those that
+    /// were found, and if that is still too much, of none of them. It is there as a whole or not at all.
     pub fn save(
         self,
         path: &Path,
@@ -191,12 +201,26 @@ impl Added {
         out.write_all(&[0; HEAD])?;
         let mut end = HEAD as u64;
         let mut all: Vec<Slot> = Vec::new();
-        if let Some(o) = old.filter(|o| o.end + len <= most) {
-            let mut records = &o.file;
-            records.seek(SeekFrom::Start(end))?;
-            io::copy(&mut records.take(o.end - end), out)?;
-            end = o.end;
-            all.extend(o.table.iter().filter(|s| s.place != 0));
+        match old {
+            Some(o) if o.end + len <= most => {
+                let mut records = &o.file;
+                records.seek(SeekFrom::Start(end))?;
+                io::copy(&mut records.take(o.end - end), out)?;
+                end = o.end;
+                all.extend(o.table.iter().filter(|s| s.place != 0));
+            }
+            Some(mut o) => {
+                let found = o.table.iter().zip(&o.found).filter(|(_, found)| **found);
+                let found: Vec<Slot> = found.map(|(slot, _)| *slot).collect();
+                for Slot { hash, place } in found {
+                    let Some(record) = o.record(place).filter(|_| end + len <= most) else {
+                        continue;
+                    };
+                    all.push(Slot { hash, place: (end / ALIGN) as u32 });
+                    end += put(out, record)?;
+                }
+            }
+            None => {}
         }
         new.rewind()?;
         io::copy(&mut new.take(len), out)?;
@@ -223,8 +247,20 @@ impl Added {
         head.extend(words.iter().flat_map(|w| w.to_le_bytes()));
         head.extend(xxh3_64(&head).to_le_bytes());
         out.write_all_at(&head, 0)?;
-        to.persist(path)?;
+        let made = to.persist(path)?.metadata()?.mtime();
+        forget_others(folder, made);
         Ok(())
+    }
+}
+
+/// Removes files of other builds and machines that are a month older than the one that was made now.
+fn forget_others(folder: &Path, made: i64) {
+    const MONTH: i64 = 30 * 24 * 3600;
+    for e in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ours = e.file_name().as_encoded_bytes().starts_with(super::NAME.as_bytes());
+        if ours && e.metadata().is_ok_and(|m| m.is_file() && made - m.mtime() > MONTH) {
+            let _ = std::fs::remove_file(e.path());
+        }
     }
 }
 
@@ -262,11 +298,36 @@ mod test {
         let mut old = Old::open(&path, IDENTITY).unwrap();
         assert_eq!(old.records, 1500);
         assert!((0..1500).all(|n| has(&mut old, n)) && !has(&mut old, 1500));
-        // When there are too many, those of before go.
-        make(&path, Some(old), 2000..2010, 1 << 10);
+        // When there are too many, those that nobody has asked for go.
         let mut old = Old::open(&path, IDENTITY).unwrap();
-        assert!((2000..2010).all(|n| has(&mut old, n)) && !has(&mut old, 1000));
+        assert!((700..710).all(|n| has(&mut old, n)));
+        make(&path, Some(old), 2000..2010, 100_000);
+        let mut old = Old::open(&path, IDENTITY).unwrap();
+        assert_eq!(old.records, 20);
+        assert!((2000..2010).chain(700..710).all(|n| has(&mut old, n)) && !has(&mut old, 1000));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+        // And when there are still too many, those, too.
+        make(&path, Some(old), 2010..2020, 1000);
+        let mut old = Old::open(&path, IDENTITY).unwrap();
+        assert!((2010..2020).all(|n| has(&mut old, n)) && old.records == 10);
+    }
+
+    #[test]
+    fn files_that_are_not_used_any_more_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = |name: &str, days: u64| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            let ago = std::time::Duration::from_secs(days * 24 * 3600);
+            file.set_modified(file.metadata().unwrap().modified().unwrap() - ago).unwrap();
+        };
+        old("code-1", 40);
+        old("code-2", 20);
+        old("other", 40);
+        make(&folder.path().join("code-3"), None, 0..5, 1 << 30);
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["code-2", "code-3", "other"]);
     }
 
     #[test]
