@@ -261,6 +261,7 @@ impl Body<'_> {
         };
         self.asm.load(w, out, p.place(la));
         self.later(&p, Way::Load(w, out), la);
+        self.done_with(&p, out);
         V::R(out, w.mask())
     }
     pub fn store_linear(&mut self, la: u8, w: Width, v: V) {
@@ -269,6 +270,14 @@ impl Body<'_> {
         self.found(la, &mut p, true);
         self.asm.store(w, p.place(la), v);
         self.later(&p, Way::Store(w, v), la);
+        self.done_with(&p, v);
+    }
+    /// The instruction may use the registers that led to the page for something else, but for this one. A page that is kept in mind
+    /// goes if no other registers are left.
+    fn done_with(&mut self, p: &Page, but: u8) {
+        let lead = if p.stack { p.free } else { Some(p.addend) };
+        let used = lead.into_iter().chain(p.window).filter(|h| *h != but);
+        self.pinned &= !used.fold(0, |all, h| all | 1 << h);
     }
     /// The host address of a place that is about to be read and written.
     pub fn writable(&mut self, la: u8, w: Width) -> u8 {
