@@ -442,7 +442,7 @@ pub fn power_on(c: &mut Core, boot: bool) {
     c.set_activity(if boot { Activity::Running } else { Activity::WaitForSipi });
     c.intr = false;
     c.tlb.flush();
-    c.large = Default::default();
+    c.large.clear();
     c.refresh();
 }
 /// A reset of the machine.

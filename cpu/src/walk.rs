@@ -58,7 +58,7 @@ impl Large {
             self.sizes >> shift & 1 != 0 && self.bits[word] & bit != 0
         })
     }
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.bits.fill(0);
         self.sizes = 0;
     }

@@ -65,7 +65,6 @@ impl Made {
         emitted.asm.fill(|mark| match mark {
             Mark::Counter => emit::counter_distance(*block).into(),
             Mark::Insn(n) => insns.get(n as usize).map_or(0, |i| &raw const *i as u64),
-            Mark::Page(_) => 0,
         });
     }
 }

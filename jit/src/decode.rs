@@ -61,11 +61,18 @@ pub fn ends(i: &Insn) -> bool {
         || code.is_call_far_indirect()
 }
 
+/// Bytes of RAM from `at` on, to the end of the page or as many as a block may have.
+pub fn ahead<'a>(core: &Core, at: u64, to: &'a mut [u8; LONGEST_BLOCK]) -> Option<&'a [u8]> {
+    let room = ((PAGE - at % PAGE) as usize).min(to.len());
+    core.tlb.ram().read(at, &mut to[..room])?;
+    Some(&to[..room])
+}
+
 /// Decodes the block at RAM offset `at` in the core's mode and keeps it. `None`: its first instruction crosses the page.
 pub fn block(blocks: &mut Blocks, core: &mut Core, at: u64) -> Option<Id> {
-    let mut page = [0; LONGEST_BLOCK];
-    let room = ((PAGE - at % PAGE) as usize).min(page.len());
-    core.tlb.ram().read(at, &mut page[..room])?;
+    let page = &mut [0; LONGEST_BLOCK];
+    let page = ahead(core, at, page)?;
+    let room = page.len();
     let mut ops = Vec::with_capacity(16);
     let (mut n, mut end) = (0, false);
     while n < room && ops.len() < MAX_BLOCK {

@@ -81,7 +81,8 @@ macro_rules! host_has {
 }
 use host_has;
 
-/// The instruction sets of the host by which its code differs, as far as it has them: all that [`host_has`] is asked for.
+/// The instruction sets of the host by which its code differs, as far as it has them: all that [`host_has`]
+/// and [`vector`] ask for.
 pub fn host() -> String {
     macro_rules! those { ($($set:tt)*) => { [$(($set, host_has!($set))),*] } }
     let all = those!("popcnt" "lzcnt" "bmi1" "bmi2" "sse3" "ssse3" "sse4.1" "sse4.2" "aes" "pclmulqdq" "sha" "avx" "avx2" "fma"
@@ -278,7 +279,7 @@ impl Writer<'_> {
         a.load(Width::W64, RAX, core(rip_at()));
         a.alu_constant(Alu::Or, Width::W64, Rm::R(RAX), PAGE as i32 - 1);
         a.alu_constant(Alu::Add, Width::W64, Rm::R(RAX), 1);
-        let [other, moved] = self.body.same_page(RAX, RDX, (1, host));
+        let [other, moved] = self.body.same_page(RAX, RDX, host);
         self.others.push(moved);
         self.second = Some((other, again));
     }

@@ -554,10 +554,10 @@ impl Engine {
                 if self.blocks.full() {
                     self.blocks.sweep(&self.ram, s.c.retired());
                 }
-                let mut id = None;
-                if self.config.baseline != u32::MAX && plan::may(mode) {
-                    id = self.regions.recall(&mut self.blocks, s.c, at, s.c.state.rip);
-                }
+                let mut id = match plan::may(mode) {
+                    true => self.regions.recall(&mut self.blocks, s.c, at, s.c.state.rip),
+                    false => None,
+                };
                 id = id.or_else(|| decode::block(&mut self.blocks, s.c, at));
                 if id.is_none() {
                     // Executed one at a time, it gets its second page into the TLB.

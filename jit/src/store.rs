@@ -45,10 +45,12 @@ pub struct Place {
     pub at: u64,
 }
 impl Place {
+    /// A hash of bytes in this mode at this place in a page.
+    fn with(self, bytes: &[u8]) -> u64 {
+        xxh3_64_with_seed(bytes, u64::from(self.mode.0) << 12 | self.at % PAGE)
+    }
     fn hash(self, ahead: &[u8]) -> Hash {
-        let seed = u64::from(self.mode.0) << 12 | self.at % PAGE;
-        let first = &ahead[..ahead.len().min(TOLD_BY)];
-        xxh3_64_with_seed(first, seed) as u32
+        self.with(&ahead[..ahead.len().min(TOLD_BY)]) as u32
     }
 }
 
@@ -75,18 +77,20 @@ impl Store {
     /// Keeps the code of a block whose guest code is `text`, where memory goes on with `ahead`.
     pub fn add(&mut self, place: Place, ahead: &[u8], text: usize, about: &About, code: &Emitted) {
         let Some(new) = &mut self.new else { return };
-        let seed = u64::from(place.mode.0) << 12 | place.at % PAGE;
-        if !self.seen.insert(xxh3_64_with_seed(&ahead[..text], seed)) {
+        let text = &ahead[..text];
+        if !self.seen.insert(place.with(text)) {
             return;
         }
-        if let Some(r) = record::write(about, place.at, &ahead[..text], code)
-            && new.add(place.hash(ahead), &r).is_err()
-        {
+        let record = record::write(about, place.at, text, code);
+        if new.add(place.hash(ahead), &record).is_err() {
             self.new = None;
         }
     }
+}
+
+impl Drop for Store {
     /// Has all of it in the file for the next run, if there is enough that is new.
-    pub fn save(&mut self) {
+    fn drop(&mut self) {
         let had = self.old.as_ref().map_or(0, |o| o.records);
         if let Some(new) = self.new.take()
             && new.records() > (had / WORTH) as usize
@@ -94,11 +98,5 @@ impl Store {
             // There may be no room: the next run is a slow one then.
             let _ = new.save(&self.path, self.identity, self.old.take(), MOST);
         }
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.save();
     }
 }

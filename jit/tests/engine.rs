@@ -22,21 +22,9 @@ fn oracle(code: &[u8], insns: u64) -> String {
     g.state()
 }
 
-/// Those that only tests want.
-fn odd() -> Vec<(&'static str, Vec<u8>)> {
-    vec![
-        ("self-modifying", programs::self_modifying()),
-        ("across pages", programs::across_pages()),
-        ("device", programs::device()),
-        ("mixture", programs::mixture()),
-        ("kernel", programs::kernel()),
-        ("returns", programs::returns()),
-    ]
-}
-
 #[test]
 fn odd_programs_end_in_the_same_state_in_every_tier() {
-    for (name, code) in odd() {
+    for (name, code) in programs::odd() {
         for insns in [1000, 60_001] {
             let want = oracle(&code, insns);
             for config in configs() {

@@ -28,15 +28,7 @@ fn kept(folder: &Path, at: u64, code: &[u8], config: Config) -> (String, u64) {
 }
 fn all_programs() -> Vec<(String, Vec<u8>)> {
     let chance = (1..=20).map(|seed| (format!("by chance {seed}"), random::program(seed)));
-    let odd = [
-        ("self-modifying", programs::self_modifying()),
-        ("across pages", programs::across_pages()),
-        ("device", programs::device()),
-        ("mixture", programs::mixture()),
-        ("kernel", programs::kernel()),
-        ("returns", programs::returns()),
-    ];
-    let all = programs::all().into_iter().chain(odd);
+    let all = programs::all().into_iter().chain(programs::odd());
     all.map(|(name, code)| (name.to_owned(), code)).chain(chance).collect()
 }
 

@@ -125,8 +125,6 @@ pub enum Mark {
     Counter,
     /// 64 bits: the address of the instruction with this number.
     Insn(u32),
-    /// 64 bits: the host's address of the guest's page with this number, as whoever emits counts them.
-    Page(u32),
 }
 
 /// Code under construction: hot, and behind it cold, which goes to another place.

@@ -1,6 +1,6 @@
 //! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
 
-use super::asm::{ABOVE, Alu, Hole, Mark, NOT_EQUAL, One, RAX, RDX, RSP, Rm};
+use super::asm::{ABOVE, Alu, Hole, NOT_EQUAL, One, RAX, RDX, RSP, Rm};
 use super::body::{Body, POOL, STACK, V, WINDOWS, Window, context, core, tlb_entry};
 use super::miss::{CALLERS, Miss, call, look_again, number, placed, stack_is, tlb_index};
 use crate::clif::rip_at;
@@ -297,8 +297,8 @@ impl Body<'_> {
     }
 
     /// Looks whether the page of the linear address in `x` is there in the TLB for code, and is this one of the host's; gives the jumps
-    /// where it is not: `x` is the page still at the first. Uses both registers. The page has a number for its mark.
-    pub fn same_page(&mut self, x: u8, t: u8, (page, host): (u32, u64)) -> [Hole; 2] {
+    /// where it is not: `x` is the page still at the first. Uses both registers.
+    pub fn same_page(&mut self, x: u8, t: u8, host: u64) -> [Hole; 2] {
         let set = native::tlb_at(self.mode.code_set());
         let a = &mut self.asm;
         a.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
@@ -306,7 +306,7 @@ impl Body<'_> {
         a.alu(Alu::Cmp, Width::W64, x, tlb_entry(t, set + native::TAG_EXEC));
         let other = a.jcc(NOT_EQUAL);
         a.alu(Alu::Add, Width::W64, x, tlb_entry(t, set + native::ADDEND));
-        a.marked(t, host, Mark::Page(page));
+        a.constant(t, host);
         a.alu(Alu::Cmp, Width::W64, x, Rm::R(t));
         [other, a.jcc(NOT_EQUAL)]
     }

@@ -406,19 +406,19 @@ impl<'a> Writer<'a> {
         }
         let g = self.guest(n);
         if g.page != self.guest(from).page {
-            self.check_page(n);
+            self.check_page(g);
         }
         self.load(state);
     }
     /// Leaves the region unless a block's page is where it was.
-    fn check_page(&mut self, n: usize) {
-        let (g, b) = (self.guest(n), &mut self.body);
+    fn check_page(&mut self, g: &Guest) {
+        let b = &mut self.body;
         b.pinned = 0;
         // Whoever comes by a stub has all flags in the state or in registers that stay.
         let (x, t) = (b.fresh(), b.fresh());
         b.asm.load(Width::W64, x, core(rip_at()));
         b.asm.lea(Width::W64, x, Rm::M(x, g.delta as i32));
-        let [other, moved] = b.same_page(x, t, (n as u32, g.host));
+        let [other, moved] = b.same_page(x, t, g.host);
         let now = b.now.clone();
         // It is left by way of the search, as if the block were not part of it.
         for hole in [other, moved] {
@@ -461,11 +461,11 @@ impl<'a> Writer<'a> {
     fn go(&mut self, from: usize, delta: i64, owed: i32) {
         self.body.stored_flags();
         let near = (from != usize::MAX).then(|| self.plan.near(from, delta)).flatten();
-        let far = || self.plan.far.iter().position(|f| f.0 == delta && from != usize::MAX);
+        let far = || self.plan.far.iter().find(|f| f.0 == delta && from != usize::MAX).map(|f| f.1);
         let b = &mut self.body;
         b.count(owed);
         match (i32::try_from(delta), far()) {
-            (Ok(d), Some(k)) if near.is_none() => return self.go_far(d, k),
+            (Ok(d), Some(at)) if near.is_none() => return self.go_far(d, at),
             _ => b.put_far(delta),
         }
         let hole = b.asm.jmp();
@@ -475,15 +475,14 @@ impl<'a> Writer<'a> {
         }
     }
     /// The same in another page: straight on, if that is where it was.
-    fn go_far(&mut self, delta: i32, k: usize) {
-        let (b, at) = (&mut self.body, self.plan.far[k].1);
+    fn go_far(&mut self, delta: i32, at: u64) {
+        let b = &mut self.body;
         let (x, t) = (RAX, RCX);
         b.asm.load(Width::W64, x, core(rip_at()));
         b.asm.lea(Width::W64, x, Rm::M(x, delta));
         b.asm.store(Width::W64, core(rip_at()), x);
         let host = self.ram + (at & !(PAGE - 1));
-        let page = (self.plan.blocks.len() + k) as u32;
-        let [other, moved] = b.same_page(x, t, (page, host));
+        let [other, moved] = b.same_page(x, t, host);
         self.search.extend([other, moved]);
         let hole = self.body.asm.jmp();
         self.links.push((hole, at));

@@ -3,20 +3,10 @@
 use super::{Native, Regions};
 use crate::baseline::Made;
 use crate::block::{Blocks, Id, ONE_PAGE};
-use crate::decode;
+use crate::decode::{self, LONGEST_BLOCK, ahead};
 use crate::emit::Emitted;
 use crate::store::{About, Place};
 use cpu::{Core, Insn};
-use memory::PAGE;
-
-/// Bytes of memory from a place on, to the end of the page or as many as a block may have.
-fn ahead<'a>(core: &Core, at: u64, room: &'a mut [u8; decode::LONGEST_BLOCK]) -> &'a [u8] {
-    let n = ((PAGE - at % PAGE) as usize).min(room.len());
-    match core.tlb.ram().read(at, &mut room[..n]) {
-        Some(()) => &room[..n],
-        None => &[],
-    }
-}
 
 impl Regions {
     /// The block at RAM offset `at`, with its code, if that is kept; and those in the same page that it leads to, which will be
@@ -48,8 +38,8 @@ impl Regions {
         next: &mut Vec<u64>,
     ) -> Option<Id> {
         let mode = core.mode;
-        let mut room = [0; decode::LONGEST_BLOCK];
-        let ahead = ahead(core, at, &mut room);
+        let mut room = [0; LONGEST_BLOCK];
+        let ahead = ahead(core, at, &mut room)?;
         let (about, bytes, emitted) = self.store.as_mut()?.find(Place { mode, at }, ahead)?;
         next.extend(emitted.links.iter().map(|l| l.1));
         let id = blocks.add_kept((at, ONE_PAGE), mode, &about, &ahead[..bytes], core);
@@ -84,8 +74,8 @@ impl Regions {
             return None;
         }
         let place = Place { mode: b.mode, at: b.at };
-        let mut room = [0; decode::LONGEST_BLOCK];
-        let (_, bytes, emitted) = store.find(place, ahead(core, b.at, &mut room))?;
+        let mut room = [0; LONGEST_BLOCK];
+        let (_, bytes, emitted) = store.find(place, ahead(core, b.at, &mut room)?)?;
         let same = bytes == usize::from(b.bytes);
         if same { self.adopt(blocks, id, emitted, core, core.state.rip) } else { None }
     }
@@ -93,8 +83,8 @@ impl Regions {
     pub(super) fn keep(&mut self, blocks: &Blocks, id: Id, made: &Made, core: &Core) {
         let Some(store) = &mut self.store else { return };
         let b = &blocks.all[id as usize];
-        let mut room = [0; decode::LONGEST_BLOCK];
-        let ahead = ahead(core, b.at, &mut room);
+        let mut room = [0; LONGEST_BLOCK];
+        let Some(ahead) = ahead(core, b.at, &mut room) else { return };
         if !b.crosses() && ahead.starts_with(blocks.text(id)) {
             let about = About { count: b.count, end: b.end, flow: b.flow };
             let place = Place { mode: b.mode, at: b.at };

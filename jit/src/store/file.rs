@@ -15,7 +15,7 @@ const MAGIC: &[u8; 16] = b"reprise's code 1";
 const HEAD: usize = 72;
 /// Records begin at multiples of this.
 const ALIGN: u64 = 8;
-/// Bytes before a record: its hash, and its length with four that are 0.
+/// Bytes before a record: its hash, and its length.
 const LEAD: usize = 16;
 /// Bytes that are read at a time, and how many such chunks are at hand: what is wanted together was mostly made together.
 const CHUNK: u64 = 32 << 10;

@@ -17,8 +17,8 @@ pub struct About {
 const COUNTER: u32 = 0;
 const INSN: u32 = 1;
 
-/// A block's code whose guest code is `text`, at RAM offset `at`. `None`: that cannot be kept.
-pub fn write(about: &About, at: u64, text: &[u8], code: &Emitted) -> Option<Vec<u8>> {
+/// A block's code whose guest code is `text`, at RAM offset `at`, all in one page.
+pub fn write(about: &About, at: u64, text: &[u8], code: &Emitted) -> Vec<u8> {
     let asm = &code.asm;
     let Flow { taken, falls, calls, returns } = about.flow;
     let bits = [about.end, falls, calls, returns, taken.is_some(), asm.cut.is_some()];
@@ -34,13 +34,12 @@ pub fn write(about: &About, at: u64, text: &[u8], code: &Emitted) -> Option<Vec<
         let (kind, number) = match mark {
             Mark::Counter => (COUNTER, 0),
             Mark::Insn(n) => (INSN, n),
-            Mark::Page(_) => return None,
         };
         out.words([place, kind, number]);
     }
     out.run(text);
     out.run(&asm.code);
-    Some(out.0)
+    out.0
 }
 
 /// What [`write`] wrote, for the guest code at RAM offset `at`, where memory goes on with `ahead`. `None`: it is of other
@@ -134,7 +133,7 @@ mod test {
     #[test]
     fn a_block_comes_back_as_it_was_where_its_code_is_now() {
         let (about, code) = one();
-        let record = write(&about, 0x2000, b"guest", &code).unwrap();
+        let record = write(&about, 0x2000, b"guest", &code);
         let (also, bytes, back) = read(&record, 0x5000, b"guest code").unwrap();
         assert_eq!((also, bytes, back.inner, back.calls), (about, 5, 2, true));
         assert_eq!(back.links, [(Hole(24), 0x4ff8), (Hole(28), 0x5010)]);
@@ -146,7 +145,7 @@ mod test {
     #[test]
     fn what_is_cut_short_or_points_outside_is_no_record() {
         let (about, code) = one();
-        let record = write(&about, 0, b"guest", &code).unwrap();
+        let record = write(&about, 0, b"guest", &code);
         for n in 0..record.len() {
             assert!(read(&record[..n], 0, b"guest").is_none(), "{n}");
         }

@@ -259,6 +259,18 @@ pub fn floats() -> Vec<u8> {
     })
 }
 
+/// Those that only tests want.
+pub fn odd() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("self-modifying", self_modifying()),
+        ("across pages", across_pages()),
+        ("device", device()),
+        ("mixture", mixture()),
+        ("kernel", kernel()),
+        ("returns", returns()),
+    ]
+}
+
 /// All of them, with names.
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     vec![
