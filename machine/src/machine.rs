@@ -176,8 +176,15 @@ impl Machine {
     }
 
     fn run_core(&mut self, n: usize) {
-        let shares = self.cores.iter().filter(|c| cpu::event::runnable(c)).count() > 1;
-        let mut budget = if shares { TURN } else { LOOK };
+        // Those that MWAIT has waiting have something to do as soon as this one writes there.
+        let (mut run, mut wait) = (0, 0);
+        for core in &self.cores {
+            match cpu::event::runnable(core) {
+                true => run += 1,
+                false => wait += usize::from(core.activity() == Activity::Mwait),
+            }
+        }
+        let mut budget = if run > 1 { TURN } else { LOOK };
         if let Some(at) = self.world.next_wake()
             && let Some(left) = self.clock.instructions_until(self.count, at)
         {
@@ -189,7 +196,7 @@ impl Machine {
         let core = &mut self.cores[n];
         let before = core.retired();
         let end = before + budget;
-        (core.stop, core.shares) = (false, shares);
+        (core.stop, core.shares) = (false, run + wait > 1);
         self.world.attention = false;
         let lapic = self.parts.lapic_ids().get(n).copied();
         let window = lapic.and_then(|id| self.parts.get::<Lapic>(id)).and_then(Lapic::window);
@@ -227,16 +234,12 @@ impl Machine {
         let done = core.retired() - before;
         self.count += done;
         let called = self.obey();
-        // Another core's turn: when this one's is over, it waits, it spins, or it has called another, whose answer it is
-        // likely to wait for.
+        // Another core's turn: when this one's is over, it waits, or it spins. One that has called another goes on: it may
+        // hold locks that the other wants.
         let core = &mut self.cores[n];
         // Who spins does little in much time, and only waits for it to go by.
-        self.clock.set_waiting(core.yields || called.is_some());
-        if core.left <= 0
-            || called.is_some_and(|c| c != n)
-            || core.activity() != Activity::Running
-            || core.yields
-        {
+        self.clock.set_waiting(core.yields || called);
+        if core.left <= 0 || core.activity() != Activity::Running || core.yields {
             core.yields = false;
             self.turn = (n + 1) % self.cores.len();
         }
@@ -257,15 +260,15 @@ impl Machine {
         Slice::Ran
     }
 
-    /// Carries out what devices ordered of the cores and the board. Gives the last core that has something to do by it.
-    pub(crate) fn obey(&mut self) -> Option<usize> {
-        let mut called = None;
+    /// Carries out what devices ordered of the cores and the board. Gives whether a core has something to do by it.
+    pub(crate) fn obey(&mut self) -> bool {
+        let mut called = false;
         while !self.world.orders.is_empty() {
             for order in std::mem::take(&mut self.world.orders) {
                 match order {
                     Request::Cpu { cpu, what } => {
                         if what != CpuSignal::Intr(false) {
-                            called = Some(cpu as usize);
+                            called = true;
                         }
                         self.signal(cpu as usize, what)
                     }

@@ -78,7 +78,8 @@ fn basic_leaf(c: &Core, leaf: u32, sub: u32, f: impl Fn(u32, u32, Reg) -> u32) -
         }
         2 if !m.amd() => [1, 0, 0x4d, 0x2c_307d],
         4 if !m.amd() => cache(m, sub),
-        5 => [64, 64, 3, 0],
+        // One state of C1 (EDX): guests idle by MWAIT then, and wake each other by a store instead of an interrupt.
+        5 => [64, 64, 3, 0x10],
         6 => [f(6, 0, Reg::Eax), 0, 0, 0],
         7 if sub == 0 => {
             let ospke = (c.state.cr4 >> 22 & 1) as u32;
