@@ -1,7 +1,7 @@
 //! One core with what surrounds its state: TLB, budget, a waiting fault.
 
 use crate::{Exception, Features, Mode, State};
-use memory::{Ram, Tlb};
+use memory::{PAGE, Ram, Tlb};
 use std::sync::Arc;
 
 /// What a core is doing, in [`State::activity`].
@@ -19,9 +19,31 @@ pub enum Activity {
     Mwait,
 }
 
+/// What translated code compares addresses with. In each instruction they would take four bytes.
+#[repr(C, align(64))]
+pub struct Numbers {
+    /// The bits of a page's number.
+    pub page: u64,
+    /// How far within a page accesses of 1, 2, 4 bytes and so on may begin.
+    pub within: [u64; 6],
+}
+impl Numbers {
+    const ALL: Numbers = {
+        let mut within = [PAGE; 6];
+        let mut k = 0;
+        while k < within.len() {
+            within[k] -= 1 << k;
+            k += 1;
+        }
+        Numbers { page: !(PAGE - 1), within }
+    };
+}
+
 /// One core. Emitted code knows the offsets of its fields.
 #[repr(C)]
 pub struct Core {
+    /// Right before the registers, so that translated code names either in one byte.
+    pub numbers: Numbers,
     pub state: State,
     /// Instructions that may still retire before the run must end. A block is entered only when it fits.
     pub left: i64,
@@ -58,6 +80,7 @@ impl Core {
     pub fn new(id: u32, ram: Arc<Ram>, model: Arc<crate::big::cpuid::Model>) -> Box<Core> {
         let state = State::default();
         let mut core = Box::new(Core {
+            numbers: Numbers::ALL,
             mode: Mode::of(&state),
             state,
             left: 0,

@@ -116,8 +116,8 @@ impl Baseline {
         Some(number)
     }
     /// Makes a region's code.
-    pub fn emit_region(&self, plan: &Plan, ram: u64) -> emit::region::Emitted {
-        emit::region::emit(plan, ram, &self.table)
+    pub fn emit_region(&self, plan: &Plan) -> emit::region::Emitted {
+        emit::region::emit(plan, &self.table)
     }
     /// Puts it in its place; `None`: there is no room. Gives where each entry is.
     pub fn put_region(

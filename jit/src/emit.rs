@@ -9,6 +9,7 @@ pub mod asm;
 mod bits;
 mod body;
 mod copies;
+pub mod far;
 mod flags;
 mod frames;
 mod memory;

@@ -10,7 +10,9 @@ use crate::event;
 use crate::placed::Placed;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
-use cpu::{Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Msrs, Segment, Sem, State, Width};
+use cpu::{
+    Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Msrs, Numbers, Segment, Sem, State, Width,
+};
 use memory::{BranchTargets, PAGE, TLB_SIZE, Tlb, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +28,17 @@ const _: () = assert!(size_of::<u64>() << TLB_SHIFT == PAGE as usize);
 
 /// Native code has the core's address plus this in the host's register [`crate::emit::CORE`], or what Cranelift calls the
 /// pinned one: what is most used has short distances then.
-pub const BIAS: i32 = 64;
+pub const BIAS: i32 = (offset_of!(Core, state) + offset_of!(State, gpr)) as i32 + 64;
+/// Offset of the bits of a page's number in [`Core`].
+pub fn page_bits_at() -> i32 {
+    (offset_of!(Core, numbers) + offset_of!(Numbers, page)) as i32
+}
+/// Offset of how far within a page an access of so many bytes may begin, where the core has that.
+pub fn within_at(bytes: u64) -> Option<i32> {
+    let k = bytes.trailing_zeros() as usize;
+    let at = offset_of!(Core, numbers) + offset_of!(Numbers, within) + size_of::<u64>() * k;
+    (bytes.is_power_of_two() && bytes <= 32).then_some(at as i32)
+}
 pub fn context_at() -> i32 {
     offset_of!(Core, context) as i32
 }
@@ -99,6 +111,8 @@ pub struct Cx {
     stack: [u64; 2],
     /// Where the arena is: branch targets count from there.
     arena: *const u8,
+    /// See [`emit::far::same_page`].
+    same_page: [*const u8; emit::far::SETS],
     /// See [`crate::emit::thunks`].
     thunks: [*const u8; THUNKS],
     /// See [`crate::emit::outer`].
@@ -139,6 +153,7 @@ pub const VALUE: i32 = offset_of!(Cx, value) as i32;
 pub const STACK_TOP: i32 = offset_of!(Cx, stack) as i32;
 pub const STACK_END: i32 = STACK_TOP + size_of::<u64>() as i32;
 pub const ARENA: i32 = offset_of!(Cx, arena) as i32;
+pub const SAME_PAGE: i32 = offset_of!(Cx, same_page) as i32;
 pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
 pub const MISS: i32 = offset_of!(Cx, misses) as i32;
 pub const BAD: i32 = offset_of!(Cx, bad) as i32;
@@ -255,6 +270,7 @@ impl Gate {
             value: [0; 2],
             stack: [0; 2],
             arena: std::ptr::null(),
+            same_page: [std::ptr::null(); emit::far::SETS],
             thunks: [std::ptr::null(); THUNKS],
             misses: [std::ptr::null(); MISSES],
             bad: 0,
@@ -299,6 +315,13 @@ impl Gate {
     /// It must be what [`crate::emit::thunks`] gave for that number, and stay as long as the gate is used.
     pub unsafe fn set_thunk(&mut self, n: usize, code: *const u8) {
         self.cx.thunks[n] = code;
+    }
+    /// Takes the code that looks whether a page of code is where it was.
+    ///
+    /// # Safety
+    /// It must be what [`emit::far::same_page`] gave for that set, and stay as long as the gate is used.
+    pub unsafe fn set_same_page(&mut self, set: usize, code: *const u8) {
+        self.cx.same_page[set] = code;
     }
     /// Takes what regions call where the TLB has no entry.
     ///

@@ -113,7 +113,7 @@ impl Regions {
         }
         if let Some(at) = enter.and_then(|code| arena.add(&code)) {
             if emit::EMITS {
-                shared::add(&mut arena, &mut gate, &mut perf, !config.cranelift);
+                shared::add(&mut arena, &mut gate, &mut perf, (ram, !config.cranelift));
             }
             arena.keep();
             // SAFETY: it was made for this, and is kept.
@@ -287,7 +287,7 @@ impl Regions {
     pub fn emit(&mut self, plan: Plan, blocks: &mut Blocks) -> bool {
         #[allow(clippy::disallowed_methods)] // how long it took; no guest sees it
         let begun = std::time::Instant::now();
-        let made = self.base.emit_region(&plan, self.ram);
+        let made = self.base.emit_region(&plan);
         let ((hot, cold), calls) = (made.asm.lengths(), made.calls);
         if !self.room_for(hot, cold, blocks) {
             return false;

@@ -1,8 +1,8 @@
 //! Guest memory: the probe of the TLB as in `softmmu`, and calls of helpers where it misses.
 
-use super::asm::{ABOVE, Alu, Hole, NOT_EQUAL, One, RAX, RDX, RSP, Rm};
+use super::asm::{ABOVE, Alu, Asm, Hole, NOT_EQUAL, One, RAX, RDX, RSP, Rm};
 use super::body::{Body, POOL, STACK, V, WINDOWS, Window, context, core, tlb_entry};
-use super::miss::{CALLERS, Miss, call, look_again, number, placed, stack_is, tlb_index};
+use super::miss::{CALLERS, Miss, call, look_again, number, page_of, placed, stack_is, tlb_index};
 use crate::clif::rip_at;
 use crate::native;
 
@@ -62,6 +62,18 @@ impl Page {
 pub const RIP_VALUE: u32 = u32::MAX;
 /// A window's offset that is on no page.
 const NOWHERE: u64 = 1 << 30;
+
+/// The jump where so many bytes from an offset on are not all in the page.
+fn outside(a: &mut Asm, offset: u8, bytes: u64) -> Hole {
+    match native::within_at(bytes) {
+        Some(at) => a.alu(Alu::Cmp, Width::W64, offset, core(at)),
+        None => {
+            let last = PAGE as i32 - bytes as i32;
+            a.alu_constant(Alu::Cmp, Width::W64, Rm::R(offset), last);
+        }
+    }
+    a.jcc(ABOVE)
+}
 
 impl Body<'_> {
     pub fn load_state(&mut self, at: i32) -> V {
@@ -124,7 +136,7 @@ impl Body<'_> {
             1 => self.asm.mov(e, la),
             _ => self.asm.lea(Width::W64, e, Rm::M(la, bytes as i32 - 1)),
         }
-        self.asm.alu_constant(Alu::And, Width::W64, Rm::R(e), !0xfff);
+        page_of(&mut self.asm, e);
         let entry = self.entry(t, tag);
         self.asm.alu(Alu::Cmp, Width::W64, e, entry);
         (t, e, self.asm.jcc(NOT_EQUAL))
@@ -174,8 +186,7 @@ impl Body<'_> {
             let x = self.fresh();
             self.asm.lea(Width::W64, x, Rm::X(la, page, 0, 0));
             self.clobber();
-            self.asm.alu_constant(Alu::Cmp, Width::W64, Rm::R(x), PAGE as i32 - bytes as i32);
-            let miss = self.asm.jcc(ABOVE);
+            let miss = outside(&mut self.asm, x, bytes);
             return Page { addend, free: Some(x), miss, known: true, window: None, stack };
         }
         let (root, at) = self.now.origin[la as usize];
@@ -188,8 +199,7 @@ impl Body<'_> {
             let x = self.fresh();
             self.asm.lea(Width::W64, x, Rm::M(w.offset, d));
             self.clobber();
-            self.asm.alu_constant(Alu::Cmp, Width::W64, Rm::R(x), PAGE as i32 - bytes as i32);
-            let miss = self.asm.jcc(ABOVE);
+            let miss = outside(&mut self.asm, x, bytes);
             let addend = w.addend;
             return Page { addend, free: Some(x), miss, known: true, window: None, stack: false };
         }
@@ -301,7 +311,7 @@ impl Body<'_> {
     pub fn same_page(&mut self, x: u8, t: u8, host: u64) -> [Hole; 2] {
         let set = native::tlb_at(self.mode.code_set());
         let a = &mut self.asm;
-        a.alu_constant(Alu::And, Width::W64, Rm::R(x), !(PAGE as i32 - 1));
+        page_of(a, x);
         tlb_index(a, t, x);
         a.alu(Alu::Cmp, Width::W64, x, tlb_entry(t, set + native::TAG_EXEC));
         let other = a.jcc(NOT_EQUAL);

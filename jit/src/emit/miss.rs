@@ -3,7 +3,7 @@
 use super::asm::{
     Alu, Asm, EQUAL, Hole, NOT_EQUAL, One, R8, RAX, RCX, RDI, RDX, RSI, RSP, Rm, Shift,
 };
-use super::body::{CX, STACK, context, pass_on, tlb_entry};
+use super::body::{CX, STACK, context, core, pass_on, tlb_entry};
 use super::vector::avx;
 use crate::native::{self, Cx};
 use ::memory::{OTHER, PAGE, TLB_SIZE};
@@ -106,7 +106,7 @@ pub fn stack_is(a: &mut Asm, addend: Rm, la: u8) {
     let [page, to] = STACK;
     a.load(Width::W64, to, addend);
     a.mov(page, la);
-    a.alu_constant(Alu::And, Width::W64, Rm::R(page), !0xfff);
+    page_of(a, page);
     a.one(One::Neg, Width::W64, Rm::R(page));
 }
 /// What [`look`] uses besides the address.
@@ -118,7 +118,7 @@ pub fn look(a: &mut Asm, la: u8, m: Miss, bytes: u32, set: usize) -> Hole {
     // Regions by Cranelift come here, too.
     tlb_index_by_itself(a, RAX, la);
     a.lea(Width::W64, RCX, Rm::M(la, bytes as i32 - 1));
-    a.alu_constant(Alu::And, Width::W64, Rm::R(RCX), !0xfff);
+    page_of(a, RCX);
     a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
     let here = a.jcc(EQUAL);
     a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), OTHER as i32);
@@ -189,7 +189,7 @@ pub fn look_again(a: &mut Asm, x: u8, la: u8, bytes: i32, tag: i32, set: usize) 
     a.push(t);
     tlb_index(a, x, la);
     a.lea(Width::W64, t, Rm::M(la, bytes - 1));
-    a.alu_constant(Alu::And, Width::W64, Rm::R(t), !0xfff);
+    page_of(a, t);
     a.alu(Alu::Cmp, Width::W64, t, tlb_entry(x, native::tlb_at(set) + tag));
     a.pop(t);
     a.jcc(EQUAL)
@@ -198,6 +198,10 @@ pub fn look_again(a: &mut Asm, x: u8, la: u8, bytes: i32, tag: i32, set: usize) 
 pub fn placed(a: &mut Asm, x: u8, la: u8, set: usize) {
     a.load(Width::W64, x, tlb_entry(x, native::tlb_at(set) + native::ADDEND));
     a.alu(Alu::Add, Width::W64, x, Rm::R(la));
+}
+/// An address becomes that of its page.
+pub fn page_of(a: &mut Asm, x: u8) {
+    a.alu(Alu::And, Width::W64, x, core(native::page_bits_at()));
 }
 /// `index` becomes the number of the entry of `la` in the TLB.
 pub fn tlb_index(a: &mut Asm, index: u8, la: u8) {

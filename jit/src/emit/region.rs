@@ -4,16 +4,15 @@
 //! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
-use super::asm::{Asm, Hole, NEGATIVE, RAX, RCX, RDX, Rm};
+use super::asm::{Asm, Hole, NEGATIVE, RAX, RDX, Rm};
 use super::body::{Body, Now, Term, V, WINDOWS, core};
 use super::copies::Copies;
 use super::flags::Flags;
 use super::frames::{self, Kind};
-use super::{Meaning, call_out, vector, write_tails};
+use super::{Meaning, call_out, far, vector, write_tails};
 use crate::clif::{gpr_at, rip_at};
 use crate::plan::{Guest, Plan, Succ};
 use cpu::{Insn, Opnd, Width};
-use memory::PAGE;
 
 /// A region's code, to be put anywhere.
 pub struct Emitted {
@@ -45,8 +44,6 @@ struct Writer<'a> {
     body: Body<'a>,
     plan: &'a Plan,
     calls: bool,
-    /// Where the host has RAM.
-    ram: u64,
     links: Vec<(Hole, u64)>,
     search: Vec<Hole>,
     rets: Vec<Hole>,
@@ -95,13 +92,12 @@ fn chains(plan: &Plan) -> Vec<usize> {
     until
 }
 
-/// Emits a region. `ram`: where the host has RAM.
-pub fn emit(plan: &Plan, ram: u64, table: &[Option<Meaning>]) -> Emitted {
+/// Emits a region.
+pub fn emit(plan: &Plan, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
         body: Body::new(&plan.insns, plan.mode, true),
         plan,
         calls: false,
-        ram,
         links: Vec::new(),
         search: Vec::new(),
         rets: Vec::new(),
@@ -477,13 +473,10 @@ impl<'a> Writer<'a> {
     /// The same in another page: straight on, if that is where it was.
     fn go_far(&mut self, delta: i32, at: u64) {
         let b = &mut self.body;
-        let (x, t) = (RAX, RCX);
-        b.asm.load(Width::W64, x, core(rip_at()));
-        b.asm.lea(Width::W64, x, Rm::M(x, delta));
-        b.asm.store(Width::W64, core(rip_at()), x);
-        let host = self.ram + (at & !(PAGE - 1));
-        let [other, moved] = b.same_page(x, t, host);
-        self.search.extend([other, moved]);
+        b.asm.load(Width::W64, RAX, core(rip_at()));
+        b.asm.lea(Width::W64, RAX, Rm::M(RAX, delta));
+        b.asm.store(Width::W64, core(rip_at()), RAX);
+        self.search.push(far::other_page(&mut b.asm, b.mode, at));
         let hole = self.body.asm.jmp();
         self.links.push((hole, at));
     }

@@ -2,7 +2,7 @@
 
 use super::asm::{Alu, Asm, EQUAL, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, Rm, Shift};
 use super::body::{Body, come_in, context, core, core_table, load_left, tlb_entry};
-use super::miss::{call, tlb_index};
+use super::miss::{call, page_of, tlb_index};
 use super::{aligned, frames};
 use crate::clif::{leave, rip_at};
 use crate::native::{self, Cx};
@@ -53,7 +53,7 @@ pub fn search(n: usize, alone: bool) -> Search {
     a.land(new_mode);
     tlb_index(&mut a, RCX, RAX);
     a.mov(RSI, RAX);
-    a.alu_constant(Alu::And, Width::W64, Rm::R(RSI), !0xfff);
+    page_of(&mut a, RSI);
     let entry = |field| tlb_entry(RCX, native::tlb_at(set) + field);
     a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
     let other = a.jcc(NOT_EQUAL);

@@ -8,8 +8,8 @@ use crate::native::{Gate, SEARCHES};
 use crate::perf::Perf;
 use crate::x87::Thunk;
 
-/// What all code of the baseline tier uses.
-pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, alone: bool) {
+/// What all code of the baseline tier uses. `ram`: where the host has RAM; `alone`: see [`emit::Source::alone`].
+pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, (ram, alone): (u64, bool)) {
     let mut put = |name: &str, code: &[u8]| {
         let at = arena.add(code)?;
         if perf.wanted() {
@@ -22,6 +22,12 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, alone: bool) {
         if let Some(at) = put("search", &search.code) {
             // SAFETY: it was made for this; the caller keeps it.
             unsafe { gate.set_search(n, at, &search) };
+        }
+    }
+    for set in 0..emit::far::SETS {
+        if let Some(at) = put("same_page", &emit::far::same_page(set, ram)) {
+            // SAFETY: as above.
+            unsafe { gate.set_same_page(set, at) };
         }
     }
     for (n, code) in emit::thunks() {
