@@ -9,7 +9,7 @@
 use crate::arena::Arena;
 use crate::block::{Blocks, Id, Key};
 use crate::emit::asm::{Asm, Hole, Mark};
-use crate::emit::{self, Emitted, Meaning, Source};
+use crate::emit::{self, Emitted, Meaning, Source, far};
 use crate::hash::Map;
 use crate::parts::Parts;
 use crate::plan::Plan;
@@ -61,9 +61,10 @@ impl Made {
     }
     /// Code that was made for another block of the same bytes becomes this one's.
     pub fn adopt(&mut self) {
-        let Made { emitted, insns, block, .. } = self;
+        let Made { emitted, insns, block, at, .. } = self;
         emitted.asm.fill(|mark| match mark {
             Mark::Counter => emit::counter_distance(*block).into(),
+            Mark::Page(d) => far::page_number(at.wrapping_add_signed(d)).into(),
             Mark::Insn(n) => insns.get(n as usize).map_or(0, |i| &raw const *i as u64),
         });
     }

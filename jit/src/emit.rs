@@ -59,6 +59,8 @@ pub struct Source {
     pub at: u64,
     /// The host's address of the page that its only instruction goes on in.
     pub second: Option<u64>,
+    /// A place in another page that it may go on at: how far it is from the block, and where it is in RAM now, less than 2 GiB away.
+    pub far: Option<(i32, u64)>,
     /// After its last instruction the engine has to look what is due.
     pub end: bool,
     /// The number of its counter.
@@ -336,10 +338,19 @@ impl Writer<'_> {
             }
             Term::Jump(d) if kind == Kind::Call => {
                 b.push_frame(next as i32);
-                b.put_far(d);
-                let hole = b.asm.call_near();
-                self.lead(hole, d);
+                let far = self.far(d).is_some();
+                if !far {
+                    self.body.put_far(d);
+                }
+                let hole = self.body.asm.call_near();
+                if !far {
+                    self.lead(hole, d);
+                }
                 self.behind_call(next);
+                if far {
+                    self.body.asm.land(hole);
+                    self.go(d);
+                }
             }
             Term::Jump(d) => self.go(d),
             Term::Fall => {}
@@ -347,9 +358,19 @@ impl Writer<'_> {
     }
     /// Goes to a place so far from the block's start.
     fn go(&mut self, delta: i64) {
+        if let Some((d, at)) = self.far(delta) {
+            let b = &mut self.body;
+            let [other, same] = far::go(&mut b.asm, b.mode, d, (self.source.at, at));
+            self.search.push(other);
+            return self.links.push((same, at));
+        }
         self.body.put_far(delta);
         let hole = self.body.asm.jmp();
         self.lead(hole, delta);
+    }
+    /// Where a place is in another page, if that is known.
+    fn far(&self, delta: i64) -> Option<(i32, u64)> {
+        self.source.far.filter(|f| i64::from(f.0) == delta)
     }
     /// Where the callee comes back to; RIP is there already.
     fn behind_call(&mut self, next: i64) {

@@ -18,7 +18,7 @@ use crate::perf::Perf;
 use crate::plan::{Made, Plan};
 use crate::store::Store;
 use cpu::{Core, Insn, Interp};
-use memory::Ram;
+use memory::{PAGE, Ram};
 use std::sync::Arc;
 
 mod evict;
@@ -362,7 +362,8 @@ impl Regions {
         let second = b.crosses().then(|| self.ram + b.second);
         let hot = mode.long64() && self.hot;
         let alone = mode.long64() && self.alone;
-        let source = Source { insns, mode, at, second, end, id, hot, alone };
+        let far = if alone && !end { far_from(b, core) } else { None };
+        let source = Source { insns, mode, at, second, far, end, id, hot, alone };
         #[allow(clippy::disallowed_methods)] // how long it takes; no guest sees it
         let begun = (self.base.made % SAMPLED == 0).then(std::time::Instant::now);
         let made = self.base.emit(source);
@@ -451,4 +452,17 @@ impl Regions {
     pub fn know(&mut self, code: Native, s: &Interp<'_>, at: u64) {
         self.gate.know(s.c.mode, self.ram + at, code.0);
     }
+}
+
+/// Where a block leads in another page, and where that is in RAM now, if it is where the guest is: see [`Source::far`].
+fn far_from(b: &Block, core: &Core) -> Option<(i32, u64)> {
+    let place = |linear| core.tlb.exec(b.mode.code_set(), linear);
+    let delta = b.flow.taken?.checked_add(b.bytes.into())?;
+    let start = core.state.rip;
+    if place(start) != Some(b.at) || (b.at % PAGE).wrapping_add_signed(delta.into()) < PAGE {
+        return None;
+    }
+    let to = place(start.wrapping_add_signed(delta.into()))?;
+    i32::try_from(to.wrapping_sub(b.at) as i64).ok()?;
+    Some((delta, to))
 }

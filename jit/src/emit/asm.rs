@@ -125,6 +125,14 @@ pub enum Mark {
     Counter,
     /// 64 bits: the address of the instruction with this number.
     Insn(u32),
+    /// 32 bits: the number in RAM of the page so many bytes from the code's RAM offset.
+    Page(i64),
+}
+impl Mark {
+    /// Bytes of what is marked.
+    pub fn bytes(self) -> usize {
+        if matches!(self, Mark::Insn(_)) { 8 } else { 4 }
+    }
 }
 
 /// Code under construction: hot, and behind it cold, which goes to another place.
@@ -372,7 +380,7 @@ impl Asm {
     /// Gives all marked places what is in them now.
     pub fn fill(&mut self, value: impl Fn(Mark) -> u64) {
         for &(at, mark) in &self.marks {
-            let n = if mark == Mark::Counter { 4 } else { 8 };
+            let n = mark.bytes();
             self.code[at as usize..][..n].copy_from_slice(&value(mark).to_le_bytes()[..n]);
         }
     }

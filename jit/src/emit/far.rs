@@ -2,9 +2,10 @@
 //!
 //! There are so many of these that the code for it is shared: what is in the caches is worth more than the call.
 
-use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RCX, RDX, Rm, Shift};
-use super::body::{context, tlb_entry};
+use super::asm::{Alu, Asm, Hole, Mark, NOT_EQUAL, RAX, RCX, RDX, Rm, Shift};
+use super::body::{context, core, tlb_entry};
 use super::miss::{page_of, tlb_index};
+use crate::clif::rip_at;
 use crate::native;
 use cpu::{Mode, Width};
 use memory::PAGE;
@@ -31,9 +32,18 @@ pub fn same_page(set: usize, ram: u64) -> Vec<u8> {
     a.code
 }
 
-/// Asks whether the address in RAX is in the page of RAM offset `at`, and gives the jump where it is not. Uses RAX, RCX and RDX.
-pub fn other_page(a: &mut Asm, mode: Mode, at: u64) -> Hole {
-    a.constant(RCX, at / PAGE);
+/// Adds to RIP what leads to RAM offset `at`, as far as that is known, and gives two jumps: where it does not, and where it does.
+/// `from`: the RAM offset of the code. Uses RAX, RCX and RDX.
+pub fn go(a: &mut Asm, mode: Mode, delta: i32, (from, at): (u64, u64)) -> [Hole; 2] {
+    a.load(Width::W64, RAX, core(rip_at()));
+    a.lea(Width::W64, RAX, Rm::M(RAX, delta));
+    a.store(Width::W64, core(rip_at()), RAX);
+    a.constant(RCX, page_number(at).into());
+    a.mark(4, Mark::Page(at.wrapping_sub(from) as i64));
     a.call(context(native::SAME_PAGE + size_of::<u64>() as i32 * mode.code_set() as i32));
-    a.jcc(NOT_EQUAL)
+    [a.jcc(NOT_EQUAL), a.jmp()]
+}
+/// The number in RAM of the page of a RAM offset. There is no RAM where it has more bits.
+pub fn page_number(at: u64) -> u32 {
+    (at / PAGE) as u32
 }

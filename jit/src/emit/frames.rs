@@ -65,9 +65,9 @@ pub fn leave(a: &mut Asm, alone: bool, code: u64) {
     reset(a);
     a.ret();
 }
-/// What is left of a frame goes, behind the call that made it.
+/// What is left of a frame goes, behind the call that made it. Uses RAX.
 pub fn pop(a: &mut Asm) {
-    a.lea(Width::W64, RSP, Rm::M(RSP, 8));
+    a.pop(RAX);
 }
 /// For a RET whose address, which is in the state, was not on top.
 pub fn astray(a: &mut Asm, search: u32) {

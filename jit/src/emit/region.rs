@@ -4,7 +4,7 @@
 //! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
 //! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
 
-use super::asm::{Asm, Hole, NEGATIVE, RAX, RDX, Rm};
+use super::asm::{Asm, Hole, NEGATIVE, RDX, Rm};
 use super::body::{Body, Now, Term, V, WINDOWS, core};
 use super::copies::Copies;
 use super::flags::Flags;
@@ -472,12 +472,8 @@ impl<'a> Writer<'a> {
     }
     /// The same in another page: straight on, if that is where it was.
     fn go_far(&mut self, delta: i32, at: u64) {
-        let b = &mut self.body;
-        b.asm.load(Width::W64, RAX, core(rip_at()));
-        b.asm.lea(Width::W64, RAX, Rm::M(RAX, delta));
-        b.asm.store(Width::W64, core(rip_at()), RAX);
-        self.search.push(far::other_page(&mut b.asm, b.mode, at));
-        let hole = self.body.asm.jmp();
-        self.links.push((hole, at));
+        let [other, same] = far::go(&mut self.body.asm, self.plan.mode, delta, (0, at));
+        self.search.push(other);
+        self.links.push((same, at));
     }
 }

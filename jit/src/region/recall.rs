@@ -7,6 +7,7 @@ use crate::decode::{self, LONGEST_BLOCK, ahead};
 use crate::emit::Emitted;
 use crate::store::{About, Place};
 use cpu::{Core, Insn};
+use memory::PAGE;
 
 impl Regions {
     /// The block at RAM offset `at`, with its code, if that is kept; and those in the same page that it leads to, which will be
@@ -41,7 +42,7 @@ impl Regions {
         let mut room = [0; LONGEST_BLOCK];
         let ahead = ahead(core, at, &mut room)?;
         let (about, bytes, emitted) = self.store.as_mut()?.find(Place { mode, at }, ahead)?;
-        next.extend(emitted.links.iter().map(|l| l.1));
+        next.extend(emitted.links.iter().map(|l| l.1).filter(|to| to / PAGE == at / PAGE));
         let id = blocks.add_kept((at, ONE_PAGE), mode, &about, &ahead[..bytes], core);
         self.adopt(blocks, id, emitted, core, rip);
         Some(id)

@@ -16,6 +16,7 @@ pub struct About {
 
 const COUNTER: u32 = 0;
 const INSN: u32 = 1;
+const PAGE: u32 = 2;
 
 /// A block's code whose guest code is `text`, at RAM offset `at`, all in one page.
 pub fn write(about: &About, at: u64, text: &[u8], code: &Emitted) -> Vec<u8> {
@@ -34,6 +35,7 @@ pub fn write(about: &About, at: u64, text: &[u8], code: &Emitted) -> Vec<u8> {
         let (kind, number) = match mark {
             Mark::Counter => (COUNTER, 0),
             Mark::Insn(n) => (INSN, n),
+            Mark::Page(d) => (PAGE, d as u32),
         };
         out.words([place, kind, number]);
     }
@@ -60,6 +62,7 @@ pub fn read(record: &[u8], at: u64, ahead: &[u8]) -> Option<(About, usize, Emitt
     let marks = from.list(|[place, kind, n]| match kind {
         COUNTER => Some((place, Mark::Counter)),
         INSN if n < count => Some((place, Mark::Insn(n))),
+        PAGE => Some((place, Mark::Page((n as i32).into()))),
         _ => None,
     })?;
     let text = from.run()?;
@@ -69,13 +72,12 @@ pub fn read(record: &[u8], at: u64, ahead: &[u8]) -> Option<(About, usize, Emitt
     let code = from.run()?.to_vec();
     let len = code.len() as u32;
     let inside = |at: u32, bytes: u32| at.checked_add(bytes).is_some_and(|end| end <= len);
-    let long = |m: &(u32, Mark)| if m.1 == Mark::Counter { 4 } else { 8 };
     let whole = count > 0
         && inner < len
         && cut <= len
         && crossing.iter().all(|&at| inside(at, 4))
         && links.iter().all(|l| inside(l.0.0, 4))
-        && marks.iter().all(|m| inside(m.0, long(m)));
+        && marks.iter().all(|m| inside(m.0, m.1.bytes() as u32));
     let calls = marks.iter().any(|m| matches!(m.1, Mark::Insn(_)));
     let asm = Asm { code, cut: bit(5).then_some(cut), crossing, marks };
     let about = About { count, end: bit(0), flow };
