@@ -94,12 +94,48 @@ fn remapping(config: Config) -> Guest {
         a.invlpg(byte_ptr(r8))?;
         a.jmp(top)
     });
-    let g = paging(&code, config, SECOND);
-    let ram = g.ram.clone();
     // There the instruction has another end.
+    two_second_pages(&code, config, 0)
+}
+/// A guest with paging, in a loop that jumps to, calls and comes back from a page which each eighth round maps to another place.
+fn visiting(config: Config) -> Guest {
+    let code = asm(|a| {
+        let (mut top, mut stay, mut back) = (a.create_label(), a.create_label(), a.create_label());
+        let (mut routine, mut there) = (a.create_label(), a.create_label());
+        a.set_label(&mut top)?;
+        a.inc(rcx)?;
+        a.test(ecx, 7)?;
+        a.jnz(stay)?;
+        a.xor(qword_ptr(rdi), rsi)?;
+        a.invlpg(byte_ptr(r8))?;
+        a.set_label(&mut stay)?;
+        // At the second one the page is there.
+        a.call(routine)?;
+        a.call(routine)?;
+        a.test(ecx, 3)?;
+        a.jz(there)?;
+        a.set_label(&mut back)?;
+        a.jmp(top)?;
+        a.nops_with_size(0x1000 - 32)?;
+        a.set_label(&mut routine)?;
+        a.add(rbx, 0x11_2233)?;
+        a.ret()?;
+        a.set_label(&mut there)?;
+        a.rol(rbx, 1)?;
+        a.jmp(back)
+    });
+    // There the routine adds another number.
+    let number = 0x11_2233u32.to_le_bytes();
+    let at = code.windows(4).position(|w| w == number).unwrap();
+    two_second_pages(&code, config, at - 0x1000)
+}
+/// A guest with paging whose second page of code is in two places, which differ in a byte.
+fn two_second_pages(code: &[u8], config: Config, differs: usize) -> Guest {
+    let g = paging(code, config, SECOND);
+    let ram = g.ram.clone();
     let mut copy = vec![0; code.len() - 0x1000];
     ram.read(SECOND[0], &mut copy).unwrap();
-    copy[0] ^= 0x5a;
+    copy[differs] ^= 0x5a;
     ram.write(SECOND[1], &copy).unwrap();
     g
 }
@@ -143,6 +179,11 @@ fn same_everywhere(make: impl Fn(Config) -> Guest) {
 #[test]
 fn an_instruction_goes_on_where_its_second_page_is_now() {
     same_everywhere(remapping);
+}
+
+#[test]
+fn a_jump_goes_to_where_its_page_is_now() {
+    same_everywhere(visiting);
 }
 
 #[test]

@@ -125,7 +125,7 @@ mod test {
 
     fn one() -> (About, Emitted) {
         let flow = Flow { taken: Some(-7), falls: true, calls: false, returns: false };
-        let marks = vec![(4, Mark::Counter), (8, Mark::Insn(2))];
+        let marks = vec![(4, Mark::Counter), (8, Mark::Insn(2)), (16, Mark::Page(-0x3000))];
         let asm = Asm { code: (0..40).collect(), cut: Some(30), crossing: vec![20, 32], marks };
         let links = vec![(Hole(24), 0x1ff8), (Hole(28), 0x2010)];
         let code = Emitted { asm, inner: 2, links, calls: true };
@@ -159,6 +159,7 @@ mod test {
                 let far = |at: u32| at as usize + 4 > code.asm.code.len();
                 assert!(!code.asm.crossing.iter().any(|&at| far(at)), "{n}");
                 assert!(!code.links.iter().any(|l| far(l.0.0)), "{n}");
+                assert!(!code.asm.marks.iter().any(|m| far(m.0)), "{n}");
             }
         }
     }
