@@ -213,6 +213,10 @@ impl Draft {
         if self.gpr_written[n] || self.pinned[n] && self.case.state.gpr[n] != value {
             return None;
         }
+        // Another instruction might read by it, and what is left of other cases there is not the same in all columns.
+        if self.case.mode.is_64() && (CODE..CODE + CODE_SIZE).contains(&value) {
+            return None;
+        }
         self.case.state.gpr[n] = value;
         self.pinned[n] = true;
         Some(())
