@@ -338,19 +338,16 @@ impl Writer<'_> {
             }
             Term::Jump(d) if kind == Kind::Call => {
                 b.push_frame(next as i32);
-                let far = self.far(d).is_some();
-                if !far {
-                    self.body.put_far(d);
-                }
-                let hole = self.body.asm.call_near();
-                if !far {
-                    self.lead(hole, d);
-                }
-                self.behind_call(next);
-                if far {
+                if self.far(d).is_some() {
+                    let hole = self.body.asm.call_near();
+                    self.behind_call(next);
                     self.body.asm.land(hole);
-                    self.go(d);
+                    return self.go(d);
                 }
+                self.body.put_far(d);
+                let hole = self.body.asm.call_near();
+                self.lead(hole, d);
+                self.behind_call(next);
             }
             Term::Jump(d) => self.go(d),
             Term::Fall => {}
@@ -360,7 +357,7 @@ impl Writer<'_> {
     fn go(&mut self, delta: i64) {
         if let Some((d, at)) = self.far(delta) {
             let b = &mut self.body;
-            let [other, same] = far::go(&mut b.asm, b.mode, d, (self.source.at, at));
+            let [other, same] = far::go(&mut b.asm, b.mode, d, at, Some(self.source.at));
             self.search.push(other);
             return self.links.push((same, at));
         }

@@ -13,7 +13,7 @@ use cpu::rows::ROWS;
 use cpu::{
     Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Msrs, Numbers, Segment, Sem, State, Width,
 };
-use memory::{BranchTargets, PAGE, TLB_SIZE, Tlb, TlbEntries};
+use memory::{BranchTargets, CODE_SETS, PAGE, TLB_SIZE, Tlb, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -112,7 +112,7 @@ pub struct Cx {
     /// Where the arena is: branch targets count from there.
     arena: *const u8,
     /// See [`emit::far::same_page`].
-    same_page: [*const u8; emit::far::SETS],
+    same_page: [*const u8; CODE_SETS],
     /// See [`crate::emit::thunks`].
     thunks: [*const u8; THUNKS],
     /// See [`crate::emit::outer`].
@@ -270,7 +270,7 @@ impl Gate {
             value: [0; 2],
             stack: [0; 2],
             arena: std::ptr::null(),
-            same_page: [std::ptr::null(); emit::far::SETS],
+            same_page: [std::ptr::null(); CODE_SETS],
             thunks: [std::ptr::null(); THUNKS],
             misses: [std::ptr::null(); MISSES],
             bad: 0,

@@ -113,7 +113,7 @@ impl Regions {
         }
         if let Some(at) = enter.and_then(|code| arena.add(&code)) {
             if emit::EMITS {
-                shared::add(&mut arena, &mut gate, &mut perf, (ram, !config.cranelift));
+                shared::add(&mut arena, &mut gate, &mut perf, ram, !config.cranelift);
             }
             arena.keep();
             // SAFETY: it was made for this, and is kept.

@@ -10,9 +10,6 @@ use crate::native;
 use cpu::{Mode, Width};
 use memory::PAGE;
 
-/// Sets of the TLB that code is fetched by.
-pub const SETS: usize = 2;
-
 /// Code to be called with a linear address in RAX, and the number in RAM of the page in RCX where that was. The flag "equal" says
 /// that it still is, by this set of the TLB. It uses RDX. `ram`: where the host has RAM.
 pub fn same_page(set: usize, ram: u64) -> Vec<u8> {
@@ -33,13 +30,15 @@ pub fn same_page(set: usize, ram: u64) -> Vec<u8> {
 }
 
 /// Adds to RIP what leads to RAM offset `at`, as far as that is known, and gives two jumps: where it does not, and where it does.
-/// `from`: the RAM offset of the code. Uses RAX, RCX and RDX.
-pub fn go(a: &mut Asm, mode: Mode, delta: i32, (from, at): (u64, u64)) -> [Hole; 2] {
+/// `from`: the RAM offset of the code, if that may be kept. Uses RAX, RCX and RDX.
+pub fn go(a: &mut Asm, mode: Mode, delta: i32, at: u64, from: Option<u64>) -> [Hole; 2] {
     a.load(Width::W64, RAX, core(rip_at()));
     a.lea(Width::W64, RAX, Rm::M(RAX, delta));
     a.store(Width::W64, core(rip_at()), RAX);
     a.constant(RCX, page_number(at).into());
-    a.mark(4, Mark::Page(at.wrapping_sub(from) as i64));
+    if let Some(from) = from {
+        a.mark(4, Mark::Page(at.wrapping_sub(from) as i64));
+    }
     a.call(context(native::SAME_PAGE + size_of::<u64>() as i32 * mode.code_set() as i32));
     [a.jcc(NOT_EQUAL), a.jmp()]
 }

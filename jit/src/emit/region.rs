@@ -472,7 +472,7 @@ impl<'a> Writer<'a> {
     }
     /// The same in another page: straight on, if that is where it was.
     fn go_far(&mut self, delta: i32, at: u64) {
-        let [other, same] = far::go(&mut self.body.asm, self.plan.mode, delta, (0, at));
+        let [other, same] = far::go(&mut self.body.asm, self.plan.mode, delta, at, None);
         self.search.push(other);
         self.links.push((same, at));
     }

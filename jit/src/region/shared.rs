@@ -7,9 +7,10 @@ use crate::emit;
 use crate::native::{Gate, SEARCHES};
 use crate::perf::Perf;
 use crate::x87::Thunk;
+use memory::CODE_SETS;
 
 /// What all code of the baseline tier uses. `ram`: where the host has RAM; `alone`: see [`emit::Source::alone`].
-pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, (ram, alone): (u64, bool)) {
+pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, ram: u64, alone: bool) {
     let mut put = |name: &str, code: &[u8]| {
         let at = arena.add(code)?;
         if perf.wanted() {
@@ -24,7 +25,7 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, (ram, alone): (u
             unsafe { gate.set_search(n, at, &search) };
         }
     }
-    for set in 0..emit::far::SETS {
+    for set in 0..CODE_SETS {
         if let Some(at) = put("same_page", &emit::far::same_page(set, ram)) {
             // SAFETY: as above.
             unsafe { gate.set_same_page(set, at) };

@@ -7,7 +7,7 @@
 use crate::PAGE;
 
 /// Sets of the TLB that code is fetched by.
-const SETS: usize = 2;
+pub const CODE_SETS: usize = 2;
 /// Rows of a set, which pages have in turn, and targets in a row; powers of two.
 pub const TARGET_ROWS: usize = 16;
 const ROW: usize = PAGE as usize / size_of::<BranchTarget>();
@@ -28,16 +28,19 @@ const NONE: BranchTarget = BranchTarget { linear: !0, mode: !0, code: 0 };
 
 #[repr(C, align(64))]
 pub struct BranchTargets {
-    slots: [[[BranchTarget; ROW]; TARGET_ROWS]; SETS],
+    slots: [[[BranchTarget; ROW]; TARGET_ROWS]; CODE_SETS],
     /// A bit for each row that may have targets.
-    used: [u32; SETS],
+    used: [u32; CODE_SETS],
     /// Who filled it, and for which code: nobody else may use it.
     owner: u64,
 }
 
 impl BranchTargets {
-    pub const NEW: BranchTargets =
-        BranchTargets { slots: [[[NONE; ROW]; TARGET_ROWS]; SETS], used: [0; SETS], owner: 0 };
+    pub const NEW: BranchTargets = BranchTargets {
+        slots: [[[NONE; ROW]; TARGET_ROWS]; CODE_SETS],
+        used: [0; CODE_SETS],
+        owner: 0,
+    };
     /// Offset of the first target of a set, for emitted code.
     pub const fn set_offset(set: usize) -> usize {
         std::mem::offset_of!(BranchTargets, slots)
@@ -57,7 +60,7 @@ impl BranchTargets {
     }
     /// Forgets all.
     pub fn clear(&mut self) {
-        (0..SETS).for_each(|set| self.clear_set(set));
+        (0..CODE_SETS).for_each(|set| self.clear_set(set));
     }
     fn clear_set(&mut self, set: usize) {
         let used = std::mem::take(&mut self.used[set]);
