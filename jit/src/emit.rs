@@ -20,6 +20,7 @@ pub mod search;
 mod sem;
 mod system;
 pub mod vector;
+mod ways;
 pub mod x87;
 
 use crate::clif::{leave, rip_at};
@@ -32,10 +33,12 @@ pub use body::CORE;
 use body::{Body, Term, V, come_in, context, core, forget_stack, load_left, store_left};
 use cpu::{Insn, Mode, Width};
 use frames::Kind;
+pub use frames::leaving;
 use miss::call;
 pub use miss::{Miss, THUNKS, thunks};
 pub use sem::{Meaning, table};
 use std::mem::offset_of;
+use ways::Ways;
 
 /// Whether this host is one for which there is an emitter.
 pub const EMITS: bool = cfg!(target_arch = "x86_64");
@@ -67,8 +70,9 @@ pub struct Source {
     pub id: u32,
     /// The engine is told when that has come down to 0.
     pub hot: bool,
-    /// All code of its mode is this tier's: its CALLs and RETs use the host's stack (see [`frames`]), and the count is in a register
-    /// from where native code is entered on.
+    /// All code of its mode is this tier's: its CALLs and RETs use the host's stack (see [`frames`]), the count is in a register
+    /// from where native code is entered on, and while code runs, the state has the address of its page in place of RIP, to which
+    /// whoever leaves adds where in the page that is.
     pub alone: bool,
 }
 
@@ -142,16 +146,12 @@ fn aligned(a: &mut Asm, call: impl FnOnce(&mut Asm)) {
 struct Writer<'a> {
     body: Body<'a>,
     source: &'a Source,
-    links: Vec<(Hole, u64)>,
+    ways: Ways,
     calls: bool,
-    /// Jumps to the code that finds the next block.
-    search: Vec<Hole>,
-    /// Jumps to a return.
-    rets: Vec<Hole>,
-    /// Jumps of RETs that did not find their frame.
-    astray: Vec<Hole>,
     /// Jumps to where the block is left to tier 0.
     others: Vec<Hole>,
+    /// How far the block is from what the state has for RIP.
+    origin: i32,
     /// The jump to where the next page is put into the TLB, and where that goes on.
     second: Option<(Hole, u32)>,
 }
@@ -161,14 +161,13 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     let mut w = Writer {
         body: Body::new(&source.insns, source.mode, source.alone),
         source,
-        links: Vec::new(),
+        ways: Ways::default(),
         calls: false,
-        search: Vec::new(),
-        rets: Vec::new(),
-        astray: Vec::new(),
         others: Vec::new(),
+        origin: if source.alone { (source.at % PAGE) as i32 } else { 0 },
         second: None,
     };
+    w.body.delta = w.origin;
     if !source.alone {
         come_in(&mut w.body.asm);
     }
@@ -191,7 +190,7 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
         let last = k + 1 == source.insns.len() && source.end;
         over = last && w.body.flip_access(i);
         if !over && !table[i.row as usize].is_some_and(|m| w.body.one(m)) {
-            over = call_out(&mut w.body, &mut w.rets, i, last);
+            over = call_out(&mut w.body, &mut w.ways.rets, i, last);
             w.calls = true;
         }
         w.body.delta = w.body.next;
@@ -205,15 +204,15 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     w.find_second();
     // The rest of a budget is for tier 0.
     std::mem::take(&mut w.others).into_iter().for_each(|h| w.body.asm.land(h));
-    w.body.count(n);
+    w.body.put_place(w.origin, n);
     w.body.leave(leave::SIDE);
     if let Some(hot) = hot {
         w.body.asm.land(hot);
-        w.body.count(n);
+        w.body.put_place(w.origin, n);
         w.body.leave(leave::EVENT);
     }
-    write_tails(&mut w.body, &w.links, &w.rets, &w.search, &w.astray);
-    Emitted { asm: w.body.asm, inner, links: w.links, calls: w.calls }
+    w.ways.write(&mut w.body);
+    Emitted { asm: w.body.asm, inner, links: w.ways.links, calls: w.calls }
 }
 
 /// Has the interpreter do the current instruction; gives whether the block ends with that.
@@ -245,33 +244,6 @@ fn call_out(b: &mut Body<'_>, rets: &mut Vec<Hole>, i: &Insn, last: bool) -> boo
     // The helper has put RIP and the count right.
     b.put_place(-b.next, -undone);
     false
-}
-/// What many ways lead to: links that are not set, returns, the code that finds what is next, and that for RETs without a frame.
-fn write_tails(
-    b: &mut Body<'_>,
-    links: &[(Hole, u64)],
-    rets: &[Hole],
-    search: &[Hole],
-    astray: &[Hole],
-) {
-    let (asm, mode) = (&mut b.asm, b.mode);
-    if !links.is_empty() {
-        links.iter().for_each(|(h, _)| asm.land(*h));
-        frames::leave(asm, b.alone, leave::JUMP);
-    }
-    if !rets.is_empty() {
-        rets.iter().for_each(|h| asm.land(*h));
-        frames::reset(asm);
-        asm.ret();
-    }
-    if !search.is_empty() {
-        search.iter().for_each(|h| asm.land(*h));
-        asm.jmp_to(context(native::search_at(mode)));
-    }
-    if !astray.is_empty() {
-        astray.iter().for_each(|h| asm.land(*h));
-        asm.jmp_to(context(native::astray_at(mode)));
-    }
 }
 
 impl Writer<'_> {
@@ -317,19 +289,25 @@ impl Writer<'_> {
             Term::Branch(c, d) => {
                 let cond = b.branch_on(c);
                 let taken = b.asm.jcc(cond);
+                let near = self.near(d).filter(|_| self.source.alone);
+                self.ways.links.extend(near.map(|at| (taken, at)));
                 self.go(next);
-                self.body.asm.land(taken);
-                self.go(d);
+                if near.is_none() {
+                    self.body.asm.land(taken);
+                    self.go(d);
+                }
             }
             Term::Indirect(to) => {
                 let h = b.reg(to);
                 if kind == Kind::Call {
                     b.push_frame(next as i32);
                 }
-                b.asm.store(Width::W64, core(rip_at()), h);
+                if kind != Kind::Ret {
+                    b.asm.store(Width::W64, core(rip_at()), h);
+                }
                 match kind {
-                    Kind::Ret => self.astray.push(b.ret_by_frame(h)),
-                    Kind::Other => self.search.push(b.asm.jmp()),
+                    Kind::Ret => self.ways.astray.push((b.ret_by_frame(h), h)),
+                    Kind::Other => self.ways.search.push(b.asm.jmp()),
                     Kind::Call => {
                         b.asm.call(context(native::search_at(b.mode)));
                         self.behind_call(next);
@@ -344,7 +322,7 @@ impl Writer<'_> {
                     self.body.asm.land(hole);
                     return self.go(d);
                 }
-                self.body.put_far(d);
+                self.place(d);
                 let hole = self.body.asm.call_near();
                 self.lead(hole, d);
                 self.behind_call(next);
@@ -357,30 +335,40 @@ impl Writer<'_> {
     fn go(&mut self, delta: i64) {
         if let Some((d, at)) = self.far(delta) {
             let b = &mut self.body;
-            let [other, same] = far::go(&mut b.asm, b.mode, d, at, Some(self.source.at));
-            self.search.push(other);
-            return self.links.push((same, at));
+            let d = i64::from(d + self.origin);
+            return far::go(b, &mut self.ways, d, at, Some(self.source.at));
         }
-        self.body.put_far(delta);
+        self.place(delta);
         let hole = self.body.asm.jmp();
         self.lead(hole, delta);
     }
+    /// Puts RIP there, unless the state has that already.
+    fn place(&mut self, delta: i64) {
+        if !self.source.alone || self.near(delta).is_none() {
+            self.body.put_far(delta);
+        }
+    }
     /// Where a place is in another page, if that is known.
     fn far(&self, delta: i64) -> Option<(i32, u64)> {
-        self.source.far.filter(|f| i64::from(f.0) == delta)
+        self.source.far.filter(|f| i64::from(f.0 + self.origin) == delta)
     }
-    /// Where the callee comes back to; RIP is there already.
+    /// Where a place is in this page.
+    fn near(&self, delta: i64) -> Option<u64> {
+        let at = self.source.at;
+        let near = (at % PAGE) as i64 + delta - i64::from(self.origin);
+        (0..PAGE as i64).contains(&near).then(|| at / PAGE * PAGE + near as u64)
+    }
+    /// Where the callee comes back to.
     fn behind_call(&mut self, next: i64) {
-        frames::pop(&mut self.body.asm);
+        let near = self.near(next).is_some();
+        frames::pop(&mut self.body.asm, near);
         let hole = self.body.asm.jmp();
         self.lead(hole, next);
     }
     fn lead(&mut self, hole: Hole, delta: i64) {
-        let near = (self.source.at % PAGE) as i64 + delta;
-        if (0..PAGE as i64).contains(&near) {
-            self.links.push((hole, self.source.at.wrapping_add(delta as u64)));
-        } else {
-            self.search.push(hole);
+        match self.near(delta) {
+            Some(at) => self.ways.links.push((hole, at)),
+            None => self.ways.search.push(hole),
         }
     }
 }

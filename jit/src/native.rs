@@ -111,6 +111,8 @@ pub struct Cx {
     stack: [u64; 2],
     /// Where the arena is: branch targets count from there.
     arena: *const u8,
+    /// By codes: see [`emit::leaving`].
+    leave: [*const u8; LEAVES],
     /// See [`emit::far::same_page`].
     same_page: [*const u8; CODE_SETS],
     /// See [`crate::emit::thunks`].
@@ -153,6 +155,9 @@ pub const VALUE: i32 = offset_of!(Cx, value) as i32;
 pub const STACK_TOP: i32 = offset_of!(Cx, stack) as i32;
 pub const STACK_END: i32 = STACK_TOP + size_of::<u64>() as i32;
 pub const ARENA: i32 = offset_of!(Cx, arena) as i32;
+pub const LEAVE: i32 = offset_of!(Cx, leave) as i32;
+/// Codes of [`leave`] that native code leaves with by itself.
+pub const LEAVES: usize = leave::EVENT as usize + 1;
 pub const SAME_PAGE: i32 = offset_of!(Cx, same_page) as i32;
 pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
 pub const MISS: i32 = offset_of!(Cx, misses) as i32;
@@ -270,6 +275,7 @@ impl Gate {
             value: [0; 2],
             stack: [0; 2],
             arena: std::ptr::null(),
+            leave: [std::ptr::null(); LEAVES],
             same_page: [std::ptr::null(); CODE_SETS],
             thunks: [std::ptr::null(); THUNKS],
             misses: [std::ptr::null(); MISSES],
@@ -315,6 +321,13 @@ impl Gate {
     /// It must be what [`crate::emit::thunks`] gave for that number, and stay as long as the gate is used.
     pub unsafe fn set_thunk(&mut self, n: usize, code: *const u8) {
         self.cx.thunks[n] = code;
+    }
+    /// Takes the code that leaves native code.
+    ///
+    /// # Safety
+    /// It must be what [`emit::leaving`] gave for that code, and stay as long as the gate is used.
+    pub unsafe fn set_leave(&mut self, n: usize, code: *const u8) {
+        self.cx.leave[n] = code;
     }
     /// Takes the code that looks whether a page of code is where it was.
     ///

@@ -24,7 +24,7 @@ pub enum Succ {
 pub struct Guest {
     /// Indices into [`Plan::insns`].
     pub insns: std::ops::Range<usize>,
-    /// Linear distance of its first byte from the region's.
+    /// Linear distance of its first byte from where RIP is: see [`Plan::origin`].
     pub delta: i64,
     /// Linear page, counted from the region's first.
     pub page: i64,
@@ -58,6 +58,8 @@ pub struct Plan {
     pub mode: Mode,
     /// Where the guest had it, for profilers.
     pub rip: u64,
+    /// How far the head is from what the state has for RIP in the region's code, which all distances here count from.
+    pub origin: i64,
     pub insns: Vec<Insn>,
     /// Instructions that the interpreter does.
     pub call: Vec<bool>,
@@ -69,7 +71,7 @@ pub struct Plan {
     pub from: Vec<(Id, u64)>,
     /// Blocks where the region is entered, the head first.
     pub entries: Vec<usize>,
-    /// Places in other pages that it may go on at: how far they are from the head, and where they are in RAM now.
+    /// Places in other pages that it may go on at: how far they are, and where they are in RAM now.
     pub far: Vec<(i64, u64)>,
     /// Regions that it is in place of, by their numbers and serials.
     pub replaces: Vec<(u32, u64)>,
@@ -124,7 +126,9 @@ pub fn may(mode: Mode) -> bool {
 /// Plans the region that starts with the head.
 pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
     let choice = Choice::of(blocks, core, wish)?;
-    let (mode, base) = (core.mode, core.state.rip);
+    let (mode, head) = (core.mode, core.state.rip);
+    let origin = if wish.native { (head % PAGE) as i64 } else { 0 };
+    let base = head.wrapping_sub(origin as u64);
     let first_page = base & !(PAGE - 1);
     let page_of = |delta: i64| {
         let la = base.wrapping_add(delta as u64) & !(PAGE - 1);
@@ -133,7 +137,8 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
     let chosen = &choice.chosen;
     let mut p = Plan {
         mode,
-        rip: base,
+        rip: head,
+        origin,
         insns: Vec::new(),
         call: Vec::new(),
         blocks: Vec::new(),
@@ -157,7 +162,7 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
         order.iter().map(|&k| blocks.all[chosen[k].1 as usize].count as usize).sum(),
     );
     for &k in &order {
-        let (delta, id) = chosen[k];
+        let (delta, id) = (chosen[k].0 + origin, chosen[k].1);
         let b = &blocks.all[id as usize];
         let start = p.insns.len();
         p.insns.extend(decode::insns(blocks, id, core));
@@ -170,7 +175,7 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
         }
         let Flow { taken, falls, .. } = if stop { Flow::default() } else { b.flow };
         let page = page_of(delta);
-        let succ = |d: i64| place(d).map_or(Succ::Out, Succ::Block);
+        let succ = |d: i64| place(d - origin).map_or(Succ::Out, Succ::Block);
         let taken = taken.map(|t| (end + i64::from(t), succ(end + i64::from(t))));
         if let Some((d, Succ::Out)) = taken
             && page_of(d) != page
@@ -200,7 +205,7 @@ pub fn plan(blocks: &Blocks, core: &Core, wish: &Wish<'_>) -> Option<Plan> {
         p.from.push((id, b.serial));
     }
     let sites: Vec<_> =
-        behind.iter().filter_map(|&k| Some((chosen[k].0, place(chosen[k].0)?))).collect();
+        behind.iter().filter_map(|&k| Some((chosen[k].0 + origin, place(chosen[k].0)?))).collect();
     for g in &mut p.blocks {
         if !g.end && returns(&p.insns[g.insns.end - 1]) {
             g.returns.clone_from(&sites);
@@ -293,7 +298,7 @@ impl Plan {
 
     /// Where in RAM a place so far from the head is, if it is on the same page as block `n`.
     pub fn near(&self, n: usize, delta: i64) -> Option<u64> {
-        let at = (self.rip % PAGE) as i64 + delta;
+        let at = (self.rip % PAGE) as i64 + delta - self.origin;
         let g = &self.blocks[n];
         (at >> 12 == g.page).then(|| g.ram + (at as u64 & (PAGE - 1)))
     }

@@ -250,7 +250,7 @@ impl Regions {
         (self.made, self.insns) = (self.made + 1, self.insns + plan.insns.len() as u64);
         self.bytes += bytes as u64;
         let made = Arc::new(Made {
-            deltas: plan.blocks.iter().map(|g| g.delta).collect(),
+            deltas: plan.blocks.iter().map(|g| g.delta - plan.origin).collect(),
             insns: plan.insns.len(),
             from: plan.from,
             entries: plan.entries,
@@ -439,6 +439,9 @@ impl Regions {
     /// Runs native code, and what it goes on in.
     #[inline(always)]
     pub fn run(&mut self, code: Native, s: &mut Interp<'_>) -> After {
+        if self.alone && s.c.mode.long64() {
+            s.c.state.rip &= !(PAGE - 1);
+        }
         // SAFETY: the code is alive, and was made for this mode; so is all that the gate knows.
         match unsafe { self.gate.run(code.0, s) } {
             leave::SIDE => After::Side,

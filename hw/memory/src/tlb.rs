@@ -12,7 +12,7 @@ use second::Second;
 use std::sync::Arc;
 
 pub use counts::TlbCounts;
-pub use targets::{BranchTarget, BranchTargets, CODE_SETS, TARGET_MASK, TARGET_ROWS};
+pub use targets::{BranchTarget, BranchTargets, CODE_SETS, TARGET_MASK, TARGET_PART, TARGET_ROWS};
 
 mod counts;
 mod second;

@@ -192,8 +192,8 @@ pub struct Body<'a> {
     pub slow: Vec<super::memory::Slow>,
     /// Where the host's stack has no room for one more frame, and where that goes on.
     pub full: Vec<(Hole, u32)>,
-    /// Where it is not known which code is next, the register for it, and where that goes on.
-    pub unknown: Vec<([Hole; 2], u8, u32)>,
+    /// Where it is not known which code is next, the registers with the address and for the code, and where that goes on.
+    pub unknown: Vec<([Hole; 2], u8, u8, u32)>,
     pub late: Vec<super::x87::Late>,
     /// In use by the current instruction.
     pub pinned: u16,

@@ -8,6 +8,7 @@
 
 use super::asm::{Alu, Asm, BELOW, Hole, NOT_EQUAL, RAX, RCX, RSP, Rm};
 use super::body::{Body, come_in, context, core, load_left, store_left};
+use super::miss::page_of;
 use crate::clif::rip_at;
 use crate::{native, plan};
 use cpu::{Insn, Width};
@@ -59,19 +60,30 @@ pub fn reset(a: &mut Asm) {
 /// Leaves native code. `alone`: see [`Body::alone`].
 pub fn leave(a: &mut Asm, alone: bool, code: u64) {
     if alone {
-        store_left(a);
+        return a.jmp_to(context(native::LEAVE + size_of::<u64>() as i32 * code as i32));
     }
     a.small(RAX, code as i8);
     reset(a);
     a.ret();
 }
-/// What is left of a frame goes, behind the call that made it. Uses RAX.
-pub fn pop(a: &mut Asm) {
-    a.pop(RAX);
+/// What that is for all code that is alone.
+pub fn leaving(code: u64) -> Vec<u8> {
+    let mut a = Asm::default();
+    store_left(&mut a);
+    leave(&mut a, false, code);
+    a.code
 }
-/// For a RET whose address, which is in the state, was not on top.
+/// Takes what is left of a frame, behind the call that made it: RIP is there again, or its page if code of that is next. Uses RAX.
+pub fn pop(a: &mut Asm, near: bool) {
+    a.pop(RAX);
+    if near {
+        page_of(a, RAX);
+    }
+    a.store(Width::W64, core(rip_at()), RAX);
+}
+/// For a RET whose address, which is in RAX, was not on top.
 pub fn astray(a: &mut Asm, search: u32) {
-    a.load(Width::W64, RAX, core(rip_at()));
+    a.store(Width::W64, core(rip_at()), RAX);
     for n in 1..LOOKED_AT {
         a.alu(Alu::Cmp, Width::W64, RAX, Rm::M(RSP, FRAME * n + 8));
         let other = a.jcc(NOT_EQUAL);

@@ -16,9 +16,9 @@ enum Way {
     /// Into a register.
     Load(Width, u8),
     Store(Width, u8),
-    /// The TLB's entry is made, and the probe's end is done again.
-    Refill(Width),
-    /// The entry is made, and the register gets the host's address.
+    /// The register gets the addend.
+    Refill(Width, u8),
+    /// The register gets the host's address.
     Place(Width, u8),
 }
 
@@ -214,7 +214,13 @@ impl Body<'_> {
         if p.known {
             return;
         }
+        self.load_addend(p);
+        self.keep(la, p, write);
+    }
+    fn load_addend(&mut self, p: &Page) {
         self.asm.load(Width::W64, p.addend, self.entry(p.addend, native::ADDEND));
+    }
+    fn keep(&mut self, la: u8, p: &mut Page, write: bool) {
         let Some(e) = p.window else { return };
         self.clobber();
         self.asm.one(One::Neg, Width::W64, Rm::R(e));
@@ -237,23 +243,14 @@ impl Body<'_> {
         write: bool,
         late: impl FnOnce(&mut Self, Hole, Option<u8>),
     ) -> Rm {
-        let p = self.page(la, bytes, write, false);
-        self.place_in(la, p, write, |s, p, x| late(s, p.miss, x))
-    }
-    fn place_in(
-        &mut self,
-        la: u8,
-        mut p: Page,
-        write: bool,
-        late: impl FnOnce(&mut Self, &Page, Option<u8>),
-    ) -> Rm {
+        let mut p = self.page(la, bytes, write, false);
         if p.known {
             let x = p.free.unwrap_or(0);
             self.asm.lea(Width::W64, x, p.place(la));
-            late(self, &p, Some(x));
+            late(self, p.miss, Some(x));
             return Rm::M(x, 0);
         }
-        late(self, &p, None);
+        late(self, p.miss, None);
         self.found(la, &mut p, write);
         p.place(la)
     }
@@ -291,19 +288,20 @@ impl Body<'_> {
     }
     /// The host address of a place that is about to be read and written.
     pub fn writable(&mut self, la: u8, w: Width) -> u8 {
-        let p = self.page(la, w.bytes(), true, true);
-        let place = self.place_in(la, p, true, |s, p, x| match x {
-            Some(x) => s.later(p, Way::Place(w, x), la),
-            None => s.later(&Page { window: None, ..*p }, Way::Refill(w), la),
-        });
-        match place {
-            Rm::M(x, _) => x,
-            place => {
-                let x = self.fresh();
-                self.asm.lea(Width::W64, x, place);
-                x
-            }
+        let mut p = self.page(la, w.bytes(), true, true);
+        if p.known {
+            let x = p.free.unwrap_or(0);
+            self.asm.lea(Width::W64, x, p.place(la));
+            self.later(&p, Way::Place(w, x), la);
+            return x;
         }
+        self.load_addend(&p);
+        let way = Way::Refill(w, p.addend);
+        self.later(&Page { window: None, ..p }, way, la);
+        self.keep(la, &mut p, true);
+        let x = self.fresh();
+        self.asm.lea(Width::W64, x, p.place(la));
+        x
     }
 
     /// Looks whether the page of the linear address in `x` is there in the TLB for code, and is this one of the host's; gives the jumps
@@ -359,15 +357,14 @@ impl Body<'_> {
                     a.push(v);
                     (Miss::Store, w)
                 }
-                Way::Refill(w) | Way::Place(w, _) => (Miss::Refill, w),
+                Way::Refill(w, _) | Way::Place(w, _) => (Miss::Refill, w),
             };
             a.push(s.la);
             let n = number(miss, w, set, s.vectors, s.stack);
             a.call(context(native::THUNK + 8 * n as i32));
             match s.way {
-                Way::Load(_, out) => a.pop(out),
+                Way::Load(_, out) | Way::Refill(_, out) | Way::Place(_, out) => a.pop(out),
                 Way::Store(..) => a.lea(Width::W64, RSP, Rm::M(RSP, 16)),
-                Way::Refill(_) | Way::Place(..) => a.pop(s.la),
             }
             let bad = a.jcc(NOT_EQUAL);
             self.ways_out.push((s.exit as u32, bad));
@@ -375,6 +372,8 @@ impl Body<'_> {
                 a.constant(offset, NOWHERE);
             }
             if let Way::Place(_, x) = s.way {
+                a.alu(Alu::Add, Width::W64, x, Rm::R(s.la));
+                a.jmp_back(s.back);
                 there.into_iter().for_each(|h| a.land(h));
                 if s.stack {
                     stack_is(a, tlb_entry(x, native::tlb_at(set) + native::ADDEND), s.la);

@@ -18,7 +18,7 @@ pub const CALLERS: [u8; 9] = [RAX, RCX, RDX, RSI, RDI, R8, 9, 10, 11];
 pub enum Miss {
     Load,
     Store,
-    /// Makes the TLB's entry for a place that is to be read and written.
+    /// Finds the addend for a place that is to be read and written.
     Refill,
 }
 impl Miss {
@@ -81,13 +81,11 @@ pub fn keeping(room: i32, body: impl FnOnce(&mut Asm, i32)) -> Vec<u8> {
     a.code
 }
 
-/// A thunk. On the stack are the address, and above it what is to be stored; what was read is where the address was. The
-/// flag "not equal" says that tier 0 has to do it.
+/// A thunk. On the stack are the address, and above it what is to be stored; what was read, or the addend, is where the address was.
+/// The flag "not equal" says that tier 0 has to do it.
 fn thunk(m: Miss, w: Width, set: usize, vectors: bool) -> Vec<u8> {
     let mut a = Asm::default();
-    if m != Miss::Refill {
-        aside(&mut a, m, w, set, false);
-    }
+    aside(&mut a, m, w, set, false);
     a.code.extend(missed(m, w, vectors));
     a.code
 }
@@ -95,9 +93,7 @@ fn thunk(m: Miss, w: Width, set: usize, vectors: bool) -> Vec<u8> {
 /// thunk `n`.
 fn stack_thunk(m: Miss, w: Width, set: usize, n: usize) -> Vec<u8> {
     let mut a = Asm::default();
-    if m != Miss::Refill {
-        aside(&mut a, m, w, set, true);
-    }
+    aside(&mut a, m, w, set, true);
     a.jmp_to(context(native::THUNK + 8 * n as i32));
     a.code
 }
@@ -119,13 +115,19 @@ pub fn look(a: &mut Asm, la: u8, m: Miss, bytes: u32, set: usize) -> Hole {
     tlb_index_by_itself(a, RAX, la);
     a.lea(Width::W64, RCX, Rm::M(la, bytes as i32 - 1));
     page_of(a, RCX);
-    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
+    let other = here_or_aside(a, RCX, RAX, native::tlb_at(set) + tag);
+    a.load(Width::W64, RAX, entry(native::ADDEND));
+    other
+}
+/// Looks for the tag `page` at `tag` of the entry `index`, and where the page is if another one took that place; gives the jump where
+/// it is neither.
+pub fn here_or_aside(a: &mut Asm, page: u8, index: u8, tag: i32) -> Hole {
+    a.alu(Alu::Cmp, Width::W64, page, tlb_entry(index, tag));
     let here = a.jcc(EQUAL);
-    a.alu_constant(Alu::Xor, Width::W64, Rm::R(RAX), OTHER as i32);
-    a.alu(Alu::Cmp, Width::W64, RCX, entry(tag));
+    a.alu_constant(Alu::Xor, Width::W64, Rm::R(index), OTHER as i32);
+    a.alu(Alu::Cmp, Width::W64, page, tlb_entry(index, tag));
     let other = a.jcc(NOT_EQUAL);
     a.land(here);
-    a.load(Width::W64, RAX, entry(native::ADDEND));
     other
 }
 /// Does it if the page is in one of the two places where it may be; `stack`: and may be written, too, and becomes that of the stack.
@@ -140,12 +142,16 @@ fn aside(a: &mut Asm, m: Miss, w: Width, set: usize, stack: bool) {
         a.alu(Alu::Cmp, Width::W64, RAX, Rm::R(RAX));
     }
     let there = Rm::X(RAX, RDX, 0, 0);
-    if m == Miss::Load {
-        a.load(w, RCX, there);
-        a.store(Width::W64, address, RCX);
-    } else {
-        a.load(Width::W64, RCX, value);
-        a.store(w, there, RCX);
+    match m {
+        Miss::Load => {
+            a.load(w, RCX, there);
+            a.store(Width::W64, address, RCX);
+        }
+        Miss::Store => {
+            a.load(Width::W64, RCX, value);
+            a.store(w, there, RCX);
+        }
+        Miss::Refill => a.store(Width::W64, address, RAX),
     }
     // The flag "equal" is there since the comparison.
     LOOKS.iter().rev().for_each(|r| a.pop(*r));
@@ -168,7 +174,7 @@ fn missed(m: Miss, w: Width, vectors: bool) -> Vec<u8> {
         a.constant(RCX, about);
         call(a, helper);
         a.test(Width::W32, Rm::R(RAX), RAX);
-        if m == Miss::Load {
+        if m != Miss::Store {
             a.load(Width::W64, RAX, context(native::VALUE));
             a.store(Width::W64, Rm::M(RSP, first), RAX);
         }

@@ -2,17 +2,19 @@
 //! without a look at RIP or at what the flags are.
 //!
 //! Guest registers are written through as in single blocks. Where ways join, what is in registers is agreed upon: who comes
-//! otherwise loads what is missing. RIP stays what it was at the region's head until the region is left.
+//! otherwise loads what is missing. RIP stays the address of the page of the region's head until the region is left.
 
 use super::asm::{Asm, Hole, NEGATIVE, RDX, Rm};
 use super::body::{Body, Now, Term, V, WINDOWS, core};
 use super::copies::Copies;
 use super::flags::Flags;
 use super::frames::{self, Kind};
-use super::{Meaning, call_out, far, vector, write_tails};
+use super::ways::Ways;
+use super::{Meaning, call_out, far, vector};
 use crate::clif::{gpr_at, rip_at};
 use crate::plan::{Guest, Plan, Succ};
 use cpu::{Insn, Opnd, Width};
+use memory::PAGE;
 
 /// A region's code, to be put anywhere.
 pub struct Emitted {
@@ -29,7 +31,7 @@ pub struct Emitted {
 #[derive(Clone, Copy)]
 enum To {
     Block(usize),
-    /// So far from the region's head.
+    /// So far from RIP.
     Out(i64),
 }
 /// A jump, and what is known where it is taken.
@@ -44,10 +46,7 @@ struct Writer<'a> {
     body: Body<'a>,
     plan: &'a Plan,
     calls: bool,
-    links: Vec<(Hole, u64)>,
-    search: Vec<Hole>,
-    rets: Vec<Hole>,
-    astray: Vec<Hole>,
+    ways: Ways,
     /// Where blocks are, and what they know at their start, once they are there.
     labels: Vec<(u32, Now)>,
     /// The way into the next block from the one before it.
@@ -98,10 +97,7 @@ pub fn emit(plan: &Plan, table: &[Option<Meaning>]) -> Emitted {
         body: Body::new(&plan.insns, plan.mode, true),
         plan,
         calls: false,
-        links: Vec::new(),
-        search: Vec::new(),
-        rets: Vec::new(),
-        astray: Vec::new(),
+        ways: Ways::default(),
         labels: Vec::new(),
         fall: None,
         ahead: Vec::new(),
@@ -115,7 +111,8 @@ pub fn emit(plan: &Plan, table: &[Option<Meaning>]) -> Emitted {
     let mut entries = Vec::new();
     for &n in &plan.entries {
         entries.push(w.body.asm.here());
-        w.body.put_place(-plan.blocks[n].delta as i32, 0);
+        // Whoever comes here has its page there.
+        w.body.put_place(-w.page(n), 0);
         w.body.now = Now::new();
         w.settle(n, None);
     }
@@ -127,8 +124,8 @@ pub fn emit(plan: &Plan, table: &[Option<Meaning>]) -> Emitted {
         w.way(e.from, e.to);
     }
     w.body.write_exits();
-    write_tails(&mut w.body, &w.links, &w.rets, &w.search, &w.astray);
-    Emitted { asm: w.body.asm, entries, links: w.links, calls: w.calls }
+    w.ways.write(&mut w.body);
+    Emitted { asm: w.body.asm, entries, links: w.ways.links, calls: w.calls }
 }
 
 impl<'a> Writer<'a> {
@@ -192,7 +189,7 @@ impl<'a> Writer<'a> {
             let meaning = table[i.row as usize].filter(|_| !last);
             over = last && self.body.flip_access(i);
             if !over && !meaning.is_some_and(|m| self.body.one(m)) {
-                over = call_out(&mut self.body, &mut self.rets, i, last);
+                over = call_out(&mut self.body, &mut self.ways.rets, i, last);
                 self.calls = true;
             }
             self.body.delta = self.body.next;
@@ -267,12 +264,14 @@ impl<'a> Writer<'a> {
                     To::Out(d) => self.plan.near(n, d),
                 };
                 if near.is_some() {
-                    b.put_far(d);
+                    let page = self.page(n);
+                    self.body.put_place(page, 0);
                 }
+                let b = &mut self.body;
                 let hole = b.asm.call_near();
                 self.behind_call(n, next);
                 match (to, near) {
-                    (To::Out(_), Some(at)) => self.links.push((hole, at)),
+                    (To::Out(_), Some(at)) => self.ways.links.push((hole, at)),
                     (To::Out(_), None) => {
                         self.body.asm.land(hole);
                         self.way(n, to);
@@ -300,9 +299,8 @@ impl<'a> Writer<'a> {
                 if kind == Kind::Call {
                     b.push_frame(next as i32);
                 }
-                b.asm.store(Width::W64, core(rip_at()), h);
                 if kind == Kind::Ret {
-                    self.astray.push(b.ret_by_frame(h));
+                    self.ways.astray.push((b.ret_by_frame(h), h));
                     return;
                 }
                 let code = Rm::R(b.code_of(h));
@@ -317,13 +315,14 @@ impl<'a> Writer<'a> {
             Term::Fall => self.pass(n, to(g.fall, next)),
         }
     }
-    /// Where a callee comes back to; RIP is there already.
+    /// Where a callee comes back to.
     fn behind_call(&mut self, n: usize, next: i64) {
-        frames::pop(&mut self.body.asm);
+        let near = self.plan.near(n, next);
+        frames::pop(&mut self.body.asm, near.is_some());
         let hole = self.body.asm.jmp();
-        match self.plan.near(n, next) {
-            Some(at) => self.links.push((hole, at)),
-            None => self.search.push(hole),
+        match near {
+            Some(at) => self.ways.links.push((hole, at)),
+            None => self.ways.search.push(hole),
         }
     }
     /// A jump under a condition.
@@ -376,6 +375,10 @@ impl<'a> Writer<'a> {
             }
             To::Out(d) => self.go(from, d, owed),
         }
+    }
+    /// How far a block's page is from RIP.
+    fn page(&self, n: usize) -> i32 {
+        (self.guest(n).page * PAGE as i64) as i32
     }
     /// Instructions behind a block that were counted at the head of its chain.
     fn owed(&self, n: usize) -> i32 {
@@ -453,27 +456,22 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Leaves the region for a place so far from its head.
+    /// Leaves the region for a place so far from RIP.
     fn go(&mut self, from: usize, delta: i64, owed: i32) {
         self.body.stored_flags();
         let near = (from != usize::MAX).then(|| self.plan.near(from, delta)).flatten();
         let far = || self.plan.far.iter().find(|f| f.0 == delta && from != usize::MAX).map(|f| f.1);
         let b = &mut self.body;
         b.count(owed);
-        match (i32::try_from(delta), far()) {
-            (Ok(d), Some(at)) if near.is_none() => return self.go_far(d, at),
-            _ => b.put_far(delta),
+        if let Some(at) = near {
+            let page = self.page(from);
+            self.body.put_place(page, 0);
+            return self.ways.links.push((self.body.asm.jmp(), at));
         }
-        let hole = b.asm.jmp();
-        match near {
-            Some(at) => self.links.push((hole, at)),
-            None => self.search.push(hole),
+        if let (Ok(_), Some(at)) = (i32::try_from(delta), far()) {
+            return far::go(b, &mut self.ways, delta, at, None);
         }
-    }
-    /// The same in another page: straight on, if that is where it was.
-    fn go_far(&mut self, delta: i32, at: u64) {
-        let [other, same] = far::go(&mut self.body.asm, self.plan.mode, delta, at, None);
-        self.search.push(other);
-        self.links.push((same, at));
+        b.put_far(delta);
+        self.ways.search.push(b.asm.jmp());
     }
 }

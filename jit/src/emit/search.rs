@@ -1,12 +1,12 @@
 //! Where native code goes on whose target only the guest knows: by the branch targets, or by the TLB and the table of jumps.
 
 use super::asm::{Alu, Asm, EQUAL, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, Rm, Shift};
-use super::body::{Body, come_in, context, core, core_table, load_left, tlb_entry};
-use super::miss::{call, page_of, tlb_index};
+use super::body::{Body, CORE, come_in, context, core, core_table, load_left, tlb_entry};
+use super::miss::{call, here_or_aside, page_of, tlb_index};
 use super::{aligned, frames};
 use crate::clif::{leave, rip_at};
-use crate::native::{self, Cx};
-use ::memory::{BranchTarget, TARGET_MASK, TARGET_ROWS};
+use crate::native::{self, BIAS, Cx};
+use ::memory::{BranchTarget, TARGET_MASK, TARGET_PART, TARGET_ROWS};
 use cpu::Width;
 use std::mem::offset_of;
 
@@ -47,6 +47,9 @@ pub fn search(n: usize, alone: bool) -> Search {
     let new_mode = a.jcc(NOT_EQUAL);
     a.load(Width::W32, RSI, code);
     a.alu(Alu::Add, Width::W64, RDX, Rm::R(RSI));
+    if alone {
+        go_to_page(&mut a, RAX);
+    }
     a.jmp_to(Rm::R(RDX));
 
     a.land(new);
@@ -55,8 +58,7 @@ pub fn search(n: usize, alone: bool) -> Search {
     a.mov(RSI, RAX);
     page_of(&mut a, RSI);
     let entry = |field| tlb_entry(RCX, native::tlb_at(set) + field);
-    a.alu(Alu::Cmp, Width::W64, RSI, entry(native::TAG_EXEC));
-    let other = a.jcc(NOT_EQUAL);
+    let other = here_or_aside(&mut a, RSI, RCX, native::tlb_at(set) + native::TAG_EXEC);
     a.alu(Alu::Add, Width::W64, RAX, entry(native::ADDEND));
     a.mov(RCX, RAX);
     a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
@@ -81,11 +83,17 @@ pub fn search(n: usize, alone: bool) -> Search {
     a.mov(RAX, RSI);
     a.alu(Alu::Sub, Width::W64, RAX, Rm::R(RDX));
     a.store(Width::W32, code, RAX);
-    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 12);
-    a.alu_constant(Alu::And, Width::W32, Rm::R(RCX), TARGET_ROWS as i32 - 1);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), TARGET_PART);
     a.small(RAX, 1);
     a.shift_cl(Shift::Shl, Width::W32, Rm::R(RAX));
-    a.alu_to(Alu::Or, Width::W32, core(native::targets_used_at(set)), RAX);
+    a.shift(Shift::Shr, Width::W64, Rm::R(RCX), 5);
+    a.alu_constant(Alu::And, Width::W32, Rm::R(RCX), TARGET_ROWS as i32 - 1);
+    let used = Rm::X(CORE, RCX, 2, native::targets_used_at(set) - BIAS);
+    a.alu_to(Alu::Or, Width::W32, used, RAX);
+    if alone {
+        a.load(Width::W64, RAX, linear);
+        go_to_page(&mut a, RAX);
+    }
     a.jmp_to(Rm::R(RSI));
     a.land(other);
     a.mov(RDX, RAX);
@@ -101,8 +109,14 @@ pub fn search(n: usize, alone: bool) -> Search {
     Search { code: a.code, inner, astray }
 }
 
+/// RIP, which is in `x`, becomes the address of its page, as it is in code: see [`super::Source::alone`].
+fn go_to_page(a: &mut Asm, x: u8) {
+    page_of(a, x);
+    a.store(Width::W64, core(rip_at()), x);
+}
+
 impl Body<'_> {
-    /// The code for the place in `h`, where RIP is already, in a register to jump to: what is remembered of it, or the search.
+    /// Goes to the place in `h`: the code for it is in a register to jump to, what is remembered of it, or the search.
     pub fn code_of(&mut self, h: u8) -> u8 {
         self.pinned |= 1 << h;
         let (t, code) = (self.fresh(), self.fresh());
@@ -116,14 +130,17 @@ impl Body<'_> {
         let new_mode = self.asm.jcc(NOT_EQUAL);
         self.asm.load(Width::W32, code, offset);
         self.asm.alu(Alu::Add, Width::W64, code, context(native::ARENA));
-        self.unknown.push(([new, new_mode], code, self.asm.here()));
+        self.asm.mov(t, h);
+        go_to_page(&mut self.asm, t);
+        self.unknown.push(([new, new_mode], h, code, self.asm.here()));
         code
     }
     /// Where it is not known which code is next.
     pub fn write_unknown(&mut self) {
         let search = context(native::search_at(self.mode));
-        for (holes, code, back) in std::mem::take(&mut self.unknown) {
+        for (holes, to, code, back) in std::mem::take(&mut self.unknown) {
             holes.into_iter().for_each(|h| self.asm.land(h));
+            self.asm.store(Width::W64, core(rip_at()), to);
             self.asm.load(Width::W64, code, search);
             self.asm.jmp_back(back);
         }

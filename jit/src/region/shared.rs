@@ -4,7 +4,7 @@
 
 use crate::arena::Arena;
 use crate::emit;
-use crate::native::{Gate, SEARCHES};
+use crate::native::{Gate, LEAVES, SEARCHES};
 use crate::perf::Perf;
 use crate::x87::Thunk;
 use memory::CODE_SETS;
@@ -23,6 +23,12 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, ram: u64, alone:
         if let Some(at) = put("search", &search.code) {
             // SAFETY: it was made for this; the caller keeps it.
             unsafe { gate.set_search(n, at, &search) };
+        }
+    }
+    for n in 0..LEAVES {
+        if let Some(at) = put("leave", &emit::leaving(n as u64)) {
+            // SAFETY: as above.
+            unsafe { gate.set_leave(n, at) };
         }
     }
     for set in 0..CODE_SETS {

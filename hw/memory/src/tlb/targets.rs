@@ -11,6 +11,9 @@ pub const CODE_SETS: usize = 2;
 /// Rows of a set, which pages have in turn, and targets in a row; powers of two.
 pub const TARGET_ROWS: usize = 16;
 const ROW: usize = PAGE as usize / size_of::<BranchTarget>();
+/// Log2 of the bytes of code whose targets are one part of a row, of 32; and how many these are.
+pub const TARGET_PART: u8 = PAGE.trailing_zeros() as u8 - 5;
+const PART: usize = ROW / 32;
 /// What an address keeps of itself to be the offset of its target: no two targets are for the same bytes.
 pub const TARGET_MASK: i32 = ((TARGET_ROWS * ROW - 1) * size_of::<BranchTarget>()) as i32;
 const _: () = assert!(size_of::<BranchTarget>().is_power_of_two());
@@ -29,8 +32,8 @@ const NONE: BranchTarget = BranchTarget { linear: !0, mode: !0, code: 0 };
 #[repr(C, align(64))]
 pub struct BranchTargets {
     slots: [[[BranchTarget; ROW]; TARGET_ROWS]; CODE_SETS],
-    /// A bit for each row that may have targets.
-    used: [u32; CODE_SETS],
+    /// Bits for the parts of each row that may have targets.
+    used: [[u32; TARGET_ROWS]; CODE_SETS],
     /// Who filled it, and for which code: nobody else may use it.
     owner: u64,
 }
@@ -38,7 +41,7 @@ pub struct BranchTargets {
 impl BranchTargets {
     pub const NEW: BranchTargets = BranchTargets {
         slots: [[[NONE; ROW]; TARGET_ROWS]; CODE_SETS],
-        used: [0; CODE_SETS],
+        used: [[0; TARGET_ROWS]; CODE_SETS],
         owner: 0,
     };
     /// Offset of the first target of a set, for emitted code.
@@ -46,9 +49,9 @@ impl BranchTargets {
         std::mem::offset_of!(BranchTargets, slots)
             + set * size_of::<[[BranchTarget; ROW]; TARGET_ROWS]>()
     }
-    /// Offset of the 32 bits for the rows of a set: bit `linear / PAGE % TARGET_ROWS`.
+    /// Offset of the bits for the rows of a set, 32 each: of those, bit `linear >> TARGET_PART % 32`.
     pub const fn used_offset(set: usize) -> usize {
-        std::mem::offset_of!(BranchTargets, used) + set * size_of::<u32>()
+        std::mem::offset_of!(BranchTargets, used) + set * size_of::<[u32; TARGET_ROWS]>()
     }
 
     pub fn owner(&self) -> u64 {
@@ -63,18 +66,20 @@ impl BranchTargets {
         (0..CODE_SETS).for_each(|set| self.clear_set(set));
     }
     fn clear_set(&mut self, set: usize) {
-        let used = std::mem::take(&mut self.used[set]);
-        let rows = self.slots[set].iter_mut().enumerate();
-        rows.filter(|(n, _)| used & 1 << n != 0).for_each(|(_, row)| row.fill(NONE));
+        (0..TARGET_ROWS).for_each(|n| self.clear_row(set, n));
+    }
+    fn clear_row(&mut self, set: usize, n: usize) {
+        let mut used = std::mem::take(&mut self.used[set][n]);
+        while used != 0 {
+            let part = used.trailing_zeros() as usize * PART;
+            self.slots[set][n][part..part + PART].fill(NONE);
+            used &= used - 1;
+        }
     }
     /// Forgets the targets in a page.
     pub fn forget_page(&mut self, set: usize, linear: u64) {
-        let n = (linear / PAGE) as usize % TARGET_ROWS;
-        if let Some(used) = self.used.get_mut(set)
-            && *used & 1 << n != 0
-        {
-            *used &= !(1 << n);
-            self.slots[set][n].fill(NONE);
+        if set < CODE_SETS {
+            self.clear_row(set, (linear / PAGE) as usize % TARGET_ROWS);
         }
     }
     /// Forgets code, which is for a place of this linear address within its page.
@@ -82,7 +87,8 @@ impl BranchTargets {
         let low = (linear % PAGE) as usize;
         let at = low / size_of::<BranchTarget>();
         for (set, used) in self.slots.iter_mut().zip(self.used) {
-            for (_, row) in set.iter_mut().enumerate().filter(|(n, _)| used & 1 << n != 0) {
+            let bit = 1 << (at / PART);
+            for (row, _) in set.iter_mut().zip(used).filter(|(_, used)| used & bit != 0) {
                 if row[at].code == code {
                     row[at] = NONE;
                 }
@@ -98,7 +104,7 @@ mod test {
     /// As emitted code does it.
     fn slot(t: &mut BranchTargets, set: usize, linear: u64) -> &mut BranchTarget {
         let n = (linear as usize & TARGET_MASK as usize) / size_of::<BranchTarget>();
-        t.used[set] |= 1 << (linear / PAGE % TARGET_ROWS as u64);
+        t.used[set][(linear / PAGE) as usize % TARGET_ROWS] |= 1 << (linear >> TARGET_PART) % 32;
         &mut t.slots[set][n / ROW][n % ROW]
     }
     fn fill(t: &mut BranchTargets, set: usize, linear: u64, code: u32) {
