@@ -1,7 +1,9 @@
 //! One core with what surrounds its state: TLB, budget, a waiting fault.
 
 use crate::{Exception, Features, Mode, State};
-use memory::{PAGE, Ram, Tlb};
+use memory::{CODE_SETS, DATA_SETS, PAGE, Ram, Tlb};
+
+pub type CoreTlb = Tlb<{ DATA_SETS + CODE_SETS }>;
 use std::sync::Arc;
 
 /// What a core is doing, in [`State::activity`].
@@ -68,7 +70,7 @@ pub struct Core {
     pub model: Arc<crate::big::cpuid::Model>,
     /// Address line 20 and width of physical addresses, as a mask.
     pub phys_mask: u64,
-    pub tlb: Tlb<3>,
+    pub tlb: CoreTlb,
     /// Large pages that have pieces in the TLB.
     pub large: crate::walk::Large,
     /// A pointer of the translator's, for its code that runs.

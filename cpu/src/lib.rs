@@ -29,7 +29,7 @@ mod walk;
 pub mod x87;
 
 pub use bus::Bus;
-pub use core::{Activity, Core, Numbers};
+pub use core::{Activity, Core, CoreTlb, Numbers};
 pub use exception::{Exception, Raised};
 pub use features::Features;
 pub use insn::{Insn, NO_REG, Opnd, RIP, Scale};

@@ -1,6 +1,7 @@
 //! What decoding and translation depend on besides the bytes.
 
 use crate::{Segment, State, Width, flags};
+use memory::DATA_SETS;
 
 /// A core's mode: two cores in equal modes run the same bytes in the same way. Blocks are keyed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -109,9 +110,9 @@ impl Mode {
     pub fn data_set(self) -> usize {
         (self.0 >> Self::SET & 3) as usize
     }
-    /// The TLB set that instruction fetches use: as data, but SMAP has no say in them.
+    /// The TLB set that instruction fetches use: SMAP has no say in them.
     pub fn code_set(self) -> usize {
-        (self.cpl() == 3) as usize
+        DATA_SETS + (self.cpl() == 3) as usize
     }
     /// The mode that a kernel with SMAP is in while RFLAGS.AC is like this.
     pub fn with_access(self, on: bool) -> Mode {

@@ -2,7 +2,7 @@
 
 use crate::mmu::canonical;
 use crate::{Access, Exception, Interp, Raised};
-use memory::{PAGE, Target, TlbInfo};
+use memory::{DATA_SETS, PAGE, Target, TlbInfo};
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
@@ -134,6 +134,7 @@ impl Interp<'_> {
             (_, true) => Form::Pae,
             _ => Form::Legacy,
         };
+        let set = set % DATA_SETS;
         let user = set == 1;
         let mut error = match a {
             Access::Read => 0,

@@ -11,9 +11,10 @@ use crate::placed::Placed;
 use crate::x87::{Thunk, Unit};
 use cpu::rows::ROWS;
 use cpu::{
-    Access, Bus, Cond, Core, Flag, Insn, Interp, Mode, Msrs, Numbers, Segment, Sem, State, Width,
+    Access, Bus, Cond, Core, CoreTlb, Flag, Insn, Interp, Mode, Msrs, Numbers, Segment, Sem, State,
+    Width,
 };
-use memory::{BranchTargets, CODE_SETS, PAGE, TLB_SIZE, Tlb, TlbEntries};
+use memory::{BranchTargets, CODE_SETS, DATA_SETS, PAGE, TLB_SIZE, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,18 +45,18 @@ pub fn context_at() -> i32 {
 }
 /// Offset of entry 0 of a TLB set in [`Core`].
 pub fn tlb_at(set: usize) -> i32 {
-    (offset_of!(Core, tlb) + Tlb::<3>::set_offset(set)) as i32
+    (offset_of!(Core, tlb) + CoreTlb::set_offset(set)) as i32
 }
-/// Offset of the first branch target of a set of the TLB in [`Core`].
+/// Offset of the first branch target of a set of the TLB for code in [`Core`].
 pub fn targets_at(set: usize) -> i32 {
-    (targets() + BranchTargets::set_offset(set)) as i32
+    (targets() + BranchTargets::set_offset(set - DATA_SETS)) as i32
 }
 /// Offset of the bits of the rows of targets that are in use.
 pub fn targets_used_at(set: usize) -> i32 {
-    (targets() + BranchTargets::used_offset(set)) as i32
+    (targets() + BranchTargets::used_offset(set - DATA_SETS)) as i32
 }
 fn targets() -> usize {
-    offset_of!(Core, tlb) + Tlb::<3>::targets_offset()
+    offset_of!(Core, tlb) + CoreTlb::targets_offset()
 }
 pub fn rflags_at() -> i32 {
     (offset_of!(Core, state) + offset_of!(State, rflags)) as i32
@@ -113,7 +114,7 @@ pub struct Cx {
     arena: *const u8,
     /// By codes: see [`emit::leaving`].
     leave: [*const u8; LEAVES],
-    /// See [`emit::far::same_page`].
+    /// By sets of the TLB for code: see [`emit::far::same_page`].
     same_page: [*const u8; CODE_SETS],
     /// See [`crate::emit::thunks`].
     thunks: [*const u8; THUNKS],
@@ -158,7 +159,10 @@ pub const ARENA: i32 = offset_of!(Cx, arena) as i32;
 pub const LEAVE: i32 = offset_of!(Cx, leave) as i32;
 /// Codes of [`leave`] that native code leaves with by itself.
 pub const LEAVES: usize = leave::EVENT as usize + 1;
-pub const SAME_PAGE: i32 = offset_of!(Cx, same_page) as i32;
+/// Offset in [`Cx`] of the one for this mode.
+pub fn same_page_at(mode: Mode) -> i32 {
+    (offset_of!(Cx, same_page) + size_of::<*const u8>() * (mode.code_set() - DATA_SETS)) as i32
+}
 pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
 pub const MISS: i32 = offset_of!(Cx, misses) as i32;
 pub const BAD: i32 = offset_of!(Cx, bad) as i32;
@@ -178,7 +182,7 @@ pub const STATUS: usize = offset_of!(Cx, status);
 pub const SEARCHES: usize = 4;
 /// Which of them is for a mode: there is one for each set of the TLB that code is fetched by, for 64-bit mode and for others.
 pub fn search_number(mode: Mode) -> usize {
-    mode.code_set() & 1 | usize::from(mode.long64()) << 1
+    mode.code_set() - DATA_SETS | usize::from(mode.long64()) << 1
 }
 /// Offsets in [`Cx`] of that one: for the baseline tier, for others, and for RETs that have not found their frame.
 pub fn search_at(mode: Mode) -> i32 {
@@ -334,7 +338,7 @@ impl Gate {
     /// # Safety
     /// It must be what [`emit::far::same_page`] gave for that set, and stay as long as the gate is used.
     pub unsafe fn set_same_page(&mut self, set: usize, code: *const u8) {
-        self.cx.same_page[set] = code;
+        self.cx.same_page[set - DATA_SETS] = code;
     }
     /// Takes what regions call where the TLB has no entry.
     ///

@@ -159,7 +159,9 @@ impl Machine {
             }
             "tlb" => {
                 for (set, at, i) in self.cores.get(cpu)?.tlb.list() {
-                    let view = ["supervisor", "user", "supervisor, AC"][set.min(2)];
+                    let views =
+                        ["supervisor", "user", "supervisor, AC", "supervisor code", "user code"];
+                    let view = views[set.min(views.len() - 1)];
                     let on = |b: bool, c: char| if b { c } else { '-' };
                     let _ = writeln!(
                         o,

@@ -13,5 +13,5 @@ pub use buffer::{ALIGNED, Buffer};
 pub use map::{Entry, Map, Target, Window};
 pub use ram::{CODE, DISPLAY, MIGRATION, PAGE, Ram, RamError};
 pub use tlb::{BranchTarget, BranchTargets, CODE_SETS, TARGET_MASK, TARGET_PART, TARGET_ROWS};
-pub use tlb::{INVALID, OTHER, SLOW, TLB_SIZE, Tlb, TlbCounts, TlbEntries, TlbInfo};
+pub use tlb::{DATA_SETS, INVALID, OTHER, SLOW, TLB_SIZE, Tlb, TlbCounts, TlbEntries, TlbInfo};
 pub use width::Width;

@@ -114,12 +114,16 @@ pub struct TlbInfo {
 
 const EMPTY: Entry = Entry { read: INVALID, write: INVALID, exec: INVALID, addend: 0 };
 
-/// One CPU's TLB: a set of entries per privilege view (see `cpu::mmu`).
+/// Sets of entries for data, by what may be accessed (see `cpu::mmu`). Those for code come behind them, and have the rights of the
+/// first of these: code and data that are wanted together do not drive each other out.
+pub const DATA_SETS: usize = 3;
+
+/// One CPU's TLB.
 #[repr(C)]
 pub struct Tlb<const SETS: usize> {
     entries: [TlbEntries; SETS],
     pub targets: BranchTargets,
-    info: Box<[[TlbInfo; TLB_SIZE]; SETS]>,
+    info: Vec<[TlbInfo; TLB_SIZE]>,
     used: [[Used; 2]; SETS],
     second: Second,
     /// A bit for each protection key that an entry had since all were dropped.
@@ -172,7 +176,7 @@ impl<const SETS: usize> Tlb<SETS> {
         Tlb {
             entries: [TlbEntries::NONE; SETS],
             targets: BranchTargets::NEW,
-            info: Box::new([[TlbInfo::default(); TLB_SIZE]; SETS]),
+            info: vec![[TlbInfo::default(); TLB_SIZE]; SETS],
             used: std::array::from_fn(|_| [Used::new(), Used::new()]),
             second: Second::new(),
             keys: 0,
@@ -284,7 +288,7 @@ impl<const SETS: usize> Tlb<SETS> {
             self.counts.aside += 1;
             return Some(self.info[set][i]);
         }
-        let found = self.second.get(set, linear);
+        let found = self.second.get(set % DATA_SETS, linear);
         self.counts.second += u64::from(found.is_some());
         found
     }
@@ -303,7 +307,7 @@ impl<const SETS: usize> Tlb<SETS> {
 
     /// Puts an entry in. A `ram` offset outside the mapping makes it a device page.
     pub fn insert(&mut self, set: usize, linear: u64, mut info: TlbInfo) {
-        self.second.insert(set, linear, info);
+        self.second.insert(set % DATA_SETS, linear, info);
         self.keys |= 1 << (info.key & 15);
         let (i, page) = (index(linear), linear & !(PAGE - 1));
         if info.ram.is_some_and(|at| at % PAGE != 0 || at + PAGE > self.ram.len()) {
@@ -314,10 +318,11 @@ impl<const SETS: usize> Tlb<SETS> {
         let io = info.ram.is_none();
         let watched = info.ram.is_none_or(|at| info.rom || self.ram.write_is_watched(at));
         let host = (self.ram.base() as u64).wrapping_add(info.ram.unwrap_or(0));
+        let code = set >= DATA_SETS;
         let e = Entry {
-            read: tag(info.read, slow(io)),
-            write: tag(info.write, slow(watched)),
-            exec: tag(info.exec, slow(io) | if info.edge { EDGE } else { 0 }),
+            read: tag(info.read && !code, slow(io)),
+            write: tag(info.write && !code, slow(watched)),
+            exec: tag(info.exec && code, slow(io) | if info.edge { EDGE } else { 0 }),
             addend: host.wrapping_sub(page),
         };
         let other = i ^ OTHER;
@@ -375,7 +380,7 @@ impl<const SETS: usize> Tlb<SETS> {
     pub fn flush_page(&mut self, linear: u64) {
         self.counts.pages += 1;
         for set in 0..SETS {
-            self.second.flush_page(set, linear);
+            self.second.flush_page(set % DATA_SETS, linear);
             for slot in [index(linear), index(linear) ^ OTHER] {
                 if self.has(set, slot, linear) {
                     self.put(set, slot, EMPTY);
@@ -418,7 +423,7 @@ impl<const SETS: usize> Tlb<SETS> {
 mod test {
     use super::*;
 
-    fn tlb() -> Tlb<2> {
+    fn tlb() -> Tlb<4> {
         Tlb::new(Arc::new(Ram::new(16 * PAGE).unwrap()))
     }
     fn page(at: u64) -> TlbInfo {
@@ -441,7 +446,10 @@ mod test {
         assert_eq!(t.read(0, 0x5ffc, Width::W32), Some(0x11223344));
         assert_eq!(t.read(0, 0x5ffd, Width::W32), None, "crosses the page");
         assert_eq!(t.read(1, 0x5000, Width::W8), None, "another set");
-        assert_eq!(t.exec(0, 0x5010), Some(0x2010));
+        assert_eq!((t.exec(0, 0x5010), t.exec(3, 0x5010)), (None, None));
+        t.insert(3, 0x5123, page(0x2000));
+        assert_eq!(t.exec(3, 0x5010), Some(0x2010));
+        assert_eq!(t.read(3, 0x5010, Width::W8), None);
         assert_eq!(t.ram().read_u64(0x2ff8), Some(0x1122334455667788));
         assert!(!t.write_128(0, 0x5ff1, 0));
         assert!(t.write_128(0, 0x5ff0, 7));
@@ -505,7 +513,7 @@ mod test {
         assert_eq!((second, flushes, own_flushes, pages), (1, 1, 1, 1));
         // One slot, entries of both kinds in turn.
         let global = |on| TlbInfo { global: on, ..page(0) };
-        let there = |t: &Tlb<2>| t.read(0, 0x2000, Width::W8).is_some();
+        let there = |t: &Tlb<4>| t.read(0, 0x2000, Width::W8).is_some();
         for kinds in [[false, true], [true, false]] {
             kinds.iter().for_each(|&on| t.insert(0, 0x2000, global(on)));
             assert_eq!(t.list().len(), 1);

@@ -42,7 +42,7 @@ pub fn go(b: &mut Body<'_>, ways: &mut Ways, delta: i64, at: u64, from: Option<u
     if let Some(from) = from {
         a.mark(4, Mark::Page(at.wrapping_sub(from) as i64));
     }
-    a.call(context(native::SAME_PAGE + size_of::<u64>() as i32 * b.mode.code_set() as i32));
+    a.call(context(native::same_page_at(b.mode)));
     ways.lost.push((a.jcc(NOT_EQUAL), low));
     ways.links.push((a.jmp(), at));
 }

@@ -6,7 +6,7 @@ use super::asm::{
 use super::body::{CX, STACK, context, core, pass_on, tlb_entry};
 use super::vector::avx;
 use crate::native::{self, Cx};
-use ::memory::{OTHER, PAGE, TLB_SIZE};
+use ::memory::{DATA_SETS, OTHER, PAGE, TLB_SIZE};
 use cpu::Width;
 use std::mem::offset_of;
 
@@ -34,7 +34,7 @@ impl Miss {
 }
 
 /// Sets of the TLB for data.
-pub const SETS: usize = 3;
+pub const SETS: usize = DATA_SETS;
 /// How many thunks there are, which all probes that miss call: each for four widths and three sets, once more for where
 /// vector registers are in use, and all of them for what was not in the page of the stack.
 pub const THUNKS: usize = 4 * KINDS;

@@ -6,7 +6,7 @@ use super::miss::{call, here_or_aside, page_of, tlb_index};
 use super::{aligned, frames};
 use crate::clif::{leave, rip_at};
 use crate::native::{self, BIAS, Cx};
-use ::memory::{BranchTarget, TARGET_MASK, TARGET_PART, TARGET_ROWS};
+use ::memory::{BranchTarget, DATA_SETS, TARGET_MASK, TARGET_PART, TARGET_ROWS};
 use cpu::Width;
 use std::mem::offset_of;
 
@@ -28,7 +28,7 @@ pub struct Search {
 /// code it has in this mode.
 /// `n`: see [`native::search_number`]; `alone`: see [`super::Source::alone`].
 pub fn search(n: usize, alone: bool) -> Search {
-    let (set, alone) = (n & 1, alone && n & 2 != 0);
+    let (set, alone) = (DATA_SETS + (n & 1), alone && n & 2 != 0);
     let [linear, mode, code] = target(R8, set);
     let mut a = Asm::default();
     come_in(&mut a);

@@ -7,7 +7,7 @@ use crate::emit;
 use crate::native::{Gate, LEAVES, SEARCHES};
 use crate::perf::Perf;
 use crate::x87::Thunk;
-use memory::CODE_SETS;
+use memory::{CODE_SETS, DATA_SETS};
 
 /// What all code of the baseline tier uses. `ram`: where the host has RAM; `alone`: see [`emit::Source::alone`].
 pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, ram: u64, alone: bool) {
@@ -31,7 +31,7 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, ram: u64, alone:
             unsafe { gate.set_leave(n, at) };
         }
     }
-    for set in 0..CODE_SETS {
+    for set in DATA_SETS..DATA_SETS + CODE_SETS {
         if let Some(at) = put("same_page", &emit::far::same_page(set, ram)) {
             // SAFETY: as above.
             unsafe { gate.set_same_page(set, at) };

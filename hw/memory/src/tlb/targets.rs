@@ -4,6 +4,7 @@
 //! The places of a page are together in one row, so that a page that goes takes only its own with it. Emitted code looks here
 //! and fills it; what the code of a target is, only its owner knows.
 
+use super::DATA_SETS;
 use crate::PAGE;
 
 /// Sets of the TLB that code is fetched by.
@@ -76,9 +77,9 @@ impl BranchTargets {
             used &= used - 1;
         }
     }
-    /// Forgets the targets in a page.
+    /// Forgets the targets in a page of a set of the TLB.
     pub fn forget_page(&mut self, set: usize, linear: u64) {
-        if set < CODE_SETS {
+        if let Some(set) = set.checked_sub(DATA_SETS) {
             self.clear_row(set, (linear / PAGE) as usize % TARGET_ROWS);
         }
     }
@@ -118,11 +119,12 @@ mod test {
         places.iter().for_each(|&at| fill(&mut t, 1, at, 5));
         fill(&mut t, 1, 0x7f12_3456_8000, 6);
         fill(&mut t, 0, 0x7f12_3456_7000, 7);
-        t.forget_page(1, 0x7f12_3456_7123);
+        t.forget_page(DATA_SETS + 1, 0x7f12_3456_7123);
         assert!(places.iter().all(|&at| slot(&mut t, 1, at).linear == !0));
         assert_eq!(slot(&mut t, 1, 0x7f12_3456_8000).code, 6);
         assert_eq!(slot(&mut t, 0, 0x7f12_3456_7000).code, 7);
-        t.forget_page(2, 0);
+        t.forget_page(1, 0x7f12_3456_8000);
+        assert_eq!(slot(&mut t, 1, 0x7f12_3456_8000).code, 6);
     }
 
     #[test]
