@@ -32,6 +32,7 @@ use asm::{
 pub use body::CORE;
 use body::{Body, Term, V, come_in, context, core, forget_stack, load_left, store_left};
 use cpu::{Insn, Mode, Width};
+use far::Far;
 use frames::Kind;
 pub use frames::leaving;
 use miss::call;
@@ -315,13 +316,11 @@ impl Writer<'_> {
                 }
             }
             Term::Jump(d) if kind == Kind::Call => {
-                b.push_frame(next as i32);
-                if self.far(d).is_some() {
-                    let hole = self.body.asm.call_near();
-                    self.behind_call(next);
-                    self.body.asm.land(hole);
-                    return self.go(d);
+                if let Some(far) = self.far(d) {
+                    far.call(&mut self.body, &mut self.ways, next as i32);
+                    return self.behind_call(next);
                 }
+                self.body.push_frame(next as i32);
                 self.place(d);
                 let hole = self.body.asm.call_near();
                 self.lead(hole, d);
@@ -333,10 +332,8 @@ impl Writer<'_> {
     }
     /// Goes to a place so far from the block's start.
     fn go(&mut self, delta: i64) {
-        if let Some((d, at)) = self.far(delta) {
-            let b = &mut self.body;
-            let d = i64::from(d + self.origin);
-            return far::go(b, &mut self.ways, d, at, Some(self.source.at));
+        if let Some(far) = self.far(delta) {
+            return far.go(&mut self.body, &mut self.ways);
         }
         self.place(delta);
         let hole = self.body.asm.jmp();
@@ -349,8 +346,10 @@ impl Writer<'_> {
         }
     }
     /// Where a place is in another page, if that is known.
-    fn far(&self, delta: i64) -> Option<(i32, u64)> {
-        self.source.far.filter(|f| i64::from(f.0 + self.origin) == delta)
+    fn far(&self, delta: i64) -> Option<Far> {
+        let (d, at) = self.source.far?;
+        let far = Far { delta: d.checked_add(self.origin)?, at, from: Some(self.source.at) };
+        (i64::from(far.delta) == delta).then_some(far)
     }
     /// Where a place is in this page.
     fn near(&self, delta: i64) -> Option<u64> {

@@ -115,7 +115,7 @@ pub struct Cx {
     /// By codes: see [`emit::leaving`].
     leave: [*const u8; LEAVES],
     /// By sets of the TLB for code: see [`emit::far::same_page`].
-    same_page: [*const u8; CODE_SETS],
+    same_page: [[*const u8; 2]; CODE_SETS],
     /// See [`crate::emit::thunks`].
     thunks: [*const u8; THUNKS],
     /// See [`crate::emit::outer`].
@@ -160,8 +160,9 @@ pub const LEAVE: i32 = offset_of!(Cx, leave) as i32;
 /// Codes of [`leave`] that native code leaves with by itself.
 pub const LEAVES: usize = leave::EVENT as usize + 1;
 /// Offset in [`Cx`] of the one for this mode.
-pub fn same_page_at(mode: Mode) -> i32 {
-    (offset_of!(Cx, same_page) + size_of::<*const u8>() * (mode.code_set() - DATA_SETS)) as i32
+pub fn same_page_at(mode: Mode, call: bool) -> i32 {
+    let n = 2 * (mode.code_set() - DATA_SETS) + usize::from(call);
+    (offset_of!(Cx, same_page) + size_of::<*const u8>() * n) as i32
 }
 pub const THUNK: i32 = offset_of!(Cx, thunks) as i32;
 pub const MISS: i32 = offset_of!(Cx, misses) as i32;
@@ -187,6 +188,10 @@ pub fn search_number(mode: Mode) -> usize {
 /// Offsets in [`Cx`] of that one: for the baseline tier, for others, and for RETs that have not found their frame.
 pub fn search_at(mode: Mode) -> i32 {
     of_mode(offset_of!(Cx, search), mode)
+}
+/// The first one for 64-bit code of a set of the TLB.
+pub fn search_in(set: usize) -> i32 {
+    (offset_of!(Cx, search) + size_of::<*const u8>() * (set - DATA_SETS | 2)) as i32
 }
 pub fn search_outer_at(mode: Mode) -> i32 {
     of_mode(offset_of!(Cx, search_outer), mode)
@@ -280,7 +285,7 @@ impl Gate {
             stack: [0; 2],
             arena: std::ptr::null(),
             leave: [std::ptr::null(); LEAVES],
-            same_page: [std::ptr::null(); CODE_SETS],
+            same_page: [[std::ptr::null(); 2]; CODE_SETS],
             thunks: [std::ptr::null(); THUNKS],
             misses: [std::ptr::null(); MISSES],
             bad: 0,
@@ -337,8 +342,8 @@ impl Gate {
     ///
     /// # Safety
     /// It must be what [`emit::far::same_page`] gave for that set, and stay as long as the gate is used.
-    pub unsafe fn set_same_page(&mut self, set: usize, code: *const u8) {
-        self.cx.same_page[set - DATA_SETS] = code;
+    pub unsafe fn set_same_page(&mut self, set: usize, call: bool, code: *const u8) {
+        self.cx.same_page[set - DATA_SETS][usize::from(call)] = code;
     }
     /// Takes what regions call where the TLB has no entry.
     ///

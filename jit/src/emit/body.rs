@@ -130,6 +130,8 @@ pub struct Now {
     pub short: u16,
     /// What each host register is: so far from a value that has a number.
     pub origin: [(u32, i32); 16],
+    /// The same for guest registers, also while no host register has a copy; number 0 where it is not known.
+    pub guest: [(u32, i32); 16],
     /// Pages that are kept in mind.
     pub windows: [Option<Window>; WINDOWS],
     /// The next register to take, so that copies last.
@@ -165,6 +167,7 @@ impl Now {
             vector: Default::default(),
             short: 0,
             origin: [(0, 0); 16],
+            guest: [(0, 0); 16],
             windows: [None; WINDOWS],
             turn: 0,
         }
@@ -173,6 +176,14 @@ impl Now {
     pub fn begin(&mut self) {
         (self.live, self.made, self.term, self.carry) = (false, None, Term::Fall, None);
     }
+}
+
+/// An address that was computed by the last instruction that was emitted, at this place.
+pub struct Sum {
+    pub la: u8,
+    pub base: u8,
+    pub disp: i32,
+    pub at: std::ops::Range<u32>,
 }
 
 /// A block under construction.
@@ -221,6 +232,7 @@ pub struct Body<'a> {
     crowded: bool,
     /// The operand's register that its result is in.
     pub owned: Option<u8>,
+    pub sum: Option<Sum>,
 }
 
 impl<'a> Body<'a> {
@@ -256,6 +268,7 @@ impl<'a> Body<'a> {
             misfit: false,
             crowded: false,
             owned: None,
+            sum: None,
         }
     }
 
@@ -282,7 +295,7 @@ impl<'a> Body<'a> {
         let lens = (self.asm.code.len(), self.exits.len(), self.slow.len(), self.late.len());
         let ways = self.ways_out.len();
         self.begin_insn();
-        (self.now.made, self.owned) = (None, None);
+        (self.now.made, self.owned, self.sum) = (None, None, None);
         let Ok(()) = meaning(self, &self.insns[self.index]);
         if self.misfit {
             self.now = saved;
@@ -308,16 +321,19 @@ impl<'a> Body<'a> {
     pub fn flag_registers(&self) -> u16 {
         registers(self.now.flags) | self.now.carry.map_or(0, |h| 1 << h)
     }
-    /// Registers with copies of guest registers.
+    /// Registers with copies of guest registers, or with pages that are kept in mind.
     pub fn cached(&self) -> u16 {
+        self.windows() | self.now.cache.hosts()
+    }
+    fn windows(&self) -> u16 {
         let windows = self.now.windows.iter().flatten();
-        let windows = windows.fold(0, |all, w| all | 1 << w.addend | 1 << w.offset);
-        windows | self.now.cache.hosts()
+        windows.fold(0, |all, w| all | 1 << w.addend | 1 << w.offset)
     }
     /// A register that nobody needs, taken for the current instruction.
     pub fn fresh(&mut self) -> u8 {
         let taken = self.pinned | self.flag_registers() | !POOL;
-        let cached = self.cached();
+        // To find a page again costs more than to load a guest register again.
+        let (windows, cached) = (self.windows(), self.cached());
         let after = |mask: u16, turn: u8| {
             let turned = mask.rotate_right(turn.into());
             (turned != 0).then(|| (turned.trailing_zeros() as u8 + turn) & 15)
@@ -325,6 +341,7 @@ impl<'a> Body<'a> {
         let homes = self.homes;
         let found = after(!taken & !cached & !homes, self.now.turn)
             .or_else(|| after(!taken & !cached, self.now.turn))
+            .or_else(|| after(!taken & !windows & !homes, self.now.turn))
             .or_else(|| after(!taken & !homes, self.now.turn))
             .or_else(|| after(!taken, self.now.turn));
         let Some(h) = found else {
@@ -347,6 +364,7 @@ impl<'a> Body<'a> {
     /// Gives new numbers to all values that somebody else has made.
     pub fn number(&mut self, now: &mut Now) {
         now.origin.fill_with(|| self.new_value());
+        now.guest = [(0, 0); 16];
     }
     fn new_value(&mut self) -> (u32, i32) {
         self.values += 1;
@@ -368,6 +386,7 @@ impl<'a> Body<'a> {
     /// Somebody else had the turn: no copies are left, and the TLB may have changed.
     pub fn forget_all(&mut self) {
         self.now.cache = Copies::NONE;
+        self.now.guest = [(0, 0); 16];
         self.now.windows = [None; WINDOWS];
         self.now.vector.forget();
         self.changed_registers(POOL);
@@ -481,6 +500,10 @@ impl<'a> Body<'a> {
                 self.asm.load(Width::W64, h, core(gpr_at(n)));
                 self.now.cache.set(n, Some(h));
                 self.now.short &= !(1 << n);
+                match self.now.guest[n] {
+                    (0, _) => self.now.guest[n] = self.now.origin[h as usize],
+                    known => self.now.origin[h as usize] = known,
+                }
                 h
             }
         };
@@ -496,11 +519,13 @@ impl<'a> Body<'a> {
         {
             self.asm.store_constant(Width::W64, place, k);
             self.now.cache.set(n, None);
+            self.now.guest[n] = (0, 0);
             return;
         }
         let h = self.reg(v);
         self.asm.store(Width::W64, place, h);
         self.now.cache.set(n, Some(h));
+        self.now.guest[n] = self.now.origin[h as usize];
         let short = super::sem::top(v) <= u32::MAX.into();
         self.now.short = self.now.short & !(1 << n) | u16::from(short) << n;
     }

@@ -53,6 +53,11 @@ pub fn begin(a: &mut Asm) -> i32 {
     a.store(Width::W64, context(native::STACK_END), RCX);
     words
 }
+/// The jump where there is no room for a frame.
+pub fn full(a: &mut Asm) -> Hole {
+    a.alu(Alu::Cmp, Width::W64, RSP, context(native::STACK_END));
+    a.jcc(BELOW)
+}
 /// No frame is there any more.
 pub fn reset(a: &mut Asm) {
     a.load(Width::W64, RSP, context(native::STACK_TOP));
@@ -100,8 +105,7 @@ impl Body<'_> {
     pub fn push_frame(&mut self, next: i32) {
         let x = self.rip_of(next);
         let again = self.asm.here();
-        self.asm.alu(Alu::Cmp, Width::W64, RSP, context(native::STACK_END));
-        let hole = self.asm.jcc(BELOW);
+        let hole = full(&mut self.asm);
         self.full.push((hole, again));
         self.asm.push(x);
     }

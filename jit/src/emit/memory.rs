@@ -28,6 +28,8 @@ pub struct Slow {
     back: u32,
     way: Way,
     la: u8,
+    /// Where the address is a register and a distance, and has not been computed.
+    sum: Option<(u8, i32)>,
     exit: usize,
     /// Vector registers are in use.
     vectors: bool,
@@ -51,11 +53,14 @@ struct Page {
     window: Option<u8>,
     /// It is that of the stack.
     stack: bool,
+    /// See [`Slow::sum`].
+    sum: Option<(u8, i32)>,
 }
 impl Page {
     /// Where the host has a guest's address.
     fn place(&self, la: u8) -> Rm {
-        Rm::X(la, self.addend, 0, 0)
+        let (base, disp) = self.sum.unwrap_or((la, 0));
+        Rm::X(base, self.addend, 0, disp)
     }
 }
 /// The number of RIP's value.
@@ -148,8 +153,8 @@ impl Body<'_> {
         let exit = self.exit_number();
         let back = self.asm.here();
         let vectors = self.now.vector.any();
-        let (hole, window, stack) = (p.miss, p.window, p.stack);
-        self.slow.push(Slow { hole, back, way, la, exit, vectors, window, stack });
+        let (hole, window, stack, sum) = (p.miss, p.window, p.stack, p.sum);
+        self.slow.push(Slow { hole, back, way, la, sum, exit, vectors, window, stack });
     }
 
     /// Whether another access by the same register is near.
@@ -179,15 +184,31 @@ impl Body<'_> {
         let root = |h: u8| self.now.origin[h as usize].0;
         self.alone && self.now.cache.get(RSP).is_some_and(|h| root(h) == root(la))
     }
+    /// Takes the code of an address away again which nobody has used yet, where the access can do without it.
+    fn uncomputed(&mut self, la: u8) -> Option<(u8, i32)> {
+        use Mnemonic::*;
+        let s = self.sum.take().filter(|s| s.la == la && s.at.end == self.asm.here())?;
+        let once = matches!(
+            self.insns[self.index].iced().mnemonic(),
+            Mov | Movzx | Movsx | Movsxd | Add | Sub | And | Or | Xor | Cmp | Test | Inc | Dec
+        );
+        if !once {
+            return None;
+        }
+        self.asm.code.truncate(s.at.start as usize);
+        Some((s.base, s.disp))
+    }
     /// Finds the page of `la`, which is in the TLB or kept in mind, or is that of the stack, for who sees to it that this follows.
     fn page(&mut self, la: u8, bytes: u64, write: bool, stack: bool) -> Page {
         if stack && self.on_stack(la) {
             let [page, addend] = STACK;
             let x = self.fresh();
-            self.asm.lea(Width::W64, x, Rm::X(la, page, 0, 0));
+            let sum = self.uncomputed(la);
+            let (base, disp) = sum.unwrap_or((la, 0));
+            self.asm.lea(Width::W64, x, Rm::X(base, page, 0, disp));
             self.clobber();
             let miss = outside(&mut self.asm, x, bytes);
-            return Page { addend, free: Some(x), miss, known: true, window: None, stack };
+            return Page { addend, free: Some(x), miss, known: true, window: None, stack, sum };
         }
         let (root, at) = self.now.origin[la as usize];
         let same = |w: &&Window| w.root.0 == root && (w.write || !write);
@@ -197,17 +218,18 @@ impl Body<'_> {
             let used = 1 << w.addend | 1 << w.offset;
             self.pinned |= used;
             let x = self.fresh();
+            let sum = self.uncomputed(la);
             self.asm.lea(Width::W64, x, Rm::M(w.offset, d));
             self.clobber();
             let miss = outside(&mut self.asm, x, bytes);
-            let addend = w.addend;
-            return Page { addend, free: Some(x), miss, known: true, window: None, stack: false };
+            let (addend, window) = (w.addend, None);
+            return Page { addend, free: Some(x), miss, known: true, window, stack: false, sum };
         }
         let tag = if write { native::TAG_WRITE } else { native::TAG_READ };
         let pays = self.mode.long64() && self.pays();
         let (t, e, miss) = self.probe(la, bytes, tag);
         let window = pays.then_some(e);
-        Page { addend: t, free: Some(e), miss, known: false, window, stack: false }
+        Page { addend: t, free: Some(e), miss, known: false, window, stack: false, sum: None }
     }
     /// Loads what leads to the page, and keeps it in mind if that pays.
     fn found(&mut self, la: u8, p: &mut Page, write: bool) {
@@ -345,6 +367,9 @@ impl Body<'_> {
         for s in std::mem::take(&mut self.slow) {
             let a = &mut self.asm;
             a.land(s.hole);
+            if let Some((base, disp)) = s.sum {
+                a.lea(Width::W64, s.la, Rm::M(base, disp));
+            }
             let there = match s.way {
                 Way::Place(w, x) => {
                     Some(look_again(a, x, s.la, w.bytes() as i32, native::TAG_WRITE, set))

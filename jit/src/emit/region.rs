@@ -7,10 +7,11 @@
 use super::asm::{Asm, Hole, NEGATIVE, RDX, Rm};
 use super::body::{Body, Now, Term, V, WINDOWS, core};
 use super::copies::Copies;
+use super::far::Far;
 use super::flags::Flags;
 use super::frames::{self, Kind};
 use super::ways::Ways;
-use super::{Meaning, call_out, far, vector};
+use super::{Meaning, call_out, vector};
 use crate::clif::{gpr_at, rip_at};
 use crate::plan::{Guest, Plan, Succ};
 use cpu::{Insn, Opnd, Width};
@@ -257,8 +258,15 @@ impl<'a> Writer<'a> {
         match term {
             Term::Jump(d) if kind == Kind::Call => {
                 b.stored_flags();
-                b.push_frame(next as i32);
                 let to = taken(d);
+                let far = self.far(n, d).filter(|_| matches!(to, To::Out(_)));
+                if let Some(far) = far {
+                    let owed = self.owed(n);
+                    self.body.count(owed);
+                    far.call(&mut self.body, &mut self.ways, next as i32);
+                    return self.behind_call(n, next);
+                }
+                self.body.push_frame(next as i32);
                 let near = match to {
                     To::Block(_) => None,
                     To::Out(d) => self.plan.near(n, d),
@@ -376,6 +384,13 @@ impl<'a> Writer<'a> {
             To::Out(d) => self.go(from, d, owed),
         }
     }
+    /// A place in another page than a block's, if it is known where that is.
+    fn far(&self, from: usize, delta: i64) -> Option<Far> {
+        let near = || self.plan.near(from, delta).is_some();
+        let known = from != usize::MAX && !near();
+        let at = self.plan.far.iter().find(|f| known && f.0 == delta)?.1;
+        Some(Far { delta: delta.try_into().ok()?, at, from: None })
+    }
     /// How far a block's page is from RIP.
     fn page(&self, n: usize) -> i32 {
         (self.guest(n).page * PAGE as i64) as i32
@@ -460,7 +475,6 @@ impl<'a> Writer<'a> {
     fn go(&mut self, from: usize, delta: i64, owed: i32) {
         self.body.stored_flags();
         let near = (from != usize::MAX).then(|| self.plan.near(from, delta)).flatten();
-        let far = || self.plan.far.iter().find(|f| f.0 == delta && from != usize::MAX).map(|f| f.1);
         let b = &mut self.body;
         b.count(owed);
         if let Some(at) = near {
@@ -468,9 +482,10 @@ impl<'a> Writer<'a> {
             self.body.put_place(page, 0);
             return self.ways.links.push((self.body.asm.jmp(), at));
         }
-        if let (Ok(_), Some(at)) = (i32::try_from(delta), far()) {
-            return far::go(b, &mut self.ways, delta, at, None);
+        if let Some(far) = self.far(from, delta) {
+            return far.go(&mut self.body, &mut self.ways);
         }
+        let b = &mut self.body;
         b.put_far(delta);
         self.ways.search.push(b.asm.jmp());
     }

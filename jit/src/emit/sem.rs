@@ -1,7 +1,7 @@
 //! The words of [`Sem`], answered with host code.
 
 use super::asm::{Alu, BELOW, Count, EQUAL, LESS, NOT_EQUAL, OVERFLOW, One, Rm};
-use super::body::{Body, Term, V};
+use super::body::{Body, Sum, Term, V};
 use super::flags::Flags;
 use cpu::sem::{Big, cond_of_flags, operand};
 use cpu::{
@@ -223,6 +223,9 @@ impl Sem for Body<'_> {
         if let (V::K(x), V::K(y)) = (a, b) {
             return V::K(op.eval(w, x, y));
         }
+        if (op, w, b) == (Op2::Add, Width::W64, V::K(0)) && !self.adds() {
+            return a;
+        }
         if let Some(v) = self.compared(op, w, a, b) {
             return v;
         }
@@ -259,7 +262,12 @@ impl Sem for Body<'_> {
             match b {
                 V::K(k) => {
                     let k = small(w, k).unwrap_or(0);
+                    let start = self.asm.here();
                     self.asm.lea(w, t, Rm::M(h, k));
+                    if w == Width::W64 && t != h {
+                        self.sum =
+                            Some(Sum { la: t, base: h, disp: k, at: start..self.asm.here() });
+                    }
                     if let (Some(at), Width::W64) = (at.checked_add(k), w) {
                         self.now.origin[t as usize] = (root, at);
                     }

@@ -1,11 +1,10 @@
 //! The ways out of a piece of code, and what many of them lead to.
 
-use super::asm::{Hole, RAX, Rm};
-use super::body::{Body, context, core};
+use super::asm::{Hole, RAX};
+use super::body::{Body, context};
 use super::frames;
-use crate::clif::{leave, rip_at};
+use crate::clif::leave;
 use crate::native;
-use cpu::Width;
 use memory::PAGE;
 
 #[derive(Default)]
@@ -14,8 +13,6 @@ pub struct Ways {
     pub links: Vec<(Hole, u64)>,
     /// Jumps to the code that finds what is at RIP.
     pub search: Vec<Hole>,
-    /// The same where RAX has the page's address, and how far in it the place is.
-    pub lost: Vec<(Hole, i32)>,
     /// Jumps to a return.
     pub rets: Vec<Hole>,
     /// Jumps of RETs that did not find their frame, and the registers with where they go.
@@ -37,12 +34,6 @@ impl Ways {
             self.rets.iter().for_each(|h| asm.land(*h));
             frames::reset(asm);
             asm.ret();
-        }
-        for (hole, low) in &self.lost {
-            asm.land(*hole);
-            asm.lea(Width::W64, RAX, Rm::M(RAX, *low));
-            asm.store(Width::W64, core(rip_at()), RAX);
-            asm.jmp_to(context(native::search_at(mode)));
         }
         if !self.search.is_empty() {
             self.search.iter().for_each(|h| asm.land(*h));

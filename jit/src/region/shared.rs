@@ -32,9 +32,11 @@ pub fn add(arena: &mut Arena, gate: &mut Gate, perf: &mut Perf, ram: u64, alone:
         }
     }
     for set in DATA_SETS..DATA_SETS + CODE_SETS {
-        if let Some(at) = put("same_page", &emit::far::same_page(set, ram)) {
-            // SAFETY: as above.
-            unsafe { gate.set_same_page(set, at) };
+        for call in [false, true] {
+            if let Some(at) = put("same_page", &emit::far::same_page(set, ram, call)) {
+                // SAFETY: as above.
+                unsafe { gate.set_same_page(set, call, at) };
+            }
         }
     }
     for (n, code) in emit::thunks() {
