@@ -34,9 +34,9 @@ pub struct Lazy {
     pub a: u64,
     pub b: u64,
     pub r: u64,
-    /// [`FlagKind`] in bits 0-7, [`Width`] in bits 8-15.
-    pub how: u32,
-    pad: u32,
+    /// [`FlagKind`] in bits 0-5, log2 of the bytes in bits 6-7: one byte, which takes few to store.
+    pub how: u8,
+    pad: [u8; 7],
 }
 
 impl Default for Lazy {
@@ -58,20 +58,20 @@ impl FlagKind {
 }
 impl Lazy {
     pub const fn raw(status: u64) -> Self {
-        Lazy { a: 0, b: 0, r: status, how: how(FlagKind::Raw, Width::W64), pad: 0 }
+        Lazy { a: 0, b: 0, r: status, how: how(FlagKind::Raw, Width::W64), pad: [0; 7] }
     }
     #[inline(always)]
     pub const fn new(kind: FlagKind, w: Width, a: u64, b: u64, r: u64) -> Self {
-        Lazy { a, b, r, how: how(kind, w), pad: 0 }
+        Lazy { a, b, r, how: how(kind, w), pad: [0; 7] }
     }
     pub fn kind(&self) -> FlagKind {
-        FlagKind::ALL[(self.how & 0xff) as usize % FlagKind::ALL.len()]
+        FlagKind::ALL[usize::from(self.how & HOW_KIND) % FlagKind::ALL.len()]
     }
     pub fn width(&self) -> Width {
-        match self.how >> 8 & 0xff {
-            8 => Width::W8,
-            16 => Width::W16,
-            32 => Width::W32,
+        match self.how >> HOW_WIDTH {
+            0 => Width::W8,
+            1 => Width::W16,
+            2 => Width::W32,
             _ => Width::W64,
         }
     }
@@ -103,9 +103,12 @@ impl Lazy {
     }
 }
 
-/// The `how` word of a [`Lazy`].
-pub const fn how(kind: FlagKind, w: Width) -> u32 {
-    kind as u32 | (w as u32) << 8
+/// Where in the `how` byte of a [`Lazy`] the width is, and what is below.
+const HOW_WIDTH: u8 = 6;
+pub const HOW_KIND: u8 = (1 << HOW_WIDTH) - 1;
+/// The `how` byte of a [`Lazy`].
+pub const fn how(kind: FlagKind, w: Width) -> u8 {
+    kind as u8 | ((w as u32).trailing_zeros() as u8 - 3) << HOW_WIDTH
 }
 
 impl state::Field for Lazy {

@@ -85,8 +85,8 @@ impl Clif<'_> {
     /// With the carry of the state.
     fn whole_step(&mut self, s: Arisen) -> Arisen {
         // Where the state has what an INC or DEC left, it has the carry as it is.
-        let how = self.get_state(types::I32, lazy_at(offset_of!(flags::Lazy, how)));
-        let kind = self.b.ins().band_imm_u(how, 0xff);
+        let how = self.get_state(types::I8, lazy_at(offset_of!(flags::Lazy, how)));
+        let kind = self.b.ins().band_imm_u(how, i64::from(flags::HOW_KIND));
         let from = self.b.ins().iadd_imm_s(kind, -(FlagKind::Inc as i64));
         let is = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, from, 2);
         let b = lazy_at(offset_of!(flags::Lazy, b));
@@ -95,8 +95,8 @@ impl Clif<'_> {
     /// All flags out of the state.
     fn stored_status(&mut self) -> V {
         self.note_flags();
-        let how = self.get_state(types::I32, lazy_at(offset_of!(flags::Lazy, how)));
-        let kind = self.b.ins().band_imm_u(how, 0xff);
+        let how = self.get_state(types::I8, lazy_at(offset_of!(flags::Lazy, how)));
+        let kind = self.b.ins().band_imm_u(how, i64::from(flags::HOW_KIND));
         let is = self.b.ins().icmp_imm_u(IntCC::Equal, kind, FlagKind::Raw as i64);
         self.shortcut(is, lazy_at(offset_of!(flags::Lazy, r)), |c| c.ask(native::STATUS, &[]))
     }
@@ -212,7 +212,7 @@ impl Clif<'_> {
         for ((v, at), _) in fields.into_iter().zip(arisen.kind.fields()).filter(|f| f.1) {
             put(self, v, at);
         }
-        let how = self.b.ins().iconst(types::I32, flags::how(arisen.kind, arisen.w) as i64);
+        let how = self.b.ins().iconst(types::I8, i64::from(flags::how(arisen.kind, arisen.w)));
         self.put_state(how, lazy_at(offset_of!(flags::Lazy, how)));
     }
 

@@ -170,8 +170,8 @@ impl Body<'_> {
                 V::C(..) | V::Gone => self.misfit = true,
             }
         }
-        let how = flags::how(kind, w) as i32;
-        self.asm.store_constant(Width::W32, place(offset_of!(flags::Lazy, how)), how);
+        let how = i32::from(flags::how(kind, w) as i8);
+        self.asm.store_constant(Width::W8, place(offset_of!(flags::Lazy, how)), how);
     }
     /// The part of the flags that follows from the others. If the host's flags are these, they still are.
     pub fn derived(&mut self, kind: FlagKind, w: Width, a: V, b: V, r: V) -> V {

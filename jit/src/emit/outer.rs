@@ -148,9 +148,9 @@ fn status() -> Vec<u8> {
         (Sbb, W32),
     ];
     a.push(RAX);
-    a.load(W32, RAX, lazy(offset_of!(Lazy, how)));
+    a.load(W8, RAX, lazy(offset_of!(Lazy, how)));
     let holes = kinds.map(|(kind, w)| {
-        a.alu_constant(Alu::Cmp, W32, Rm::R(RAX), flags::how(kind, w) as i32);
+        a.alu_constant(Alu::Cmp, W32, Rm::R(RAX), flags::how(kind, w).into());
         (a.jcc(EQUAL), kind, w)
     });
     a.pop(RAX);
