@@ -180,9 +180,8 @@ pub fn emit(source: &Source, table: &[Option<Meaning>]) -> Emitted {
     if let Some(second) = source.second {
         w.check_second(second);
     }
-    w.body.asm.alu_constant(Alu::Sub, Width::W32, context(counter_at(source.id)), 1);
-    // Behind the distance comes the constant, of one byte.
-    w.body.asm.mark(5, Mark::Counter);
+    w.body.asm.step(true, Width::W32, context(counter_at(source.id)));
+    w.body.asm.mark(4, Mark::Counter);
     let hot = source.hot.then(|| w.body.asm.jcc(EQUAL));
     let mut over = false;
     for (k, i) in source.insns.iter().enumerate() {

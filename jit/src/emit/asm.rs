@@ -588,8 +588,8 @@ impl Asm {
         self.code.extend([0x6A, k as u8]);
     }
     /// Adds or subtracts 1, which leaves CF alone.
-    pub fn step(&mut self, down: bool, w: Width, r: u8) {
-        self.sized(w, 0xFE, down as u8, R(r), false);
+    pub fn step(&mut self, down: bool, w: Width, to: Rm) {
+        self.sized(w, 0xFE, down as u8, to, false);
     }
     /// The flags from a place in memory.
     pub fn load_flags(&mut self, from: Rm) {

@@ -78,13 +78,19 @@ pub fn leaving(code: u64) -> Vec<u8> {
     leave(&mut a, false, code);
     a.code
 }
-/// Takes what is left of a frame, behind the call that made it: RIP is there again, or its page if code of that is next. Uses RAX.
+/// Takes what is left of a frame, behind the call that made it. RIP is its page, or all of it if code of another page is next. Uses
+/// RAX.
 pub fn pop(a: &mut Asm, near: bool) {
     a.pop(RAX);
-    if near {
-        page_of(a, RAX);
+    if !near {
+        a.store(Width::W64, core(rip_at()), RAX);
     }
-    a.store(Width::W64, core(rip_at()), RAX);
+}
+/// Returns to a place whose address is in this register.
+fn back(a: &mut Asm, h: u8) {
+    page_of(a, h);
+    a.store(Width::W64, core(rip_at()), h);
+    a.ret();
 }
 /// For a RET whose address, which is in RAX, was not on top.
 pub fn astray(a: &mut Asm, search: u32) {
@@ -93,7 +99,7 @@ pub fn astray(a: &mut Asm, search: u32) {
         a.alu(Alu::Cmp, Width::W64, RAX, Rm::M(RSP, FRAME * n + 8));
         let other = a.jcc(NOT_EQUAL);
         a.lea(Width::W64, RSP, Rm::M(RSP, FRAME * n));
-        a.ret();
+        back(a, RAX);
         a.land(other);
     }
     a.jmp_back(search);
@@ -109,11 +115,12 @@ impl Body<'_> {
         self.full.push((hole, again));
         self.asm.push(x);
     }
-    /// Returns by the frame on top, if that is for the address in this register; gives the jump where it is not.
+    /// Returns by the frame on top, if that is for the address in this register, which is nobody else's any more; gives the jump where
+    /// it is not.
     pub fn ret_by_frame(&mut self, h: u8) -> Hole {
         self.asm.alu(Alu::Cmp, Width::W64, h, Rm::M(RSP, 8));
         let other = self.asm.jcc(NOT_EQUAL);
-        self.asm.ret();
+        back(&mut self.asm, h);
         other
     }
     /// Where there is no room for a frame.

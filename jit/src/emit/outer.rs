@@ -192,7 +192,7 @@ fn status() -> Vec<u8> {
                 a.load(W64, RAX, y);
                 a.shift(Shift::Shr, W64, Rm::R(RAX), 1);
                 a.load(W64, RAX, x);
-                a.step(kind == Dec, w, RAX);
+                a.step(kind == Dec, w, Rm::R(RAX));
             }
             _ => {
                 a.load(W64, RAX, r);
