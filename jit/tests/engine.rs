@@ -186,6 +186,50 @@ fn a_jump_goes_to_where_its_page_is_now() {
     same_everywhere(visiting);
 }
 
+/// So far apart, pages are in each other's way in the TLB.
+const APART: u64 = 16 << 20;
+
+#[test]
+fn pages_in_each_others_place_are_all_there() {
+    const PAGES: [u64; 2] = [0x14_0000, 0x14_2000];
+    // Behind the jump.
+    const ROUTINE: u64 = CODE + 2;
+    let code = asm(|a| {
+        let (mut start, mut top, mut stay) = (a.create_label(), a.create_label(), a.create_label());
+        a.jmp(start)?;
+        a.rol(rbx, 1)?;
+        a.xor(rbx, rcx)?;
+        a.ret()?;
+        a.set_label(&mut start)?;
+        a.mov(r10, APART)?;
+        a.set_label(&mut top)?;
+        a.inc(rcx)?;
+        a.call(ROUTINE)?;
+        a.call(ROUTINE + APART)?;
+        a.lea(rax, qword_ptr(r10 + ROUTINE as i32))?;
+        a.call(rax)?;
+        a.inc(qword_ptr(r8 + 8))?;
+        a.lock().add(qword_ptr(r8 + r10 + 8), rbx)?;
+        a.mov(qword_ptr(r8 + 0x10), rcx)?;
+        a.add(rbx, qword_ptr(r8 + r10 + 0x10))?;
+        a.mov(qword_ptr(r8 + r10 + 0x18), rbx)?;
+        a.xor(rbx, qword_ptr(r8 + 8))?;
+        a.test(ecx, 15)?;
+        a.jnz(stay)?;
+        a.xor(qword_ptr(rdi), rsi)?;
+        a.invlpg(byte_ptr(r8))?;
+        a.invlpg(byte_ptr(r8 + r10))?;
+        a.set_label(&mut stay)?;
+        a.jmp(top)
+    });
+    same_everywhere(|config| {
+        let g = paging(&code, config, PAGES);
+        let entry = (TABLES + 0x3000) | 3;
+        g.ram.write(TABLES + 0x2000 + 8 * (APART >> 21), &entry.to_le_bytes()).unwrap();
+        g
+    });
+}
+
 #[test]
 fn the_stack_is_where_its_page_is_now_and_may_go_across_its_end() {
     const STACK: [u64; 2] = [0x14_0000, 0x14_2000];
