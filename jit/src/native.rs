@@ -18,9 +18,10 @@ use memory::{BranchTargets, CODE_SETS, DATA_SETS, PAGE, TLB_SIZE, TlbEntries};
 use std::mem::{MaybeUninit, offset_of};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub const TAG_READ: i32 = offset_of!(TlbEntries, read) as i32;
+pub const TAG_READ: i32 = offset_of!(TlbEntries, first) as i32;
 pub const TAG_WRITE: i32 = offset_of!(TlbEntries, write) as i32;
-pub const TAG_EXEC: i32 = offset_of!(TlbEntries, exec) as i32;
+/// In sets for code.
+pub const TAG_EXEC: i32 = offset_of!(TlbEntries, first) as i32;
 pub const ADDEND: i32 = offset_of!(TlbEntries, addend) as i32;
 /// What an address shifted right by [`TLB_SHIFT`] keeps: the distance of its entry's parts from those of the first.
 pub const TLB_MASK: i64 = ((TLB_SIZE - 1) * size_of::<u64>()) as i64;

@@ -34,9 +34,9 @@ pub const EDGE: u64 = 2;
 /// What an entry says. `addend + linear` is the host address.
 #[derive(Clone, Copy)]
 struct Entry {
-    read: u64,
+    /// Of reading; in sets for code, of execution.
+    first: u64,
     write: u64,
-    exec: u64,
     addend: u64,
 }
 
@@ -49,44 +49,35 @@ const GAP: Gap = [0; 128];
 /// cache lines.
 #[repr(C, align(64))]
 pub struct TlbEntries {
-    pub read: [u64; TLB_SIZE],
+    /// Tags of reading; in sets for code, of execution.
+    pub first: [u64; TLB_SIZE],
     _gap: Gap,
     pub write: [u64; TLB_SIZE],
     _other: Gap,
-    pub exec: [u64; TLB_SIZE],
-    _third: Gap,
     pub addend: [u64; TLB_SIZE],
 }
 impl TlbEntries {
     const NONE: TlbEntries = TlbEntries {
         _gap: GAP,
         _other: GAP,
-        _third: GAP,
-        read: [INVALID; TLB_SIZE],
+        first: [INVALID; TLB_SIZE],
         write: [INVALID; TLB_SIZE],
-        exec: [INVALID; TLB_SIZE],
         addend: [0; TLB_SIZE],
     };
     #[inline(always)]
     fn get(&self, i: usize) -> Entry {
-        Entry {
-            read: self.read[i],
-            write: self.write[i],
-            exec: self.exec[i],
-            addend: self.addend[i],
-        }
+        Entry { first: self.first[i], write: self.write[i], addend: self.addend[i] }
     }
     #[inline(always)]
     fn set(&mut self, i: usize, e: Entry) {
-        (self.read[i], self.write[i], self.exec[i], self.addend[i]) =
-            (e.read, e.write, e.exec, e.addend);
+        (self.first[i], self.write[i], self.addend[i]) = (e.first, e.write, e.addend);
     }
-    /// The same; `gone` is told of the page that was there for execution, if it no longer is as it was.
+    /// The same; `gone` is told of the page that was there, if it no longer is as it was.
     #[inline(always)]
     fn put(&mut self, i: usize, e: Entry, gone: impl FnOnce(u64)) {
-        let (exec, addend) = (self.exec[i], self.addend[i]);
-        if exec != INVALID && (exec, addend) != (e.exec, e.addend) {
-            gone(exec);
+        let (first, addend) = (self.first[i], self.addend[i]);
+        if first != INVALID && (first, addend) != (e.first, e.addend) {
+            gone(first);
         }
         self.set(i, e);
     }
@@ -112,7 +103,7 @@ pub struct TlbInfo {
     pub key: u8,
 }
 
-const EMPTY: Entry = Entry { read: INVALID, write: INVALID, exec: INVALID, addend: 0 };
+const EMPTY: Entry = Entry { first: INVALID, write: INVALID, addend: 0 };
 
 /// Sets of entries for data, by what may be accessed (see `cpu::mmu`). Those for code come behind them, and have the rights of the
 /// first of these: code and data that are wanted together do not drive each other out.
@@ -200,7 +191,7 @@ impl<const SETS: usize> Tlb<SETS> {
     #[inline(always)]
     pub fn read(&self, set: usize, linear: u64, w: Width) -> Option<u64> {
         let (all, i) = (&self.entries[set], index(linear));
-        if all.read[i] != wanted(linear, w.bytes()) {
+        if all.first[i] != wanted(linear, w.bytes()) {
             return None;
         }
         let p = all.addend[i].wrapping_add(linear) as *const u8;
@@ -238,7 +229,7 @@ impl<const SETS: usize> Tlb<SETS> {
     #[inline(always)]
     pub fn read_128(&self, set: usize, linear: u64) -> Option<u128> {
         let (all, i) = (&self.entries[set], index(linear));
-        if all.read[i] != wanted(linear, 16) {
+        if all.first[i] != wanted(linear, 16) {
             return None;
         }
         let p = all.addend[i].wrapping_add(linear) as *const u128;
@@ -262,15 +253,15 @@ impl<const SETS: usize> Tlb<SETS> {
     #[inline(always)]
     pub fn ram_at(&self, set: usize, linear: u64, write: bool) -> Option<u64> {
         let (all, i) = (&self.entries[set], index(linear));
-        let tag = if write { all.write[i] } else { all.read[i] };
+        let tag = if write { all.write[i] } else { all.first[i] };
         (tag == linear & !(PAGE - 1))
             .then(|| all.addend[i].wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
     }
-    /// The RAM offset of the code at `linear`.
+    /// The RAM offset of the code at `linear`, by a set for code.
     #[inline(always)]
     pub fn exec(&self, set: usize, linear: u64) -> Option<u64> {
         let (all, i) = (&self.entries[set], index(linear));
-        (all.exec[i] & !EDGE == linear & !(PAGE - 1))
+        (all.first[i] & !EDGE == linear & !(PAGE - 1))
             .then(|| all.addend[i].wrapping_add(linear).wrapping_sub(self.ram.base() as u64))
     }
     /// The entry for `linear`, whatever it allows.
@@ -295,12 +286,12 @@ impl<const SETS: usize> Tlb<SETS> {
     fn has(&self, set: usize, slot: usize, linear: u64) -> bool {
         let (e, page) = (self.entries[set].get(slot), linear & !(PAGE - 1));
         let here = |tag: u64| tag != INVALID && tag & !(PAGE - 1) == page;
-        here(e.read) || here(e.write) || here(e.exec)
+        here(e.first) || here(e.write)
     }
     /// The page in a slot, if it is there because no other was.
     fn at_home(&self, set: usize, slot: usize) -> Option<u64> {
         let e = self.entries[set].get(slot);
-        let tag = [e.read, e.write, e.exec].into_iter().find(|&t| t != INVALID)?;
+        let tag = [e.first, e.write].into_iter().find(|&t| t != INVALID)?;
         let page = tag & !(PAGE - 1);
         (index(page) == slot).then_some(page)
     }
@@ -319,10 +310,10 @@ impl<const SETS: usize> Tlb<SETS> {
         let watched = info.ram.is_none_or(|at| info.rom || self.ram.write_is_watched(at));
         let host = (self.ram.base() as u64).wrapping_add(info.ram.unwrap_or(0));
         let code = set >= DATA_SETS;
+        let edge = if code && info.edge { EDGE } else { 0 };
         let e = Entry {
-            read: tag(info.read && !code, slow(io)),
+            first: tag(if code { info.exec } else { info.read }, slow(io) | edge),
             write: tag(info.write && !code, slow(watched)),
-            exec: tag(info.exec && code, slow(io) | if info.edge { EDGE } else { 0 }),
             addend: host.wrapping_sub(page),
         };
         let other = i ^ OTHER;
@@ -407,7 +398,7 @@ impl<const SETS: usize> Tlb<SETS> {
             for (used, global) in self.used[set].iter().zip([false, true]) {
                 for &i in &used.slots {
                     let (e, info) = (self.entries[set].get(i as usize), self.info[set][i as usize]);
-                    let tag = [e.read, e.exec, e.write].into_iter().find(|&t| t != INVALID);
+                    let tag = [e.first, e.write].into_iter().find(|&t| t != INVALID);
                     if let (Some(tag), true) = (tag, info.global == global) {
                         all.push((set, tag & !(PAGE - 1), info));
                     }
@@ -446,10 +437,9 @@ mod test {
         assert_eq!(t.read(0, 0x5ffc, Width::W32), Some(0x11223344));
         assert_eq!(t.read(0, 0x5ffd, Width::W32), None, "crosses the page");
         assert_eq!(t.read(1, 0x5000, Width::W8), None, "another set");
-        assert_eq!((t.exec(0, 0x5010), t.exec(3, 0x5010)), (None, None));
+        assert_eq!(t.exec(3, 0x5010), None);
         t.insert(3, 0x5123, page(0x2000));
         assert_eq!(t.exec(3, 0x5010), Some(0x2010));
-        assert_eq!(t.read(3, 0x5010, Width::W8), None);
         assert_eq!(t.ram().read_u64(0x2ff8), Some(0x1122334455667788));
         assert!(!t.write_128(0, 0x5ff1, 0));
         assert!(t.write_128(0, 0x5ff0, 7));
