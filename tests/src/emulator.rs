@@ -55,13 +55,20 @@ pub struct Machine {
     mode: Mode,
 }
 
+/// Has INT3 where branches go. A case may have written there.
+fn place_landings(ram: &Ram) -> Option<()> {
+    const INT3: [u8; 2 * LANDING_SIZE as usize] = [0xCC; 2 * LANDING_SIZE as usize];
+    let mut there = [0; INT3.len()];
+    ram.read(LANDING_16_AT, &mut there)?;
+    if there == INT3 { Some(()) } else { ram.write(LANDING_16_AT, &INT3) }
+}
+
 impl Machine {
     pub fn new() -> Result<Machine, String> {
         let ram = Arc::new(Ram::new(RAM_SIZE).map_err(|e| e.to_string())?);
         build_tables(&ram);
         build_descriptors(&ram);
-        ram.fill(LANDING_16_AT, 2 * LANDING_SIZE, 0xCC)
-            .ok_or("the landing page is outside of RAM")?;
+        place_landings(&ram).ok_or("the landing page is outside of RAM")?;
         let model = Arc::new(cpu::big::cpuid::Model::max());
         let core = Core::new(0, ram.clone(), model);
         let mut m = Machine {
@@ -124,6 +131,7 @@ impl Machine {
         for i in case.patches.iter().flat_map(case::patched_words) {
             self.put(i, self.before[i]);
         }
+        let _ = place_landings(&self.ram);
         // INT3 around the code: landing places of short branches.
         let at = CODE_AT + case.at() - CODE;
         let mut code = vec![0xCC; 32];

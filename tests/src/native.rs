@@ -167,6 +167,7 @@ impl Native {
         }
         self.patch(case);
         self.place_code(case);
+        place_landings();
         let enter = if compat { self.stubs.enter_compat } else { self.stubs.enter };
         // SAFETY: the context area is mapped since `open`; only this thread uses it (`_one`).
         let out = unsafe {
@@ -316,13 +317,23 @@ fn prepare() -> Result<Stubs, String> {
     for base in WINDOWS {
         map(base, WINDOW_SIZE, rw)?;
     }
-    for landing in [LANDING, CODE + CODE_SIZE] {
-        // SAFETY: both areas are mapped writable by the lines above.
-        unsafe { std::ptr::write_bytes(landing as *mut u8, 0xCC, LANDING_SIZE as usize) };
-    }
+    place_landings();
     let stubs = stub::write()?;
     signal::install(stubs)?;
     Ok(stubs)
+}
+
+/// Has INT3 where branches go. A case may have written there.
+fn place_landings() {
+    const INT3: [u8; LANDING_SIZE as usize] = [0xCC; LANDING_SIZE as usize];
+    for landing in [LANDING, CODE + CODE_SIZE] {
+        // SAFETY: `prepare` has mapped both; no code runs while the slice lives.
+        let to =
+            unsafe { std::slice::from_raw_parts_mut(landing as *mut u8, LANDING_SIZE as usize) };
+        if *to != INT3 {
+            to.copy_from_slice(&INT3);
+        }
+    }
 }
 
 /// Maps zeroed memory at a fixed address where nothing may be yet.
