@@ -332,7 +332,10 @@ impl<const SETS: usize> Tlb<SETS> {
     }
     /// Has an entry in a slot. What was known of the code of the page that was there is forgotten.
     fn put(&mut self, set: usize, slot: usize, e: Entry) {
-        self.entries[set].put(slot, e, |page| self.targets.forget_page(set, page));
+        match set < DATA_SETS {
+            true => self.entries[set].set(slot, e),
+            false => self.entries[set].put(slot, e, |page| self.targets.forget_page(set, page)),
+        }
     }
 
     /// Whether some page may be known that has one of these protection keys.
