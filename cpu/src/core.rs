@@ -2,9 +2,10 @@
 
 use crate::{Exception, Features, Mode, State};
 use memory::{CODE_SETS, DATA_SETS, PAGE, Ram, Tlb};
-
-pub type CoreTlb = Tlb<{ DATA_SETS + CODE_SETS }>;
 use std::sync::Arc;
+
+/// With the sets that [`crate::mmu`] has.
+pub type CoreTlb = Tlb<{ DATA_SETS + CODE_SETS }>;
 
 /// What a core is doing, in [`State::activity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

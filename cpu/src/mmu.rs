@@ -1,7 +1,8 @@
 //! From segment offsets to memory: segmentation, and the slow path of every access. Page tables are read in `walk`.
 //!
 //! The TLB has five sets of entries: 0 for the supervisor, 1 for the user, 2 for the supervisor with RFLAGS.AC set while
-//! CR4.SMAP is, 3 and 4 for the code of the first two. What the processor reads on its own behalf (descriptor tables, task states) goes through set 0.
+//! CR4.SMAP is, 3 and 4 for the code of the first two. What the processor reads on its own behalf (descriptor tables, task
+//! states) goes through set 0.
 
 use crate::state::Segment;
 use crate::{Exception, Interp, Mode, Raised, SegReg, Width};

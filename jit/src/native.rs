@@ -184,7 +184,10 @@ pub const STATUS: usize = offset_of!(Cx, status);
 pub const SEARCHES: usize = 4;
 /// Which of them is for a mode: there is one for each set of the TLB that code is fetched by, for 64-bit mode and for others.
 pub fn search_number(mode: Mode) -> usize {
-    mode.code_set() - DATA_SETS | usize::from(mode.long64()) << 1
+    number(mode.code_set(), mode.long64())
+}
+fn number(code_set: usize, long64: bool) -> usize {
+    code_set - DATA_SETS | usize::from(long64) << 1
 }
 /// Offsets in [`Cx`] of that one: for the baseline tier, for others, and for RETs that have not found their frame.
 pub fn search_at(mode: Mode) -> i32 {
@@ -192,7 +195,7 @@ pub fn search_at(mode: Mode) -> i32 {
 }
 /// The first one for 64-bit code of a set of the TLB.
 pub fn search_in(set: usize) -> i32 {
-    (offset_of!(Cx, search) + size_of::<*const u8>() * (set - DATA_SETS | 2)) as i32
+    (offset_of!(Cx, search) + size_of::<*const u8>() * number(set, true)) as i32
 }
 pub fn search_outer_at(mode: Mode) -> i32 {
     of_mode(offset_of!(Cx, search_outer), mode)

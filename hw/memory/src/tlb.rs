@@ -373,8 +373,8 @@ impl<const SETS: usize> Tlb<SETS> {
     /// Drops the page of `linear` in all sets.
     pub fn flush_page(&mut self, linear: u64) {
         self.counts.pages += 1;
+        (0..DATA_SETS).for_each(|set| self.second.flush_page(set, linear));
         for set in 0..SETS {
-            self.second.flush_page(set % DATA_SETS, linear);
             for slot in [index(linear), index(linear) ^ OTHER] {
                 if self.has(set, slot, linear) {
                     self.put(set, slot, EMPTY);

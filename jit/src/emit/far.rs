@@ -12,6 +12,12 @@ use crate::native;
 use cpu::Width;
 use memory::PAGE;
 
+/// Code comes to RIP, which is in `x`: its page takes its place, as it is while code runs. See [`super::Source::alone`].
+pub fn come(a: &mut Asm, x: u8) {
+    page_of(a, x);
+    a.store(Width::W64, core(rip_at()), x);
+}
+
 /// Code to be called with how far from RIP, which is at a page's start, a place is in EAX, and the number in RAM of its page in ECX as
 /// that was. If it still is, by this set of the TLB, its page is RIP; else it does not come back, but searches. It uses RAX, RCX,
 /// RDX and RSI. `ram`: where the host has RAM; `call`: a frame comes next, for which there is room then.

@@ -8,7 +8,7 @@
 
 use super::asm::{Alu, Asm, BELOW, Hole, NOT_EQUAL, RAX, RCX, RSP, Rm};
 use super::body::{Body, come_in, context, core, load_left, store_left};
-use super::miss::page_of;
+use super::far;
 use crate::clif::rip_at;
 use crate::{native, plan};
 use cpu::{Insn, Width};
@@ -88,8 +88,7 @@ pub fn pop(a: &mut Asm, near: bool) {
 }
 /// Returns to a place whose address is in this register.
 fn back(a: &mut Asm, h: u8) {
-    page_of(a, h);
-    a.store(Width::W64, core(rip_at()), h);
+    far::come(a, h);
     a.ret();
 }
 /// For a RET whose address, which is in RAX, was not on top.

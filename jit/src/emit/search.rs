@@ -3,7 +3,7 @@
 use super::asm::{Alu, Asm, EQUAL, NOT_EQUAL, R8, RAX, RCX, RDI, RDX, RSI, Rm, Shift};
 use super::body::{Body, CORE, come_in, context, core, core_table, load_left, tlb_entry};
 use super::miss::{call, here_or_aside, page_of, tlb_index};
-use super::{aligned, frames};
+use super::{aligned, far, frames};
 use crate::clif::{leave, rip_at};
 use crate::native::{self, BIAS, Cx};
 use ::memory::{BranchTarget, DATA_SETS, TARGET_MASK, TARGET_PART, TARGET_ROWS};
@@ -48,7 +48,7 @@ pub fn search(n: usize, alone: bool) -> Search {
     a.load(Width::W32, RSI, code);
     a.alu(Alu::Add, Width::W64, RDX, Rm::R(RSI));
     if alone {
-        go_to_page(&mut a, RAX);
+        far::come(&mut a, RAX);
     }
     a.jmp_to(Rm::R(RDX));
 
@@ -92,7 +92,7 @@ pub fn search(n: usize, alone: bool) -> Search {
     a.alu_to(Alu::Or, Width::W32, used, RAX);
     if alone {
         a.load(Width::W64, RAX, linear);
-        go_to_page(&mut a, RAX);
+        far::come(&mut a, RAX);
     }
     a.jmp_to(Rm::R(RSI));
     a.land(other);
@@ -107,12 +107,6 @@ pub fn search(n: usize, alone: bool) -> Search {
     let astray = a.here();
     frames::astray(&mut a, inner);
     Search { code: a.code, inner, astray }
-}
-
-/// RIP, which is in `x`, becomes the address of its page, as it is in code: see [`super::Source::alone`].
-fn go_to_page(a: &mut Asm, x: u8) {
-    page_of(a, x);
-    a.store(Width::W64, core(rip_at()), x);
 }
 
 impl Body<'_> {
@@ -131,7 +125,7 @@ impl Body<'_> {
         self.asm.load(Width::W32, code, offset);
         self.asm.alu(Alu::Add, Width::W64, code, context(native::ARENA));
         self.asm.mov(t, h);
-        go_to_page(&mut self.asm, t);
+        far::come(&mut self.asm, t);
         self.unknown.push(([new, new_mode], h, code, self.asm.here()));
         code
     }
