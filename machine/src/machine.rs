@@ -40,8 +40,11 @@ pub enum Slice {
     Stuck,
 }
 
-/// Instructions that a core may run before another has its turn that has something to do, too.
-const TURN: u64 = 10_000;
+/// Instructions that a core may run before another has its turn that has something to do, too: so many that what it has in the
+/// host's caches pays.
+pub(crate) const TURN: u64 = 4_000_000;
+/// The same in a round of turns that begins when one has been called or woken.
+const SOON: u64 = 10_000;
 /// Instructions that a core runs before the host's clock is looked at.
 const LOOK: u64 = 50_000;
 /// Guest time stays below this (73 years), so that sums of times make sense.
@@ -62,6 +65,12 @@ pub struct Machine {
     pub count: u64,
     /// The core whose turn it is.
     pub(crate) turn: usize,
+    /// Its turn is over when [`Machine::count`] is this.
+    pub(crate) turn_ends: u64,
+    /// How many turns from here on are short ones.
+    pub(crate) hurry: u32,
+    /// How many cores had something to do when it was last looked.
+    pub(crate) busy: usize,
     /// The core that works now, or did last.
     pub(crate) working: usize,
     pub(crate) running: bool,
@@ -94,6 +103,7 @@ impl Machine {
             core.phys_mask = !0;
         }
         (self.turn, self.working) = (0, 0);
+        (self.turn_ends, self.hurry, self.busy) = (0, 0, 0);
         self.engine.flush();
         self.flush_tlbs();
         self.obey();
@@ -184,7 +194,17 @@ impl Machine {
                 false => wait += usize::from(core.activity() == Activity::Mwait),
             }
         }
-        let mut budget = if run > 1 { TURN } else { LOOK };
+        if run == 1 {
+            self.turn_ends = self.count + TURN;
+        } else if self.turn_ends <= self.count {
+            self.turn_ends = self.count + if self.hurry > 0 { SOON } else { TURN };
+            self.hurry = self.hurry.saturating_sub(1);
+        }
+        if run > self.busy {
+            self.hurry_up();
+        }
+        self.busy = run;
+        let mut budget = LOOK.min(self.turn_ends - self.count);
         if let Some(at) = self.world.next_wake()
             && let Some(left) = self.clock.instructions_until(self.count, at)
         {
@@ -234,15 +254,21 @@ impl Machine {
         let done = core.retired() - before;
         self.count += done;
         let called = self.obey();
-        // Another core's turn: when this one's is over, it waits, or it spins. One that has called another goes on: it may
-        // hold locks that the other wants.
+        // Another core's turn: when this one's is over, it waits, or it spins. One that has called another goes on for a while:
+        // it may hold locks that the other wants.
         let core = &mut self.cores[n];
         // Who spins does little in much time, and only waits for it to go by.
         self.clock.set_waiting(core.yields || called);
-        if core.left <= 0 || core.activity() != Activity::Running || core.yields {
+        if self.count >= self.turn_ends || core.activity() != Activity::Running || core.yields {
             core.yields = false;
             self.turn = (n + 1) % self.cores.len();
+            self.turn_ends = 0;
         }
+    }
+    /// A core has something to do that it did not have: this turn and a whole round of others are short.
+    fn hurry_up(&mut self) {
+        self.turn_ends = self.turn_ends.min(self.count + SOON);
+        self.hurry = self.cores.len() as u32;
     }
 
     /// All cores wait.
@@ -294,6 +320,9 @@ impl Machine {
         }
         if self.map_version != self.world.map_changes() {
             self.flush_tlbs();
+        }
+        if called {
+            self.hurry_up();
         }
         called
     }

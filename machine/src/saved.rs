@@ -1,6 +1,6 @@
 //! The whole machine to a stream and back, and its fingerprint.
 
-use crate::machine::{END_OF_TIME, Machine};
+use crate::machine::{END_OF_TIME, Machine, TURN};
 use cpu::State;
 use migration::snapshot;
 use state::{Misfit, state};
@@ -19,6 +19,9 @@ state! {
         6 turn: u32 = 0,
         7 random: u64 = 0,
         8 a20: bool = true,
+        9 turn_ends: u64 = 0,
+        10 hurry: u32 = 0,
+        11 busy: u32 = 0,
     }
 }
 
@@ -33,6 +36,9 @@ impl Machine {
             turn: self.turn as u32,
             random: self.world.random.0,
             a20: self.a20,
+            turn_ends: self.turn_ends,
+            hurry: self.hurry,
+            busy: self.busy as u32,
         }
     }
     /// Every part's state under its name.
@@ -107,6 +113,8 @@ impl Machine {
         s.fill(&self.world.ram);
         self.count = rest.count;
         self.turn = rest.turn as usize % self.cores.len();
+        self.turn_ends = rest.turn_ends.min(rest.count.saturating_add(TURN));
+        (self.hurry, self.busy) = (rest.hurry, rest.busy as usize);
         self.world.random.0 = rest.random;
         self.clock.load(rest.now, rest.count);
         self.after_load(rest.a20);

@@ -166,6 +166,7 @@ pub fn by_maker(case: &Case, fault: bool) -> bool {
                     && (loads_segment(&i)
                         || i.has_rep_prefix()
                         || i.has_repne_prefix()
+                        || i.is_string_instruction() && matches!(m, Cmpsb | Cmpsw | Cmpsd | Cmpsq)
                         || mmx()
                         || matches!(m, Ldmxcsr | Vldmxcsr)
                         || matches!(m, Maskmovdqu | Maskmovq | Vmaskmovdqu | Vcvtps2ph)

@@ -312,7 +312,7 @@ fn compare(
 pub fn cmps(s: &mut Interp<'_>, i: &Insn) -> Result<(), Raised> {
     let c = chunk(s, i, true, true);
     compare(s, i, &c, true, |s| {
-        // Where both fault, processors report that of the destination.
+        // Where both fault, Intel's processors report that of the destination (AMD's that of the source).
         let b = s.load(SegReg::Es, c.w, s.c.state.gpr[RDI] & c.aw.mask())?;
         let a = s.load(i.seg, c.w, s.c.state.gpr[RSI] & c.aw.mask())?;
         Ok((a, b))
