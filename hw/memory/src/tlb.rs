@@ -68,6 +68,11 @@ impl TlbEntries {
     fn get(&self, i: usize) -> Entry {
         Entry { first: self.first[i], write: self.write[i], addend: self.addend[i] }
     }
+    /// The page that has a slot: the first tag says it, since what may be written may be read, too.
+    #[inline(always)]
+    fn page(&self, i: usize) -> Option<u64> {
+        Some(self.first[i]).filter(|&tag| tag != INVALID).map(|tag| tag & !(PAGE - 1))
+    }
     #[inline(always)]
     fn set(&mut self, i: usize, e: Entry) {
         (self.first[i], self.write[i], self.addend[i]) = (e.first, e.write, e.addend);
@@ -116,6 +121,8 @@ pub struct Tlb<const SETS: usize> {
     pub targets: BranchTargets,
     info: Vec<[TlbInfo; TLB_SIZE]>,
     used: [[Used; 2]; SETS],
+    /// Slots whose entries, if any, are global: as `info` says, without a look at each.
+    global: [Bits; SETS],
     second: Second,
     /// A bit for each protection key that an entry had since all were dropped.
     keys: u16,
@@ -127,24 +134,36 @@ pub struct Tlb<const SETS: usize> {
 /// entries, so that who changes between address spaces only looks at the first.
 struct Used {
     slots: Vec<u16>,
-    /// A bit for each slot that is in the list.
-    listed: [u64; TLB_SIZE / 64],
+    /// Those that are in the list.
+    listed: Bits,
 }
 impl Used {
-    fn new() -> Used {
-        Used { slots: Vec::new(), listed: [0; TLB_SIZE / 64] }
+    const fn new() -> Used {
+        Used { slots: Vec::new(), listed: Bits::NONE }
     }
     fn add(&mut self, slot: usize) {
-        let (word, bit) = (&mut self.listed[slot / 64], 1 << (slot % 64));
-        if *word & bit == 0 {
-            *word |= bit;
+        if !self.listed.has(slot) {
+            self.listed.set(slot, true);
             self.slots.push(slot as u16);
         }
     }
     /// Takes all out.
     fn drain(&mut self) -> impl Iterator<Item = usize> {
-        self.listed.fill(0);
+        self.listed = Bits::NONE;
         self.slots.drain(..).map(usize::from)
+    }
+}
+
+/// A bit for each slot.
+struct Bits([u64; TLB_SIZE / 64]);
+impl Bits {
+    const NONE: Bits = Bits([0; TLB_SIZE / 64]);
+    fn has(&self, slot: usize) -> bool {
+        self.0[slot / 64] >> (slot % 64) & 1 != 0
+    }
+    fn set(&mut self, slot: usize, on: bool) {
+        let word = &mut self.0[slot / 64];
+        *word = *word & !(1 << (slot % 64)) | u64::from(on) << (slot % 64);
     }
 }
 
@@ -168,7 +187,8 @@ impl<const SETS: usize> Tlb<SETS> {
             entries: [TlbEntries::NONE; SETS],
             targets: BranchTargets::NEW,
             info: vec![[TlbInfo::default(); TLB_SIZE]; SETS],
-            used: std::array::from_fn(|_| [Used::new(), Used::new()]),
+            used: [const { [Used::new(), Used::new()] }; SETS],
+            global: [Bits::NONE; SETS],
             second: Second::new(),
             keys: 0,
             ram,
@@ -284,16 +304,11 @@ impl<const SETS: usize> Tlb<SETS> {
         found
     }
     fn has(&self, set: usize, slot: usize, linear: u64) -> bool {
-        let (e, page) = (self.entries[set].get(slot), linear & !(PAGE - 1));
-        let here = |tag: u64| tag != INVALID && tag & !(PAGE - 1) == page;
-        here(e.first) || here(e.write)
+        self.entries[set].page(slot) == Some(linear & !(PAGE - 1))
     }
     /// The page in a slot, if it is there because no other was.
     fn at_home(&self, set: usize, slot: usize) -> Option<u64> {
-        let e = self.entries[set].get(slot);
-        let tag = [e.first, e.write].into_iter().find(|&t| t != INVALID)?;
-        let page = tag & !(PAGE - 1);
-        (index(page) == slot).then_some(page)
+        self.entries[set].page(slot).filter(|&page| index(page) == slot)
     }
 
     /// Puts an entry in. A `ram` offset outside the mapping makes it a device page.
@@ -321,12 +336,15 @@ impl<const SETS: usize> Tlb<SETS> {
             self.put(set, other, EMPTY);
         }
         if self.at_home(set, i).is_some_and(|there| there != page) {
-            self.used[set][self.info[set][i].global as usize].add(other);
+            let global = self.global[set].has(i);
+            self.used[set][usize::from(global)].add(other);
+            self.global[set].set(other, global);
             let there = self.entries[set].get(i);
             self.put(set, other, there);
             self.info[set][other] = self.info[set][i];
         }
-        self.used[set][info.global as usize].add(i);
+        self.used[set][usize::from(info.global)].add(i);
+        self.global[set].set(i, info.global);
         self.put(set, i, e);
         self.info[set][i] = info;
     }
@@ -365,7 +383,7 @@ impl<const SETS: usize> Tlb<SETS> {
     }
     fn drop_non_global(&mut self) {
         for (set, [own, _]) in self.used.iter_mut().enumerate() {
-            for i in own.drain().filter(|&i| !self.info[set][i].global) {
+            for i in own.drain().filter(|&i| !self.global[set].has(i)) {
                 self.entries[set].put(i, EMPTY, |page| self.targets.forget_page(set, page));
             }
         }
@@ -400,10 +418,11 @@ impl<const SETS: usize> Tlb<SETS> {
             // A slot that held an entry of each kind is in both lists.
             for (used, global) in self.used[set].iter().zip([false, true]) {
                 for &i in &used.slots {
-                    let (e, info) = (self.entries[set].get(i as usize), self.info[set][i as usize]);
-                    let tag = [e.first, e.write].into_iter().find(|&t| t != INVALID);
-                    if let (Some(tag), true) = (tag, info.global == global) {
-                        all.push((set, tag & !(PAGE - 1), info));
+                    let info = self.info[set][i as usize];
+                    if let Some(page) = self.entries[set].page(i.into())
+                        && info.global == global
+                    {
+                        all.push((set, page, info));
                     }
                 }
             }

@@ -10,7 +10,9 @@ const SLOTS: usize = 16384;
 /// Address spaces by their PCIDs.  SDM 3A, 4.10.1.
 const SPACES: usize = 4096;
 
+/// One of the host's cache lines.
 #[derive(Clone, Copy, Default)]
+#[repr(align(64))]
 struct Slot {
     /// The linear page, and the set of rights in the low bits.
     page: u64,
