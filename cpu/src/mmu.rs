@@ -381,49 +381,37 @@ impl Interp<'_> {
         Ok(i.ram.map(|r| r | la & (PAGE - 1)))
     }
 
-    /// Reads up to 15 code bytes at RIP into `into`; gives how many there are before a page that faults. If not even the
-    /// first byte can be had, that is the fault.
-    pub fn fetch(&mut self, into: &mut [u8; 15]) -> Result<usize, Raised> {
-        let ip = self.c.state.rip;
-        let long = self.c.mode.long64();
-        let limit = self.c.state.seg[1].limit as u64;
+    /// Reads code bytes at RIP into `into` behind the first `have`, up to 15 together, and no further than the page of the first of
+    /// them: who needs more asks again, since nobody else touches the next page. Gives how many there are then.
+    pub fn fetch(&mut self, into: &mut [u8; 15], have: usize) -> Result<usize, Raised> {
+        let ip = self.c.state.rip.wrapping_add(have as u64);
+        let la = self.code_linear(ip)?;
         let set = self.c.mode.code_set();
-        let mut n = 0;
-        while n < 15 {
-            let at = ip.wrapping_add(n as u64);
-            let la = match self.code_linear(at) {
-                Ok(la) => la,
-                Err(e) => return if n == 0 { Err(e) } else { Ok(n) },
-            };
-            let mut run = (15 - n).min((PAGE - (la & (PAGE - 1))) as usize);
-            if !long {
-                run = run.min((limit - at).min(15) as usize + 1);
-            }
-            if let Some(off) = self.c.tlb.exec(set, la) {
-                let _ = self.c.tlb.ram().read(off, &mut into[n..n + run]);
-                n += run;
-                continue;
-            }
-            let info = match self.page(set, la, Access::Exec) {
-                Ok(i) => i,
-                Err(e) => return if n == 0 { Err(e) } else { Ok(n) },
-            };
-            let within = la & (PAGE - 1);
-            match info.ram {
-                Some(at) => {
-                    let _ = self.c.tlb.ram().read(at | within, &mut into[n..n + run]);
-                }
-                None => {
-                    for (k, b) in into[n..n + run].iter_mut().enumerate() {
-                        let phys = info.phys | (within + k as u64);
-                        *b = self.bus.read(self.c.retired(), phys, Width::W8) as u8;
-                    }
-                    self.after_bus();
-                }
-            }
-            n += run;
+        let within = la & (PAGE - 1);
+        let mut run = (15 - have).min((PAGE - within) as usize);
+        if !self.c.mode.long64() {
+            let limit = self.c.state.seg[1].limit as u64;
+            run = run.min((limit - ip).min(15) as usize + 1);
         }
-        Ok(n)
+        let into = &mut into[have..have + run];
+        if let Some(off) = self.c.tlb.exec(set, la) {
+            let _ = self.c.tlb.ram().read(off, into);
+            return Ok(have + run);
+        }
+        let info = self.page(set, la, Access::Exec)?;
+        match info.ram {
+            Some(at) => {
+                let _ = self.c.tlb.ram().read(at | within, into);
+            }
+            None => {
+                for (k, b) in into.iter_mut().enumerate() {
+                    let phys = info.phys | (within + k as u64);
+                    *b = self.bus.read(self.c.retired(), phys, Width::W8) as u8;
+                }
+                self.after_bus();
+            }
+        }
+        Ok(have + run)
     }
 
     pub fn has(&self, bit: u32) -> bool {

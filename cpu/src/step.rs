@@ -40,17 +40,13 @@ pub fn step(s: &mut Interp<'_>) -> Result<(), Stopped> {
 /// Gives the row of what was executed.
 fn step_raw(s: &mut Interp<'_>) -> Result<u16, Raised> {
     let mut bytes = [0; 15];
-    let n = s.fetch(&mut bytes)?;
-    let i = match decode(&bytes[..n], s.c.mode, &s.c.features) {
-        Ok(i) => i,
-        Err(Odd::TooLong) => return s.raise(Exception::GP0),
-        Err(Odd::Short) => {
-            // The instruction runs into the page that could not be fetched: its fault is ours.
-            let rip = s.c.state.rip;
-            s.c.state.rip = rip.wrapping_add(n as u64);
-            let e = s.fetch(&mut bytes).err();
-            s.c.state.rip = rip;
-            return Err(e.unwrap_or(Raised));
+    let mut have = s.fetch(&mut bytes, 0)?;
+    let i = loop {
+        match decode(&bytes[..have], s.c.mode, &s.c.features) {
+            Ok(i) => break i,
+            Err(Odd::TooLong) => return s.raise(Exception::GP0),
+            // The instruction runs into the next page: if that cannot be fetched, its fault is ours.
+            Err(Odd::Short) => have = s.fetch(&mut bytes, have)?,
         }
     };
     let rip = s.c.state.rip;

@@ -31,22 +31,22 @@ impl Steps {
     pub fn step(&mut self, s: &mut Interp<'_>) -> Result<bool, Raised> {
         let rip = s.c.state.rip;
         let mut bytes = [0; 15];
-        let have = s.fetch(&mut bytes)?;
+        let mut have = s.fetch(&mut bytes, 0)?;
         let slot = &mut self.slots[(rip ^ rip >> 10) as usize % SLOTS];
-        let known =
-            slot.rip == rip && slot.mode == s.c.mode && slot.have == have && slot.bytes == bytes;
-        let insn = match slot.insn {
-            Some(i) if known => i,
-            _ => {
-                let i = match decode(&bytes[..have], s.c.mode, &s.c.features) {
-                    Ok(i) => i,
-                    Err(Odd::TooLong) => return s.raise(Exception::GP0),
-                    Err(Odd::Short) => {
-                        // It runs into the page that could not be fetched: that fault is its own.
-                        s.c.state.rip = rip.wrapping_add(have as u64);
-                        let e = s.fetch(&mut bytes).err();
-                        s.c.state.rip = rip;
-                        return Err(e.unwrap_or(Raised));
+        let known = slot.insn.filter(|_| slot.rip == rip && slot.mode == s.c.mode);
+        if known.is_some_and(|i| usize::from(i.len) > have) && slot.bytes[..have] == bytes[..have] {
+            // It ran into the next page, and does so again.
+            have = s.fetch(&mut bytes, have)?;
+        }
+        let insn = match known.filter(|_| slot.have == have && slot.bytes == bytes) {
+            Some(i) => i,
+            None => {
+                let i = loop {
+                    match decode(&bytes[..have], s.c.mode, &s.c.features) {
+                        Ok(i) => break i,
+                        Err(Odd::TooLong) => return s.raise(Exception::GP0),
+                        // If the next page cannot be fetched, that fault is its own.
+                        Err(Odd::Short) => have = s.fetch(&mut bytes, have)?,
                     }
                 };
                 *slot = Slot { rip, mode: s.c.mode, bytes, have, insn: Some(i) };

@@ -7,7 +7,7 @@ use crate::emit::EMITS;
 use crate::perf::Profilers;
 use crate::region::{self, After, Native, Regions};
 use crate::store::Store;
-use crate::{decode, event, plan};
+use crate::{decode, event, native, plan};
 use cpu::{Activity, Bus, Core, Exception, Features, Interp, Mode};
 use memory::{Ram, TlbCounts};
 use std::path::Path;
@@ -420,6 +420,9 @@ impl Engine {
     /// The native code of a block: a region, or the baseline tier's, which is made if the block has earned it.
     #[inline]
     fn code(&mut self, s: &Interp<'_>, id: Id) -> Option<Native> {
+        if !native::stack_is_near(s.c.state.gpr[4]) {
+            return None;
+        }
         let b = &self.blocks.all[id as usize];
         if b.region < region::MAX {
             return Some(self.regions.code(b.region));

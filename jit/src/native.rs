@@ -660,7 +660,7 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u6
     }
     // SAFETY: as above.
     let mut s = unsafe { interp(core, cx) };
-    if s.c.stop && !stays(&mut s) {
+    if s.c.stop && !stays(&mut s) || !stack_is_near(s.c.state.gpr[4]) {
         s.c.left -= 1;
         // SAFETY: as above.
         unsafe { (*cx).why = Why::Due };
@@ -671,6 +671,12 @@ extern "C" fn interpret(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u6
         return leave::JUMP;
     }
     0
+}
+
+/// Whether native code may have this stack pointer: bits 62 and 63 are the same. It tells pages of the stack from none by that; code
+/// that moves the pointer by less than 4 GiB at a time is left long before it can matter.
+pub fn stack_is_near(rsp: u64) -> bool {
+    (rsp ^ rsp << 1) >> 63 == 0
 }
 
 /// Whether the code goes on as it is although something said that it should not: what STI holds off is not there.
@@ -688,7 +694,7 @@ extern "C" fn finish(core: *mut Core, cx: *mut Cx, insn: *const Insn, len: u64) 
         }
         let mut s = interp(core, cx);
         s.c.left -= 1;
-        if !event::nothing_due(&mut s) {
+        if !event::nothing_due(&mut s) || !stack_is_near(s.c.state.gpr[4]) {
             (*cx).why = Why::Due;
             return leave::EVENT;
         }

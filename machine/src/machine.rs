@@ -65,7 +65,7 @@ pub struct Machine {
     pub count: u64,
     /// The core whose turn it is.
     pub(crate) turn: usize,
-    /// Its turn is over when [`Machine::count`] is this.
+    /// Its turn is over when [`Machine::count`] is this, if another has something to do, too.
     pub(crate) turn_ends: u64,
     /// How many turns from here on are short ones.
     pub(crate) hurry: u32,
@@ -194,9 +194,7 @@ impl Machine {
                 false => wait += usize::from(core.activity() == Activity::Mwait),
             }
         }
-        if run == 1 {
-            self.turn_ends = self.count + TURN;
-        } else if self.turn_ends <= self.count {
+        if run > 1 && self.turn_ends <= self.count {
             self.turn_ends = self.count + if self.hurry > 0 { SOON } else { TURN };
             self.hurry = self.hurry.saturating_sub(1);
         }
@@ -204,7 +202,7 @@ impl Machine {
             self.hurry_up();
         }
         self.busy = run;
-        let mut budget = LOOK.min(self.turn_ends - self.count);
+        let mut budget = if run > 1 { LOOK.min(self.turn_ends - self.count) } else { LOOK };
         if let Some(at) = self.world.next_wake()
             && let Some(left) = self.clock.instructions_until(self.count, at)
         {
@@ -259,7 +257,8 @@ impl Machine {
         let core = &mut self.cores[n];
         // Who spins does little in much time, and only waits for it to go by.
         self.clock.set_waiting(core.yields || called);
-        if self.count >= self.turn_ends || core.activity() != Activity::Running || core.yields {
+        let over = run > 1 && self.count >= self.turn_ends;
+        if over || core.activity() != Activity::Running || core.yields {
             core.yields = false;
             self.turn = (n + 1) % self.cores.len();
             self.turn_ends = 0;

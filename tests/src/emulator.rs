@@ -445,17 +445,21 @@ impl Native {
         let engine = jit::Engine::new(machine.ram.clone(), config).map_err(|e| e.to_string())?;
         Ok(Native { machine, engine, last: (Mode::Bits64, 0, vec![]), tier })
     }
+    /// How many instructions native code has executed.
+    pub fn executed(&self) -> u64 {
+        self.engine.counters().native
+    }
 
     /// As many instructions as that.
-    fn go(engine: &mut jit::Engine, tier: Tier, m: &mut Machine, count: u64) -> Option<Exception> {
+    fn go(engine: &mut jit::Engine, m: &mut Machine, count: u64) -> Option<Exception> {
         // The block has the breakpoint behind the code, too, and is for tier 0 if the budget is smaller. Whatever comes of
         // what follows the case is not looked at.
-        let more = u64::from(tier == Tier::Baseline);
-        m.core.set_budget(count + more);
+        const MORE: u64 = 1;
+        m.core.set_budget(count + MORE);
         loop {
             let fault = engine.run_to_fault(&mut m.core, &mut m.bus);
             let left = m.core.left as u64;
-            if left <= more && (fault.is_none() || left == 1) {
+            if left <= MORE && (fault.is_none() || left == 1) {
                 return None;
             }
             if fault.is_some() || !m.core.yields {
@@ -492,7 +496,7 @@ impl Column for Native {
                 if tier != Tier::Baseline {
                     engine.compile_now(&mut m.core, &mut m.bus);
                 }
-                return Self::go(engine, tier, m, count as u64);
+                return Self::go(engine, m, count as u64);
             }
             // A round of a repeated instruction counts as one: go on until it is done.
             let (mut left, mut steps) = (count, 0);

@@ -26,6 +26,8 @@ struct Chunk {
     /// Bytes from one element to the next, as a wrapping number.
     step: u64,
     repeat: bool,
+    /// Each element may end in a trap.
+    single: bool,
 }
 
 impl Chunk {
@@ -55,11 +57,15 @@ fn chunk(s: &mut Interp<'_>, i: &Insn, src: bool, dst: bool) -> Chunk {
     if dst {
         n = n.min(room(g[RDI] & aw.mask(), w, down));
     }
-    if s.c.mode.has(Mode::STEP) {
+    // By the state: the mode that runs has `STEP` also while interrupts are held off, and not all tiers wait for the end of that.
+    let st = &s.c.state;
+    let traps = st.rflags & (flags::TF | flags::RF) != 0 || st.dr7 & 0xff != 0;
+    let single = traps || st.pending_debug != 0;
+    if single {
         n = n.min(1);
     }
     let step = if down { w.bytes().wrapping_neg() } else { w.bytes() };
-    Chunk { w, aw, n, step, repeat }
+    Chunk { w, aw, n, step, repeat, single }
 }
 
 /// Clears the upper half of a register.  A repeated instruction with 32-bit addresses begins with that: of RCX, and of
@@ -303,7 +309,7 @@ fn compare(
         last = Some((a, b));
         Ok((a == b) != i.repne())
     })?;
-    if let Some((a, b)) = last.filter(|_| !goes_on || s.c.mode.has(Mode::STEP)) {
+    if let Some((a, b)) = last.filter(|_| !goes_on || c.single) {
         s.flags(FlagKind::Sub, w, a, b, Op2::Sub.eval(w, a, b));
     }
     Ok(())

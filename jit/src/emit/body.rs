@@ -4,9 +4,10 @@
 //! for later reads. A host register never changes while somebody knows what is in it. So a *side exit*, which leaves the
 //! current instruction to tier 0, has nothing to store but the flags, RIP and the count; all that is in [`Exit`].
 
-use super::asm::{Alu, Asm, Hole, NOT_EQUAL, RAX, RDI, RSI, RSP, Rm};
+use super::asm::{Alu, Asm, Hole, NOT_EQUAL, OVERFLOW, RAX, RDI, RSI, RSP, Rm};
 use super::copies::Copies;
 use super::flags::{Flags, registers};
+use super::sem::top;
 use crate::clif::{gpr_at, leave, left_at, rip_at};
 use crate::native::{self, BIAS, context_at};
 use cpu::{Insn, Mode, Op2, Opnd, Width};
@@ -23,7 +24,7 @@ const PER_INSN: usize = 128;
 /// The page of the stack, where all code of a mode is this tier's: less the page's address, and what leads from the guest's
 /// address to the host's. It may be read and written.
 pub const STACK: [u8; 2] = [5, 13];
-/// What the first of them is where there is no such page: no canonical address and this make an offset in one.
+/// What the first of them is where there is no such page: no address that is [`native::stack_is_near`] and this make an offset in one.
 const NO_STACK: u64 = 1 << 63;
 /// Registers for values.
 pub const POOL: u16 = !(1 << RSP | 1 << CORE | 1 << CX | 1 << LEFT | 1 << STACK[0] | 1 << STACK[1]);
@@ -510,8 +511,28 @@ impl<'a> Body<'a> {
         self.pinned |= 1 << h;
         V::R(h, if self.now.short & 1 << n != 0 { u32::MAX.into() } else { u64::MAX })
     }
+    /// Leaves before the instruction if the stack pointer is about to be one that must not be in native code. It may have been read
+    /// from memory already.
+    fn stays_near(&mut self, v: V) {
+        let root = self.now.guest[usize::from(RSP)].0;
+        match v {
+            V::K(k) => self.misfit |= !native::stack_is_near(k),
+            V::R(h, _) if root != 0 && self.now.origin[h as usize].0 == root => {}
+            _ if top(v) >> 62 == 0 => {}
+            _ => {
+                let h = self.reg(v);
+                let t = self.copy(V::R(h, u64::MAX));
+                self.clobber();
+                self.asm.alu(Alu::Add, Width::W64, t, Rm::R(t));
+                self.exit(Some(OVERFLOW));
+            }
+        }
+    }
     pub fn set_gpr(&mut self, n: u8, v: V) {
         let n = (n & 15) as usize;
+        if n == usize::from(RSP) && self.alone {
+            self.stays_near(v);
+        }
         self.changed = true;
         let place = core(gpr_at(n));
         if let V::K(k) = v
@@ -526,7 +547,7 @@ impl<'a> Body<'a> {
         self.asm.store(Width::W64, place, h);
         self.now.cache.set(n, Some(h));
         self.now.guest[n] = self.now.origin[h as usize];
-        let short = super::sem::top(v) <= u32::MAX.into();
+        let short = top(v) <= u32::MAX.into();
         self.now.short = self.now.short & !(1 << n) | u16::from(short) << n;
     }
     /// The host's flags are about to change.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::emulator;
+use crate::emulator::{self, Native, Tier};
 use crate::generate::{Generator, rows_of};
 use crate::text::Line;
 
@@ -33,6 +33,20 @@ impl Column for Still {
 
 fn case(line: &str) -> Case {
     Line::parse(&format!("{line} =>")).unwrap().case
+}
+
+#[test]
+fn columns_of_native_code_run_native_code() {
+    let mut all = vec![Tier::Cranelift];
+    if cfg!(target_arch = "x86_64") {
+        all.extend([Tier::Baseline, Tier::Regions]);
+    }
+    let c = case("4801C84801C848FFC9 | add rax, rcx; add rax, rcx; dec rcx | rax=1 rcx=2");
+    for tier in all {
+        let mut n = Native::new(tier).unwrap();
+        n.run(&c);
+        assert_eq!(n.executed(), 3);
+    }
 }
 
 #[test]

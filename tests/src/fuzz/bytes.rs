@@ -229,7 +229,7 @@ fn place(out: &mut String, m: &mut Machine) {
     for n in running {
         let (mode, rip) = (m.cores[n].mode, m.cores[n].state.rip);
         let mut bytes = [0; 15];
-        let got = m.with_core(n, |s| s.fetch(&mut bytes)).unwrap_or(0);
+        let got = m.with_core(n, |s| s.fetch(&mut bytes, 0)).unwrap_or(0);
         let mut d = Decoder::with_ip(mode.bits(), &bytes[..got], rip, DecoderOptions::NONE);
         let mut text = String::new();
         let i = d.decode();

@@ -59,6 +59,7 @@ fn hand_written_lines_hold_in_the_interpreter() {
 #[test]
 fn hand_written_lines_hold_in_the_jit() {
     hand_written_lines_hold("jit");
+    hand_written_lines_hold("baseline");
 }
 
 fn hand_written_lines_hold(column: &str) {
