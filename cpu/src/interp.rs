@@ -34,6 +34,7 @@ impl Interp<'_> {
 impl Sem for Interp<'_> {
     type V = u64;
     type Fault = Raised;
+    const LEAVES: bool = false;
 
     #[inline(always)]
     fn imm(&mut self, x: u64) -> u64 {

@@ -34,6 +34,8 @@ pub trait Sem: Sized {
     type V: Copy;
     /// A guest exception; in the translator [`std::convert::Infallible`], as it emits a side exit instead.
     type Fault;
+    /// A fault leaves the instruction to the interpreter, which does it from its start: nothing that it reads may be stored before.
+    const LEAVES: bool;
 
     /// A constant.
     fn imm(&mut self, x: u64) -> Self::V;

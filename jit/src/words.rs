@@ -109,6 +109,7 @@ impl Clif<'_> {
 impl Sem for Clif<'_> {
     type V = V;
     type Fault = Infallible;
+    const LEAVES: bool = true;
 
     fn imm(&mut self, x: u64) -> V {
         V::K(x)

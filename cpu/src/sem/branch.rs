@@ -55,10 +55,15 @@ pub fn call<S: Sem>(s: &mut S, i: &Insn) -> Res<S> {
         return s.jump_rel(w, i.imm);
     }
     // A fault of the stack comes before that of the target (seen on Intel's processors).
-    let to = read(s, i, 0)?;
+    let mut to = read(s, i, 0)?;
+    if S::LEAVES {
+        to = s.target(w, to)?;
+    }
     let sp = stack(s, i, -(w.bytes() as i64));
     s.store(SegReg::Ss, w, sp, next)?;
-    let to = s.target(w, to)?;
+    if !S::LEAVES {
+        to = s.target(w, to)?;
+    }
     set_gpr(s, 4, i.sw, sp);
     s.jump(to);
     Ok(())

@@ -172,6 +172,7 @@ impl Max32 for Width {
 impl Sem for Body<'_> {
     type V = V;
     type Fault = Infallible;
+    const LEAVES: bool = true;
 
     fn imm(&mut self, x: u64) -> V {
         V::K(x)
